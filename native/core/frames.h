@@ -1,0 +1,64 @@
+// Zstandard frames, skippable frames and the seek table, over a file. Reading is by pread: one descriptor serves all threads.
+#pragma once
+#include <memory>
+#include <vector>
+#include "entry.h"
+
+struct ZSTD_CCtx_s;
+struct ZSTD_DCtx_s;
+
+namespace cd {
+
+inline constexpr uint32_t kTableMagic = 0x184D2A5A, kSummaryMagic = 0x184D2A5B, kSeekMagic = 0x184D2A5E;
+inline constexpr uint32_t kSeekFooterMagic = 0x8F92EAB1;
+inline constexpr uint32_t kMaxFrame = 1u << 30;  // a reader refuses larger frames, compressed or not
+
+class Compressor {   // one thread's; frames carry content size and checksum
+ public:
+  explicit Compressor(int level);
+  ~Compressor();
+  void compress(const void* data, size_t size, std::string& out);  // replaces out
+ private:
+  ZSTD_CCtx_s* ctx_;
+  int level_;
+};
+
+class Decompressor {  // one thread's
+ public:
+  Decompressor();
+  ~Decompressor();
+  // Decodes exactly one frame into exactly `expected` bytes; anything else is ARCHIVE_CORRUPT naming `what`.
+  void decompress(const void* packed, size_t packed_size, void* out, size_t expected, const std::string& what);
+ private:
+  ZSTD_DCtx_s* ctx_;
+};
+
+std::string skippable(uint32_t magic, const std::string& content);
+std::string seek_table(const std::vector<Frame>& frames);   // the whole skippable frame
+
+// An archive of ours, opened for reading.
+class Archive {
+ public:
+  // null: a regular file, but not one of ours (no seek table, or no summary). Throws for what is ours and broken.
+  static std::unique_ptr<Archive> open(const std::string& path);
+  ~Archive();
+  const std::vector<Frame>& frames() const { return frames_; }  // data frames only
+  const Summary& summary() const { return summary_; }
+  Table table() const;                         // reads, checks the digest of the summary, decodes, checks places against the frames
+  // Reads frame i compressed (by pread) and decodes it into out (resized).
+  void read(size_t i, Decompressor&, std::string& packed, std::string& out) const;
+  uint64_t size() const { return size_; }
+  uint64_t bytes_read() const;
+  const std::string& path() const { return path_; }
+
+ private:
+  Archive() = default;
+  std::string path_;
+  int fd_ = -1;
+  uint64_t size_ = 0;
+  std::vector<Frame> frames_;
+  Frame table_frame_, summary_frame_;
+  Summary summary_;
+};
+
+}  // namespace cd

@@ -1,0 +1,35 @@
+// Rewriting prefixes in bytes. Pure. By spots (recorded places) or by search (archives made by others).
+#pragma once
+#include "entry.h"
+
+namespace cd {
+
+struct Rewriting {                    // what was done to one content
+  bool trampoline = false;            // shebang became a /bin/sh trampoline
+  bool by_path = false;               // shebang finds its interpreter by PATH
+};
+
+// Content of a part of a file, from stored bytes at [base, base + size): spots are those whose offset lies in it. Text grows or
+// shrinks; binaries keep their length. `digests[k]` is the hex digest for digest spot k of this call, in order.
+// Shebangs are treated when base is 0. Throws PREFIX_TOO_LONG, or ARCHIVE_CORRUPT when the stored bytes are not what the spots say.
+std::string rewrite_spots(const uint8_t* data, size_t size, uint64_t base, const Spot* spots, size_t count,
+                          const std::vector<std::string>& prefixes, const std::string& prefix,
+                          const std::vector<std::string>& digests, Rewriting& done);
+
+// Stored size → deployed size of a file without a treated shebang (text spots change it).
+int64_t growth(const Spot* spots, size_t count, const std::vector<std::string>& prefixes, const std::string& prefix);
+
+// One prefix, one mode, looked for and replaced in a whole content, as conda does at installation: text: every occurrence; binary: C strings in
+// the five encodings, several in one string, string at the end of file. Appends what was found as spots in terms of the *input*
+// (refers = 0). Returns false and leaves out alone when there is nothing to do. Throws PREFIX_TOO_LONG.
+bool rewrite_search(const std::string& in, const std::string& from, const std::string& to, bool text, std::string& out,
+                    std::vector<Spot>& spots, Rewriting& done);
+
+// Occurrences of a prefix as a path: the byte after it is not one that continues a file name (letter, digit, _ - + or a byte ≥ 0x80; a dot only when such a
+// byte follows it), so that /a/env is not found in /a/env2. `whole` false: every occurrence, as conda itself replaces them.
+std::vector<Spot> find_text(const uint8_t* data, size_t size, const std::string& prefix, bool whole);
+std::vector<Spot> find_binary(const uint8_t* data, size_t size, const std::string& prefix, bool whole);  // five encodings, ascending
+
+std::string encode_as(const std::string& utf8, Encoding);  // the prefix in the bytes of an encoding
+
+}  // namespace cd

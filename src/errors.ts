@@ -1,0 +1,99 @@
+/**
+ * The one error class of the product, and the one table from code to exit status and standing hint.
+ * A message says what, which path, what was got, what was expected. Programmer errors stay plain Error (exit 70).
+ */
+
+/** Exit statuses: 1 the request failed, 2 wrong usage, 3 verification found faults, 75 try again. */
+const codes = {
+  INVALID_OPTION: { exit: 2 },
+  USAGE: { exit: 2 },
+  ENV_NOT_FOUND: { exit: 1, hint: 'name the environment by its path with --prefix' },
+  NOT_AN_ENV: { exit: 1, hint: 'an environment has a conda-meta folder' },
+  ENV_DAMAGED: { exit: 1 },
+  EDITABLE_PACKAGES: { exit: 1, hint: 'install them normally, or pass --ignore-editable-packages' },
+  MISSING_FILES: { exit: 1, hint: 'reinstall the packages, or pass --ignore-missing-files' },
+  PREFIX_TOO_LONG: { exit: 1, hint: 'deploy to a shorter path with --to' },
+  ARCHIVE_NOT_FOUND: { exit: 1 },
+  ARCHIVE_CORRUPT: { exit: 1, hint: 'copy or pack the archive again' },
+  ARCHIVE_UNKNOWN: { exit: 1, hint: 'conda-deploy reads its own .tar.zst and the tar archives of conda-pack' },
+  UNSAFE_PATH: { exit: 1 },
+  SOURCE_CHANGED: { exit: 1, hint: 'pack while nothing changes the environment' },
+  TARGET_EXISTS: { exit: 1, hint: 'remove it, or choose another target with --to' },
+  TARGET_SHARED: { exit: 1, hint: 'name a directory on local disk with --to, or say --allow-shared' },
+  TARGET_NOEXEC: { exit: 1, hint: 'choose a target on a file system mounted without noexec' },
+  NOT_A_DEPLOYMENT: { exit: 1 },
+  OUTPUT_EXISTS: { exit: 1, hint: 'pass --force to replace it' },
+  UNSUPPORTED: { exit: 1 },
+  PERMISSION: { exit: 1 },
+  IO: { exit: 1 },
+  COMMAND_NOT_FOUND: { exit: 127 },
+  ADDON_MISSING: { exit: 1, hint: 'build it: npm run build (checkout) or npm rebuild conda-deploy (package)' },
+  VERIFY_FAILED: { exit: 3 },
+  CANCELLED: { exit: 130 },
+  NO_SPACE: { exit: 75, hint: 'free some space, or choose another target with --to' },
+  LOCK_HELD: { exit: 75 },
+} as const satisfies Record<string, { exit: number; hint?: string }>
+
+export type ErrorCode = keyof typeof codes
+
+export interface ErrorDetails {
+  readonly path?: string
+  /** What to do; without it the code's standing hint applies. */
+  readonly hint?: string
+  readonly cause?: unknown
+  readonly errno?: number
+  readonly syscall?: string
+  /** Further paths the message is about (files that do not fit, …), all of them; the message names the first few. */
+  readonly paths?: readonly string[]
+}
+
+export class EnvError extends Error {
+  override readonly name: string = 'EnvError'
+  readonly code: ErrorCode
+  readonly path: string | undefined
+  readonly hint: string | undefined
+  readonly errno: number | undefined
+  readonly syscall: string | undefined
+  readonly paths: readonly string[]
+
+  constructor(code: ErrorCode, message: string, details: ErrorDetails = {}) {
+    super(message, details.cause === undefined ? undefined : { cause: details.cause })
+    const row: { exit: number; hint?: string } = codes[code]
+    this.code = code
+    this.path = details.path
+    this.hint = details.hint ?? row.hint
+    this.errno = details.errno
+    this.syscall = details.syscall
+    this.paths = details.paths ?? []
+  }
+
+  get exitStatus(): number {
+    return codes[this.code].exit
+  }
+}
+
+/** System errors that mean more than "input or output failed". */
+const byErrno: Readonly<Record<string, ErrorCode>> = {
+  ENOSPC: 'NO_SPACE',
+  EDQUOT: 'NO_SPACE',
+  EACCES: 'PERMISSION',
+  EPERM: 'PERMISSION',
+  EROFS: 'PERMISSION',
+}
+
+/** An EnvError for an error of `node:fs`. */
+export function fromSystem(error: unknown, what: string, path?: string): EnvError {
+  const e = error as NodeJS.ErrnoException
+  const code = byErrno[e.code ?? ''] ?? 'IO'
+  const at = path ?? e.path
+  return new EnvError(code, `${what}${at === undefined ? '' : ` ${at}`}: ${e.message}`, {
+    cause: error,
+    ...(at === undefined ? {} : { path: at }),
+    ...(e.errno === undefined ? {} : { errno: e.errno }),
+    ...(e.syscall === undefined ? {} : { syscall: e.syscall }),
+  })
+}
+
+export function isErrorCode(code: unknown): code is ErrorCode {
+  return typeof code === 'string' && Object.hasOwn(codes, code)
+}

@@ -1,0 +1,266 @@
+/**
+ * The only door to the C++ core. Loads the addon, names its surface, turns its rejections into EnvError, and admits at most two
+ * jobs at a time (a job holds one libuv thread and brings its own). Nothing here knows conda.
+ */
+import { createRequire } from 'node:module'
+import { fileURLToPath } from 'node:url'
+import { EnvError, fromNative } from './errors.js'
+import type { Entry, Kind } from './tree/entry.js'
+
+/** Shared with a running job: [0] entries done, [1] bytes done, [2] set to 1 by JavaScript to cancel, [3] entries in all. */
+export type Counters = BigUint64Array
+
+export interface ScanJob {
+  readonly root: string
+  /** Names directly beneath the root that are passed over. */
+  readonly skip: readonly string[]
+  readonly threads: number
+}
+
+export interface Scanned {
+  readonly path: string
+  /** `other`: device, socket, fifo. */
+  readonly kind: 'directory' | 'file' | 'symlink' | 'other'
+  readonly mode: number
+  /** Whole seconds (floor). */
+  readonly mtime: number
+  readonly size: number
+  readonly target?: string
+  /** `device:inode`, only for files with more than one link. */
+  readonly inode?: string
+}
+
+/** What conda recorded about a file: lets its stored form be proven. */
+export interface Expectation {
+  /** SHA-256 of the file as it was in its package, before any prefix was written into it. */
+  readonly sha256?: string
+  /** SHA-256 of the file as it was installed. */
+  readonly sha256InPrefix?: string
+  readonly placeholder?: string
+  readonly mode?: 'text' | 'binary'
+}
+
+/**
+ * What may be done with a prefix found in a file that is not proven:
+ * `detect`: texts, ELF files and `ar` archives are relocated, other binaries named;
+ * `any`: every binary is relocated (it is known to have been rewritten by an installer); `report`: named only.
+ */
+export type Policy = 'detect' | 'any' | 'report'
+
+export interface PackEntry {
+  readonly path: string
+  readonly kind: Kind
+  readonly mode: number
+  readonly mtime: number
+  readonly size: number
+  readonly target?: string
+  /** File content in memory; otherwise read from `root/path`. */
+  readonly data?: Uint8Array
+  /** Digest spots of `data`: offset and the path of the entry meant. Where that entry has no spots its hash is written at once. */
+  readonly digests?: readonly { readonly offset: number; readonly path: string }[]
+  readonly expect?: Expectation
+  readonly policy?: Policy
+  /** Slot to try for C strings of an unproven file (the placeholder's length its installer used); its closing NULs must show it. */
+  readonly slot?: number
+  /** Left out when the entry of this path, which stands earlier in the list, gets spots (a `.pyc` and its `.py`). */
+  readonly unlessRewritten?: string
+}
+
+export interface PackJob {
+  readonly root: string
+  readonly entries: readonly PackEntry[]
+  /** Spellings of the prefix to look for: as given, and resolved. */
+  readonly prefixes: readonly string[]
+  /** Text that betrays a build placeholder left in a file, e.g. `_placehold_placehold`; hits are reported. */
+  readonly marker: string
+  /** File to create (must not exist); null: study only, write nothing. */
+  readonly output: string | null
+  readonly level: number
+  /** Bytes of members to a frame. */
+  readonly frameBytes: number
+  readonly threads: number
+}
+
+/** Said of every entry that is not plain: proven files without spots and directories and links are not listed. */
+export interface Outcome {
+  readonly path: string
+  /**
+   * `proven`: the stored bytes hash to what the package had; `installed`: as installed, but its package form cannot be
+   * rebuilt; `modified`: changed after installation; `unknown`: nothing was recorded.
+   */
+  readonly state: 'proven' | 'installed' | 'modified' | 'unknown'
+  readonly size: number
+  readonly sha256: string
+  readonly spots: Entry['spots']
+  /** Occurrences that stay as they are: of a prefix of this environment, and of a build placeholder. */
+  readonly kept: { readonly prefix: number; readonly placeholder: number }
+  /** Left out because of `unlessRewritten`. */
+  readonly dropped: boolean
+}
+
+export interface Packed {
+  readonly outcomes: readonly Outcome[]
+  /** Opaque; hand it to `seal`. */
+  readonly draft: Uint8Array
+  readonly entries: number
+  readonly bytes: number
+}
+
+export interface SealJob {
+  readonly output: string
+  readonly draft: Uint8Array
+  /** Generated entries, appended after those already written. */
+  readonly entries: readonly PackEntry[]
+  /** Text spots for generated entries: prefixes to record in texts among `entries`, as in `PackJob`. */
+  readonly prefixes: readonly string[]
+  /** The identity, put into the summary. */
+  readonly json: string
+  readonly level: number
+  readonly frameBytes: number
+  readonly threads: number
+}
+
+export interface Sealed {
+  readonly digest: string
+  readonly entries: number
+  readonly files: number
+  readonly bytes: number
+  readonly packedBytes: number
+  readonly frames: number
+  readonly rewritten: number
+  readonly longestPrefix: number | null
+}
+
+export interface Index {
+  readonly version: number
+  /** The digest of the content; empty for the index of a deployed tree. */
+  readonly digest: string
+  readonly entries: number
+  readonly files: number
+  readonly bytes: number
+  readonly rewritten: number
+  readonly longestPrefix: number | null
+  readonly largestFile: number
+  readonly json: string
+  /** Size of the archive and of its parts, in bytes; 0 for the index of a deployed tree. */
+  readonly packedBytes: number
+  readonly frames: number
+  /** Prefixes that occur; for a deployed tree the last one is where it was deployed. */
+  readonly prefixes: readonly string[]
+  /** Only when asked for. */
+  readonly list?: readonly Entry[]
+}
+
+export interface ExtractJob {
+  readonly archive: string
+  /** Existing empty directory to fill. */
+  readonly root: string
+  /** The prefix to write into the files: where the tree will stand once published. */
+  readonly prefix: string
+  /** Take write permission away from files and directories. */
+  readonly readOnly: boolean
+  readonly threads: number
+}
+
+export interface Extracted {
+  readonly files: number
+  readonly directories: number
+  readonly symlinks: number
+  readonly hardlinks: number
+  /** Bytes written. */
+  readonly bytes: number
+  /** Bytes read from the archive. */
+  readonly readBytes: number
+  /** Files with a changed content, and places changed in them. */
+  readonly rewritten: number
+  readonly spots: number
+  /** Scripts whose shebang became a `/bin/sh` trampoline. */
+  readonly trampolines: number
+  /** Scripts that find their interpreter by PATH now: the shebang could not name it. */
+  readonly byPath: readonly string[]
+}
+
+/** How a prefix is looked for in content whose spots are not known (archives made by others). */
+export interface Rewrite {
+  readonly prefix: string
+  readonly mode: 'text' | 'binary'
+}
+
+export interface MaterializeEntry {
+  readonly path: string
+  readonly kind: Kind
+  readonly mode: number
+  readonly mtime: number
+  readonly target?: string
+  /** Content; or `source`, an absolute path to read it from (which may be the very file to replace). */
+  readonly data?: Uint8Array
+  readonly source?: string
+  readonly rewrites?: readonly Rewrite[]
+}
+
+export interface MaterializeJob {
+  readonly root: string
+  readonly entries: readonly MaterializeEntry[]
+  readonly prefix: string
+  readonly readOnly: boolean
+  readonly threads: number
+}
+
+/**
+ * Parents are made as needed. Directory entries get mode and mtime after all other entries of the same job are done, deepest first:
+ * send them in the last job.
+ */
+export interface Materialized {
+  /** In the order of the job; files have `sha256`, and `spots` and `deployed` when something was rewritten. */
+  readonly list: readonly Entry[]
+  readonly trampolines: number
+  readonly byPath: readonly string[]
+}
+
+export interface VerifyJob {
+  /** A deployed tree; null: check the archive's own content, frame by frame and hash by hash. */
+  readonly root: string | null
+  /** The tree's `.conda-deploy/index`, or the archive. */
+  readonly index: string
+  readonly threads: number
+}
+
+export interface Fault {
+  readonly path: string
+  readonly kind: 'missing' | 'extra' | 'type' | 'size' | 'mode' | 'target' | 'content' | 'unreadable'
+  readonly expected: string
+  readonly found: string
+}
+
+export interface Verified {
+  readonly entries: number
+  readonly bytes: number
+  readonly faults: readonly Fault[]
+}
+
+export interface Removed {
+  readonly entries: number
+  readonly bytes: number
+}
+
+export interface NativeBinding {
+  scan(job: ScanJob, counters: Counters): Promise<Scanned[]>
+  pack(job: PackJob, counters: Counters): Promise<Packed>
+  seal(job: SealJob, counters: Counters): Promise<Sealed>
+  extract(job: ExtractJob, counters: Counters): Promise<Extracted>
+  materialize(job: MaterializeJob, counters: Counters): Promise<Materialized>
+  verify(job: VerifyJob, counters: Counters): Promise<Verified>
+  remove(job: { readonly root: string; readonly threads: number }, counters: Counters): Promise<Removed>
+  /** Of an archive or of a deployed tree's index; null: not ours. `list`: with all entries. */
+  index(path: string, list: boolean): Promise<Index | null>
+  /** Bytes of a deployed tree's index for entries made elsewhere (archives of others). */
+  encode(entries: readonly Entry[], prefix: string): Buffer
+  /** Rewrites one content in memory, by search; null: nothing found. */
+  rewrite(data: Uint8Array, rewrites: readonly Rewrite[], prefix: string): Buffer | null
+  /** false: the destination exists (`no-replace`), or one of the two does not (`exchange`). */
+  rename(from: string, to: string, how: 'no-replace' | 'exchange'): boolean
+  /** Takes an flock without waiting, creating the file; null: held elsewhere. */
+  lock(path: string, how: 'shared' | 'exclusive'): number | null
+  unlock(descriptor: number): void
+  features(): { readonly zstd: string; readonly sha256: 'hardware' | 'portable' }
+}

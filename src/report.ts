@@ -1,0 +1,15 @@
+/** How verbs tell what they do while they do it. The CLI shows it; the library is silent unless given one. */
+export interface Reporter {
+  /** A phase begins; `total` in units of `unit`, when known. */
+  phase(name: string, total?: number, unit?: 'files' | 'bytes'): void
+  /** Work done so far in the current phase. */
+  progress(done: number): void
+  /** Something the user should know although the verb goes on. Every warning is also in the verb's result. */
+  warn(message: string): void
+}
+
+export const silent: Reporter = {
+  phase() {},
+  progress() {},
+  warn() {},
+}
