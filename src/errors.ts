@@ -3,8 +3,37 @@
  * A message says what, which path, what was got, what was expected. Programmer errors stay plain Error (exit 70).
  */
 
+export type ErrorCode =
+  | 'INVALID_OPTION'
+  | 'USAGE'
+  | 'ENV_NOT_FOUND'
+  | 'NOT_AN_ENV'
+  | 'ENV_DAMAGED'
+  | 'EDITABLE_PACKAGES'
+  | 'MISSING_FILES'
+  | 'PREFIX_TOO_LONG'
+  | 'ARCHIVE_NOT_FOUND'
+  | 'ARCHIVE_CORRUPT'
+  | 'ARCHIVE_UNKNOWN'
+  | 'UNSAFE_PATH'
+  | 'SOURCE_CHANGED'
+  | 'TARGET_EXISTS'
+  | 'TARGET_SHARED'
+  | 'TARGET_NOEXEC'
+  | 'NOT_A_DEPLOYMENT'
+  | 'OUTPUT_EXISTS'
+  | 'UNSUPPORTED'
+  | 'PERMISSION'
+  | 'IO'
+  | 'COMMAND_NOT_FOUND'
+  | 'ADDON_MISSING'
+  | 'VERIFY_FAILED'
+  | 'CANCELLED'
+  | 'NO_SPACE'
+  | 'LOCK_HELD'
+
 /** Exit statuses: 1 the request failed, 2 wrong usage, 3 verification found faults, 75 try again. */
-const codes = {
+const codes: Readonly<Record<ErrorCode, { readonly exit: number; readonly hint?: string }>> = {
   INVALID_OPTION: { exit: 2 },
   USAGE: { exit: 2 },
   ENV_NOT_FOUND: { exit: 1, hint: 'name the environment by its path with --prefix' },
@@ -32,9 +61,7 @@ const codes = {
   CANCELLED: { exit: 130 },
   NO_SPACE: { exit: 75, hint: 'free some space, or choose another target with --to' },
   LOCK_HELD: { exit: 75 },
-} as const satisfies Record<string, { exit: number; hint?: string }>
-
-export type ErrorCode = keyof typeof codes
+}
 
 export interface ErrorDetails {
   readonly path?: string
@@ -58,7 +85,7 @@ export class EnvError extends Error {
 
   constructor(code: ErrorCode, message: string, details: ErrorDetails = {}) {
     super(message, details.cause === undefined ? undefined : { cause: details.cause })
-    const row: { exit: number; hint?: string } = codes[code]
+    const row = codes[code]
     this.code = code
     this.path = details.path
     this.hint = details.hint ?? row.hint
