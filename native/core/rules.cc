@@ -1,0 +1,165 @@
+#include "rules.h"
+#include <algorithm>
+#include <cstring>
+#include <functional>
+#include <string_view>
+#include "failure.h"
+#include "table.h"
+
+namespace cd {
+namespace {
+
+Failure broken(const Entry& entry, const std::string& message) {
+  return Failure("ARCHIVE_CORRUPT", "entry table: " + entry.path + ": " + message, entry.path);
+}
+
+Failure broken(const Entry& entry, const Spot& spot, const std::string& message) {
+  return broken(entry, "spot at " + std::to_string(spot.offset) + ": " + message);
+}
+
+bool begins_with_own_folder(const std::string& path) {
+  const size_t size = std::strlen(kOwnFolder);
+  return path.compare(0, size, kOwnFolder) == 0 && (path.size() == size || path[size] == '/');
+}
+
+}  // namespace
+
+void check_path(const std::string& path) {
+  const auto refuse = [&](const char* why) {
+    throw Failure("UNSAFE_PATH", "unsafe path '" + path.substr(0, path.find('\0')) + "': " + why, path.substr(0, path.find('\0')));
+  };
+  if (path.empty()) refuse("empty");
+  if (path.size() > kPathMax) refuse("longer than 4095 bytes");
+  if (path.find('\0') != std::string::npos) refuse("holds a NUL");
+  for (size_t begin = 0; begin <= path.size();) {
+    const size_t end = std::min(path.find('/', begin), path.size());
+    const size_t size = end - begin;
+    if (size == 0) refuse(begin == 0 ? "absolute" : "an empty component");
+    if (size == 1 && path[begin] == '.') refuse("a component '.'");
+    if (size == 2 && path[begin] == '.' && path[begin + 1] == '.') refuse("a component '..'");
+    begin = end + 1;
+  }
+}
+
+std::array<uint64_t, 3> units_of(const std::string& prefix) {
+  uint64_t points = 0, wide = 0;  // wide: beyond the basic plane, two UTF-16 units
+  for (const char c : prefix) {
+    const auto byte = static_cast<unsigned char>(c);
+    points += (byte & 0xC0) != 0x80;
+    wide += byte >= 0xF0;
+  }
+  return {prefix.size(), points + wide, points};
+}
+
+SpotLength spot_length(const Spot& spot, const std::array<uint64_t, 3>& prefix_units) {
+  if (spot.encoding == Encoding::digest) return {64, 64};
+  const uint64_t unit = unit_of(spot.encoding);
+  const uint64_t prefix = prefix_units[unit / 2] * unit;
+  return {prefix, std::max(prefix, spot.slot * unit)};
+}
+
+Rules::Rules(const Table& table) : table_(table), slots_(1024, kNone) {
+  for (const std::string& prefix : table.prefixes) {
+    if (prefix.empty() || prefix.size() > kPathMax || prefix.find('\0') != std::string::npos)
+      throw Failure("ARCHIVE_CORRUPT", "entry table: a prefix is empty, longer than 4095 bytes or holds a NUL");
+    lengths_.push_back(units_of(prefix));
+  }
+  if (table.deployed && table.prefixes.empty()) throw Failure("ARCHIVE_CORRUPT", "entry table: a deployed tree without a prefix");
+}
+
+uint32_t Rules::find(const char* path, size_t size) const {
+  const std::string_view wanted(path, size);
+  for (size_t at = std::hash<std::string_view>()(wanted);; ++at) {
+    const uint32_t number = slots_[at & (slots_.size() - 1)];
+    if (number == kNone || table_.entries[number].path == wanted) return number;
+  }
+}
+
+void Rules::insert(const std::string& path) {
+  const auto place = [this](const std::string& p, uint32_t number) {
+    size_t at = std::hash<std::string_view>()(p) & (slots_.size() - 1);
+    while (slots_[at] != kNone) at = (at + 1) & (slots_.size() - 1);
+    slots_[at] = number;
+  };
+  if (2 * size_t{admitted_} >= slots_.size()) {
+    slots_.assign(slots_.size() * 4, kNone);
+    for (uint32_t i = 0; i < admitted_; ++i) place(table_.entries[i].path, i);
+  }
+  place(path, admitted_++);
+}
+
+void Rules::admit(const Entry& e) {
+  check_path(e.path);
+  if (begins_with_own_folder(e.path)) throw Failure("UNSAFE_PATH", "entry table: " + e.path + " is not for archives", e.path);
+  if (admitted_ == kNone - 1) throw broken(e, "more entries than a table may have");
+
+  const size_t slash = e.path.rfind('/');
+  if (slash != std::string::npos) {
+    const std::string_view parent = std::string_view(e.path).substr(0, slash);
+    if (parent_ == kNone || table_.entries[parent_].path != parent) {
+      parent_ = find(parent.data(), parent.size());
+      if (parent_ == kNone) throw broken(e, "its directory is not an entry before it");
+      if (table_.entries[parent_].kind != Kind::directory) throw broken(e, "its parent is not a directory");
+    }
+  }
+  if (find(e.path.data(), e.path.size()) != kNone) throw broken(e, "occurs twice");
+
+  if (e.mode > 07777) throw broken(e, "mode " + std::to_string(e.mode) + " is more than permission bits");
+  if (e.mtime > static_cast<int64_t>(kNumberMax) || e.mtime < -static_cast<int64_t>(kNumberMax))
+    throw broken(e, "mtime " + std::to_string(e.mtime) + " is beyond 2^53");
+  if (e.size > kNumberMax || e.deployed_size > kNumberMax) throw broken(e, "size is beyond 2^53");
+
+  switch (e.kind) {
+    case Kind::directory: break;
+    case Kind::file: check_spots(e); break;
+    case Kind::symlink:
+      if (e.target.empty() || e.target.size() > kPathMax || e.target.find('\0') != std::string::npos)
+        throw broken(e, "the text of the link is empty, longer than 4095 bytes or holds a NUL");
+      break;
+    case Kind::hardlink: {
+      const uint32_t file = find(e.target.data(), e.target.size());
+      if (file == kNone || table_.entries[file].kind != Kind::file)
+        throw broken(e, "hard link to " + e.target + ", which is not a file entry before it");
+      break;
+    }
+    case Kind::other: throw broken(e, "neither directory, file nor link");
+  }
+  if (e.kind != Kind::file && (!e.spots.empty() || e.has_deployed)) throw broken(e, "spots of what is no file");
+  insert(e.path);
+}
+
+void Rules::check_spots(const Entry& e) const {
+  if (e.has_deployed && !table_.deployed) throw broken(e, "deployed state in the table of an archive");
+  if (table_.deployed && e.spots.empty() == e.has_deployed) throw broken(e, "deployed state and spots belong together");
+  uint64_t end = 0;  // of the spot before
+  for (const Spot& s : e.spots) {
+    if (s.encoding != Encoding::digest && s.refers >= lengths_.size())
+      throw broken(e, s, "prefix number " + std::to_string(s.refers) + " of " + std::to_string(lengths_.size()));
+    static const std::array<uint64_t, 3> none{};
+    const SpotLength length = spot_length(s, s.encoding == Encoding::digest ? none : lengths_[s.refers]);
+    if (s.offset < end) throw broken(e, s, "does not stand behind the spot before it");
+    if (s.offset > e.size || length.slot > e.size - s.offset) throw broken(e, s, "reaches beyond the end of the file");
+    if (s.encoding == Encoding::text || s.encoding == Encoding::digest) {
+      if (s.slot != 0) throw broken(e, s, "slot " + std::to_string(s.slot) + " where none is");
+    } else if (uint64_t{s.slot} * unit_of(s.encoding) < length.prefix) {
+      throw broken(e, s, "slot " + std::to_string(s.slot) + " is shorter than the prefix that stands there");
+    }
+    end = s.offset + length.prefix;
+  }
+}
+
+void Rules::finish() const {
+  const auto has_digests = [](const Entry& e) {
+    return std::any_of(e.spots.begin(), e.spots.end(), [](const Spot& s) { return s.encoding == Encoding::digest; });
+  };
+  for (const Entry& e : table_.entries)
+    for (const Spot& s : e.spots) {
+      if (s.encoding != Encoding::digest) continue;
+      if (s.refers >= table_.entries.size()) throw broken(e, s, "entry number " + std::to_string(s.refers) + " of " + std::to_string(table_.entries.size()));
+      const Entry& meant = table_.entries[s.refers];
+      // Without this rule digests could depend on each other in a circle.
+      if (meant.kind != Kind::file || has_digests(meant)) throw broken(e, s, "the digest of " + meant.path + " cannot be meant");
+    }
+}
+
+}  // namespace cd
