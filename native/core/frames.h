@@ -1,5 +1,6 @@
 // Zstandard frames, skippable frames and the seek table, over a file. Reading is by pread: one descriptor serves all threads.
 #pragma once
+#include <atomic>
 #include <memory>
 #include <vector>
 #include "entry.h"
@@ -12,11 +13,14 @@ namespace cd {
 inline constexpr uint32_t kTableMagic = 0x184D2A5A, kSummaryMagic = 0x184D2A5B, kSeekMagic = 0x184D2A5E;
 inline constexpr uint32_t kSeekFooterMagic = 0x8F92EAB1;
 inline constexpr uint32_t kMaxFrame = 1u << 30;  // a reader refuses larger frames, compressed or not
+inline constexpr uint32_t kMaxTable = 1u << 28;  // and larger entry tables, uncompressed
 
 class Compressor {   // one thread's; frames carry content size and checksum
  public:
   explicit Compressor(int level);
   ~Compressor();
+  Compressor(const Compressor&) = delete;
+  Compressor& operator=(const Compressor&) = delete;
   void compress(const void* data, size_t size, std::string& out);  // replaces out
  private:
   ZSTD_CCtx_s* ctx_;
@@ -27,6 +31,8 @@ class Decompressor {  // one thread's
  public:
   Decompressor();
   ~Decompressor();
+  Decompressor(const Decompressor&) = delete;
+  Decompressor& operator=(const Decompressor&) = delete;
   // Decodes exactly one frame into exactly `expected` bytes; anything else is ARCHIVE_CORRUPT naming `what`.
   void decompress(const void* packed, size_t packed_size, void* out, size_t expected, const std::string& what);
  private:
@@ -42,6 +48,8 @@ class Archive {
   // null: a regular file, but not one of ours (no seek table, or no summary). Throws for what is ours and broken.
   static std::unique_ptr<Archive> open(const std::string& path);
   ~Archive();
+  Archive(const Archive&) = delete;
+  Archive& operator=(const Archive&) = delete;
   const std::vector<Frame>& frames() const { return frames_; }  // data frames only
   const Summary& summary() const { return summary_; }
   Table table() const;                         // reads, checks the digest of the summary, decodes, checks places against the frames
@@ -59,6 +67,12 @@ class Archive {
   std::vector<Frame> frames_;
   Frame table_frame_, summary_frame_;
   Summary summary_;
+  mutable std::atomic<uint64_t> bytes_read_{0};
 };
+
+// Opens a regular file for reading. ENOENT and ENOTDIR are ARCHIVE_NOT_FOUND, what is no regular file ARCHIVE_UNKNOWN. Sets its size.
+int open_regular(const std::string& path, uint64_t& size);
+// Reads all of [position, position + size); a file that ends before is ARCHIVE_CORRUPT.
+void read_at(int fd, void* out, size_t size, uint64_t position, const std::string& path);
 
 }  // namespace cd

@@ -90,7 +90,6 @@ struct Extracted {
 Extracted extract(const ExtractJob&, Progress);
 
 // materialize.cc
-struct Rewrite { std::string prefix; bool text = true; };
 struct MaterializeEntry {
   Entry entry;                         // path kind mode mtime target
   bool in_memory = false;

@@ -39,7 +39,7 @@ class Rewriter {
       : data_(data), size_(size), base_(base), prefixes_(prefixes), prefix_(prefix) {}
 
   std::string run(const Spot* spots, size_t count, const std::vector<std::string>& digests) {
-    out_.reserve(size_ + static_cast<size_t>(std::max<int64_t>(0, growth(spots, count, prefixes_, prefix_))));
+    out_.reserve(size_ + count * prefix_.size());
     size_t digest = 0;
     for (size_t i = 0; i < count;) {
       const Spot& spot = spots[i];
@@ -149,12 +149,41 @@ std::string rewrite_spots(const uint8_t* data, size_t size, uint64_t base, const
   return out;
 }
 
-int64_t growth(const Spot* spots, size_t count, const std::vector<std::string>& prefixes, const std::string& prefix) {
-  int64_t sum = 0;
-  for (size_t i = 0; i < count; ++i)
-    if (spots[i].encoding == Encoding::text && spots[i].refers < prefixes.size())
-      sum += static_cast<int64_t>(prefix.size()) - static_cast<int64_t>(prefixes[spots[i].refers].size());
-  return sum;
+bool rewrite_search(const std::string& in, const std::vector<Rewrite>& rewrites, const std::string& to, std::string& out,
+                    std::vector<Spot>& spots, Rewriting& done) {
+  const uint8_t* data = reinterpret_cast<const uint8_t*>(in.data());
+  std::vector<Spot> all;
+  std::vector<std::string> prefixes;
+  for (const Rewrite& rewrite : rewrites) {
+    for (Spot& spot : rewrite.text ? find_text(data, in.size(), rewrite.prefix, false) : find_binary(data, in.size(), rewrite.prefix, false)) {
+      spot.refers = static_cast<uint32_t>(prefixes.size());
+      spot.slot = rewrite.text ? 0 : static_cast<uint32_t>(encode_as(rewrite.prefix, spot.encoding).size() / unit_of(spot.encoding));
+      all.push_back(spot);
+    }
+    prefixes.push_back(rewrite.prefix);
+  }
+  std::stable_sort(all.begin(), all.end(), [](const Spot& a, const Spot& b) { return a.offset < b.offset; });
+
+  std::vector<Spot> found;
+  size_t taken = 0, string_begin = 0, string_end = 0;  // bytes dealt with; the C string being read
+  for (const Spot& spot : all) {
+    const size_t at = static_cast<size_t>(spot.offset);
+    if (at < taken) continue;
+    const unsigned unit = unit_of(spot.encoding);
+    if (at < string_end) {  // what has no place in that string is part of its text
+      if (spot.encoding != found.back().encoding || (at - string_begin) % unit != 0) continue;
+    }
+    taken = at + encode_as(prefixes[spot.refers], spot.encoding).size();
+    if (spot.encoding != Encoding::text && at >= string_end) {
+      string_begin = at;
+      string_end = find_nul(data, taken, in.size(), unit);
+    }
+    found.push_back(spot);
+  }
+  if (found.empty()) return false;
+  out = rewrite_spots(data, in.size(), 0, found.data(), found.size(), prefixes, to, {}, done);
+  spots.insert(spots.end(), found.begin(), found.end());
+  return true;
 }
 
 }  // namespace cd

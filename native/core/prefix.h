@@ -16,13 +16,16 @@ std::string rewrite_spots(const uint8_t* data, size_t size, uint64_t base, const
                           const std::vector<std::string>& prefixes, const std::string& prefix,
                           const std::vector<std::string>& digests, Rewriting& done);
 
-// Stored size → deployed size of a file without a treated shebang (text spots change it).
-int64_t growth(const Spot* spots, size_t count, const std::vector<std::string>& prefixes, const std::string& prefix);
+struct Rewrite {                      // how a prefix is looked for in content whose spots are not known
+  std::string prefix;
+  bool text = true;
+};
 
-// One prefix, one mode, looked for and replaced in a whole content, as conda does at installation: text: every occurrence; binary: C strings in
-// the five encodings, several in one string, string at the end of file. Appends what was found as spots in terms of the *input*
-// (refers = 0). Returns false and leaves out alone when there is nothing to do. Throws PREFIX_TOO_LONG.
-bool rewrite_search(const std::string& in, const std::string& from, const std::string& to, bool text, std::string& out,
+// Looked for and replaced in a whole content, as conda does at installation: text: every occurrence; binary: C strings in
+// the five encodings, several in one string, string at the end of file. Where two overlap, the one that begins first counts, then
+// the one named first. Appends what was found as spots in terms of the input (refers: number in `rewrites`).
+// Returns false and leaves out alone when there is nothing to do. Throws PREFIX_TOO_LONG.
+bool rewrite_search(const std::string& in, const std::vector<Rewrite>& rewrites, const std::string& to, std::string& out,
                     std::vector<Spot>& spots, Rewriting& done);
 
 // Occurrences of a prefix as a path: the byte after it is not one that continues a file name (letter, digit, _ - + or a byte ≥ 0x80; a dot only when such a

@@ -149,16 +149,18 @@ void Rules::check_spots(const Entry& e) const {
 }
 
 void Rules::finish() const {
-  const auto has_digests = [](const Entry& e) {
-    return std::any_of(e.spots.begin(), e.spots.end(), [](const Spot& s) { return s.encoding == Encoding::digest; });
-  };
+  std::vector<bool> has_digests(table_.entries.size());
+  for (size_t i = 0; i < table_.entries.size(); ++i)
+    for (const Spot& s : table_.entries[i].spots)
+      if (s.encoding == Encoding::digest) has_digests[i] = true;
   for (const Entry& e : table_.entries)
     for (const Spot& s : e.spots) {
       if (s.encoding != Encoding::digest) continue;
-      if (s.refers >= table_.entries.size()) throw broken(e, s, "entry number " + std::to_string(s.refers) + " of " + std::to_string(table_.entries.size()));
+      if (s.refers >= table_.entries.size())
+        throw broken(e, s, "entry number " + std::to_string(s.refers) + " of " + std::to_string(table_.entries.size()));
       const Entry& meant = table_.entries[s.refers];
-      // Without this rule digests could depend on each other in a circle.
-      if (meant.kind != Kind::file || has_digests(meant)) throw broken(e, s, "the digest of " + meant.path + " cannot be meant");
+      // Without the second condition digests could depend on each other in a circle.
+      if (meant.kind != Kind::file || has_digests[s.refers]) throw broken(e, s, "the digest of " + meant.path + " cannot be meant");
     }
 }
 

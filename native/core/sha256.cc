@@ -32,17 +32,24 @@ void compress_portable(uint32_t* state, const uint8_t* p, size_t count) {
       const uint32_t a = w[i - 15], b = w[i - 2];
       w[i] = w[i - 16] + w[i - 7] + (rotate(a, 7) ^ rotate(a, 18) ^ a >> 3) + (rotate(b, 17) ^ rotate(b, 19) ^ b >> 10);
     }
-    uint32_t s[8];
-    std::copy(state, state + 8, s);
-    for (int i = 0; i < 64; ++i) {
-      const uint32_t a = s[0], e = s[4];
-      const uint32_t t1 = s[7] + (rotate(e, 6) ^ rotate(e, 11) ^ rotate(e, 25)) + ((e & s[5]) ^ (~e & s[6])) + kRound[i] + w[i];
-      const uint32_t t2 = (rotate(a, 2) ^ rotate(a, 13) ^ rotate(a, 22)) + ((a & s[1]) ^ (a & s[2]) ^ (s[1] & s[2]));
-      for (int k = 7; k > 0; --k) s[k] = s[k - 1];
-      s[4] += t1;
-      s[0] = t1 + t2;
+    uint32_t a = state[0], b = state[1], c = state[2], d = state[3], e = state[4], f = state[5], g = state[6], h = state[7];
+    const auto round = [](uint32_t a, uint32_t b, uint32_t c, uint32_t& d, uint32_t e, uint32_t f, uint32_t g, uint32_t& h, uint32_t kw) {
+      h += (rotate(e, 6) ^ rotate(e, 11) ^ rotate(e, 25)) + (g ^ (e & (f ^ g))) + kw;
+      d += h;
+      h += (rotate(a, 2) ^ rotate(a, 13) ^ rotate(a, 22)) + ((a & b) | (c & (a | b)));
+    };
+    for (int i = 0; i < 64; i += 8) {  // the names turn instead of the values: twice as fast as moving them
+      round(a, b, c, d, e, f, g, h, kRound[i] + w[i]);
+      round(h, a, b, c, d, e, f, g, kRound[i + 1] + w[i + 1]);
+      round(g, h, a, b, c, d, e, f, kRound[i + 2] + w[i + 2]);
+      round(f, g, h, a, b, c, d, e, kRound[i + 3] + w[i + 3]);
+      round(e, f, g, h, a, b, c, d, kRound[i + 4] + w[i + 4]);
+      round(d, e, f, g, h, a, b, c, kRound[i + 5] + w[i + 5]);
+      round(c, d, e, f, g, h, a, b, kRound[i + 6] + w[i + 6]);
+      round(b, c, d, e, f, g, h, a, kRound[i + 7] + w[i + 7]);
     }
-    for (int k = 0; k < 8; ++k) state[k] += s[k];
+    const uint32_t after[8] = {a, b, c, d, e, f, g, h};
+    for (int k = 0; k < 8; ++k) state[k] += after[k];
   }
 }
 

@@ -1,6 +1,7 @@
 #include "tar.h"
 #include <algorithm>
 #include <cstring>
+#include <stdexcept>
 
 namespace cd {
 namespace {

@@ -1,9 +1,9 @@
 /**
  * The texts that go into every archive: what activates the environment, and the `conda-unpack` that completes it after plain tar.
- * They are the files of this folder; texts.ts embeds them, so that the library and the bundled command need no file at run time.
+ * They are the files of this folder; texts.json embeds them, so that the library and the bundled command need no file at run time.
  */
 import type { Spot } from '../../tree/entry.js'
-import * as texts from './texts.js'
+import texts from './texts.json' with { type: 'json' }
 
 /** A file with spots, as `conda-unpack` must know it. */
 export interface UnpackFile {
@@ -32,18 +32,15 @@ export interface Script {
   readonly mode: number
 }
 
+const text = (name: keyof typeof texts): string => texts[name].join('\n')
+
 /** What activates and deactivates an environment, the same for every environment: no prefix stands in it. */
 export function activationScripts(): readonly Script[] {
-  const text = (path: string, content: string): Script => ({ path, text: content, mode: 0o644 })
-  return [
-    text('bin/activate', texts.activate),
-    text('bin/activate.csh', texts.activateCsh),
-    text('bin/activate.fish', texts.activateFish),
-    text('bin/deactivate', texts.deactivate),
-    text('bin/deactivate.csh', texts.deactivateCsh),
-    text('bin/deactivate.fish', texts.deactivateFish),
-    text('etc/conda/activate.awk', texts.variablesAwk),
+  const names = [
+    ...(['activate', 'activate.awk', 'activate.csh', 'activate.fish'] as const),
+    ...(['deactivate', 'deactivate.csh', 'deactivate.fish'] as const),
   ]
+  return names.map((name) => ({ path: `bin/${name}`, text: text(name), mode: 0o644 }))
 }
 
 /** The text of `bin/conda-unpack` (mode 0755), all ASCII. The table follows the program as comments, one JSON row a line. */
@@ -55,7 +52,7 @@ export function unpackScript(table: UnpackTable): string {
     const row = (s: Spot) => [s.encoding, s.offset, isPrefix(s) ? number.get(s.refers) : s.refers, s.slot]
     rows.push([path, size, sha256, spots.map(row), links])
   }
-  return `${texts.unpackPy}${rows.map((row) => `#: ${ascii(JSON.stringify(row))}\n`).join('')}`
+  return `${text('unpack.py')}${rows.map((row) => `#: ${ascii(JSON.stringify(row))}\n`).join('')}`
 }
 
 const isPrefix = (spot: Spot): boolean => spot.encoding !== 'digest'

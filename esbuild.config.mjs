@@ -1,0 +1,38 @@
+/**
+ * Everything JavaScript that is shipped or started: one file each, so that starting touches a handful of files even where the
+ * package itself lies on a parallel filesystem. Types are emitted by tsc (tsconfig.build.json).
+ */
+import { chmodSync, rmSync } from 'node:fs'
+import { build } from 'esbuild'
+
+/** Bundled CommonJS (commander, tar-stream) calls require for Node's own modules. */
+const require = "import { createRequire } from 'node:module'\nconst require = createRequire(import.meta.url)"
+
+const options = {
+  bundle: true,
+  platform: 'node',
+  target: 'node20',
+  format: 'esm',
+  // Loaded only when a foreign archive needs them: piscina starts a file of its own, zstd-napi has an addon of its own.
+  external: ['piscina', 'zstd-napi'],
+  loader: { '.sh': 'text', '.fish': 'text', '.csh': 'text', '.py': 'text' },
+  legalComments: 'inline',
+  logLevel: 'warning',
+}
+
+const outputs = [
+  { entry: 'src/cli/main.ts', file: 'dist/conda-deploy.js', banner: `#!/usr/bin/env node\n${require}` },
+  { entry: 'src/index.ts', file: 'dist/index.js', banner: require },
+  { entry: 'src/archive/worker.ts', file: 'dist/worker.js', banner: require },
+  { entry: 'test/support/demo.ts', file: 'build/demo.mjs', banner: require },
+  { entry: 'bench/run.ts', file: 'build/bench.mjs', banner: require },
+]
+
+await Promise.all(
+  outputs.map(async ({ entry, file, banner }) => {
+    // A new file, not new content in the old one: a running conda-deploy keeps the one it has.
+    rmSync(file, { force: true })
+    await build({ ...options, entryPoints: [entry], outfile: file, banner: { js: banner } })
+  }),
+)
+chmodSync('dist/conda-deploy.js', 0o755)

@@ -1,0 +1,203 @@
+#include "fill.h"
+#include <algorithm>
+#include "sha256.h"
+#include "team.h"
+
+namespace cd {
+namespace {
+
+// What all threads together may hold of frames; the rest of the promise of 300 MB is the table's and the host process's.
+constexpr uint64_t kMemory = 160u << 20;
+
+bool has_digests(const Entry& entry) {
+  return std::any_of(entry.spots.begin(), entry.spots.end(), [](const Spot& s) { return s.encoding == Encoding::digest; });
+}
+
+}  // namespace
+
+struct Fill::Hand {
+  explicit Hand(const Root& root) : walker(root) {}
+  Walker walker;
+  Decompressor decompressor;
+  std::string packed, plain;
+};
+
+struct Fill::Divided {
+  std::mutex guard;
+  Fd fd;
+  std::atomic<uint32_t> left{0};
+  Turns turns;
+  Sha256 hash;      // of the deployed content; these two belong to the part whose turn it is
+  uint64_t size = 0;
+};
+
+Fill::Fill(const ExtractJob& job, const Archive& archive, Table& table, const Root& root, uint32_t lost, Progress progress)
+    : job_(job), archive_(archive), table_(table), root_(root), lost_(lost), progress_(progress) {}
+
+Fill::~Fill() = default;
+
+void Fill::run() {
+  auto plain = parts_of(table_, archive_.frames());
+  std::vector<std::vector<Part>> digests(plain.size());
+  for (size_t frame = 0; frame < plain.size(); ++frame) {
+    auto& parts = plain[frame];
+    for (const Part& part : parts) {
+      if (whole(part, table_.entries[part.entry])) continue;
+      auto& file = divided_[part.entry];
+      if (!file) file = std::make_unique<Divided>();
+      ++file->left;
+    }
+    const auto middle = std::stable_partition(parts.begin(), parts.end(), [&](const Part& p) { return !has_digests(table_.entries[p.entry]); });
+    digests[frame].assign(middle, parts.end());
+    parts.erase(middle, parts.end());
+  }
+  pass(plain);
+  pass(digests);
+}
+
+// Frames with most work first, so that no thread is left with a long one at the end. The frames of a divided file that is hashed
+// stay in their order (see Turns).
+std::vector<uint32_t> Fill::order(const std::vector<std::vector<Part>>& parts) const {
+  constexpr uint64_t kFile = 16u << 10;  // making a file costs about as much as decoding and writing so many bytes
+  std::vector<uint64_t> cost(parts.size());
+  std::vector<uint32_t> order;
+  for (uint32_t frame = 0; frame < parts.size(); ++frame) {
+    if (parts[frame].empty()) continue;
+    order.push_back(frame);
+    for (const Part& part : parts[frame]) {
+      const Entry& entry = table_.entries[part.entry];
+      cost[frame] += kFile + part.size;
+      if (whole(part, entry) || entry.spots.empty()) continue;
+      cost[frame] = entry.size;
+      break;
+    }
+  }
+  std::stable_sort(order.begin(), order.end(), [&](uint32_t a, uint32_t b) { return cost[a] > cost[b]; });
+  return order;
+}
+
+unsigned Fill::threads() const {
+  uint64_t frame = 1;
+  for (const Frame& f : archive_.frames()) frame = std::max<uint64_t>(frame, uint64_t{f.packed} + 2 * uint64_t{f.size});  // packed, plain, rewritten
+  return static_cast<unsigned>(std::max<uint64_t>(1, std::min<uint64_t>(job_.threads, kMemory / frame)));
+}
+
+void Fill::pass(const std::vector<std::vector<Part>>& parts) {
+  const std::vector<uint32_t> frames = order(parts);
+  run_team(frames.size(), threads(), [&] {
+    auto hand = std::make_shared<Hand>(root_);
+    return [&, hand](size_t i) {
+      try {
+        progress_.check();
+        archive_.read(frames[i], hand->decompressor, hand->packed, hand->plain);
+        for (const Part& part : parts[frames[i]]) {
+          Entry& entry = table_.entries[part.entry];
+          if (whole(part, entry)) write_whole(*hand, entry, part);
+          else write_part(*hand, entry, part, *divided_.at(part.entry));
+        }
+      } catch (...) {
+        for (auto& file : divided_) file.second->turns.give_up();
+        throw;
+      }
+    };
+  });
+}
+
+void Fill::write_whole(Hand& hand, Entry& entry, const Part& part) {
+  const char* data = hand.plain.data() + part.offset;
+  uint64_t size = part.size;
+  std::string changed;
+  if (!entry.spots.empty()) {
+    changed = rewritten(entry, part, hand.plain);
+    data = changed.data();
+    size = changed.size();
+    // Only what is written differently from what is stored is hashed here: the rest is covered by the checksums of the frames.
+    entry.deployed_sha256 = sha256(data, size);
+  }
+  const Fd fd = create(hand, entry);
+  if (size > 0) write_all(fd.get(), data, size, root_.full(entry.path));
+  set_mtime(fd.get(), entry.mtime, root_.full(entry.path));
+  written(entry, size);
+}
+
+void Fill::write_part(Hand& hand, Entry& entry, const Part& part, Divided& file) {
+  const char* data = hand.plain.data() + part.offset;
+  uint64_t size = part.size, at = part.base;
+  std::string changed;
+  if (!entry.spots.empty()) {
+    changed = rewritten(entry, part, hand.plain);
+    data = changed.data();
+    size = changed.size();
+    if (!file.turns.wait(part.number)) return;
+    file.hash.update(data, size);
+    at = file.size;  // not part.base: texts grow
+    file.size += size;
+    file.turns.pass();
+  }
+  {
+    std::lock_guard<std::mutex> lock(file.guard);
+    if (!file.fd) file.fd = create(hand, entry);
+  }
+  write_all_at(file.fd.get(), data, size, at, root_.full(entry.path));
+  if (file.left.fetch_sub(1) != 1) return;
+  if (!entry.spots.empty()) entry.deployed_sha256 = file.hash.finish();
+  set_mtime(file.fd.get(), entry.mtime, root_.full(entry.path));
+  file.fd = Fd();
+  written(entry, entry.spots.empty() ? entry.size : file.size);
+}
+
+std::string Fill::rewritten(const Entry& entry, const Part& part, const std::string& plain) {
+  const SpotRange spots = spots_in(part, entry);
+  std::vector<std::string> digests;
+  for (size_t k = 0; k < spots.count; ++k) {
+    if (spots.first[k].encoding != Encoding::digest) continue;
+    const Entry& meant = table_.entries[spots.first[k].refers];
+    digests.push_back(hex(meant.has_deployed ? meant.deployed_sha256 : meant.sha256));
+  }
+  Rewriting done;
+  try {
+    const auto* data = reinterpret_cast<const uint8_t*>(plain.data()) + part.offset;
+    std::string out = rewrite_spots(data, part.size, part.base, spots.first, spots.count, table_.prefixes, job_.prefix, digests, done);
+    if (done.trampoline) ++trampolines_;
+    if (done.by_path) {
+      std::lock_guard<std::mutex> lock(guard_);
+      by_path_.push_back(entry.path);
+    }
+    return out;
+  } catch (const Failure& failure) {
+    throw Failure(failure.code, archive_.path() + ": " + entry.path + ": " + failure.what(), entry.path);
+  }
+}
+
+Fd Fill::create(Hand& hand, const Entry& entry) {
+  const mode_t mode = entry.mode & (job_.read_only ? 0555u : 0777u);  // never setuid, setgid, sticky
+  const Walker::Place place = hand.walker.at(entry.path);
+  Fd fd(::openat(place.directory, place.name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, mode));
+  if (!fd) throw Failure::system("open", root_.full(entry.path));
+  if ((mode & lost_) && ::fchmod(fd.get(), mode) != 0) throw Failure::system("fchmod", root_.full(entry.path));
+  return fd;
+}
+
+void Fill::written(Entry& entry, uint64_t size) {
+  if (!entry.spots.empty()) {
+    entry.deployed_size = size;
+    entry.has_deployed = true;
+    ++rewritten_;
+    spots_ += entry.spots.size();
+  }
+  ++files_;
+  bytes_ += size;
+  progress_.add(1, size);
+}
+
+void Fill::add_to(Extracted& result) const {
+  result.files += files_;
+  result.bytes += bytes_;
+  result.rewritten += rewritten_;
+  result.spots += spots_;
+  result.trampolines += trampolines_;
+  result.by_path = by_path_;
+  std::sort(result.by_path.begin(), result.by_path.end());
+}
+
+}  // namespace cd

@@ -1,0 +1,50 @@
+// Writes the contents of files beneath a root, frame by frame, with the prefix put in on the way. The working part of extract.
+#pragma once
+#include <atomic>
+#include <memory>
+#include <mutex>
+#include <unordered_map>
+#include "frames.h"
+#include "jobs.h"
+#include "parts.h"
+#include "root.h"
+
+namespace cd {
+
+class Fill {
+ public:
+  // `lost`: mode bits that the umask or a default ACL takes from new files. The directories must be there.
+  Fill(const ExtractJob& job, const Archive& archive, Table& table, const Root& root, uint32_t lost, Progress progress);
+  ~Fill();
+
+  // First every file without digest spots, then those with: they hold the hashes of what the first pass wrote.
+  // Files with spots get their deployed state in the table.
+  void run();
+  void add_to(Extracted& result) const;
+
+ private:
+  struct Hand;     // what one thread owns
+  struct Divided;  // a file in several frames, while it is written
+
+  void pass(const std::vector<std::vector<Part>>& parts);
+  std::vector<uint32_t> order(const std::vector<std::vector<Part>>& parts) const;
+  unsigned threads() const;
+  void write_whole(Hand& hand, Entry& entry, const Part& part);
+  void write_part(Hand& hand, Entry& entry, const Part& part, Divided& file);
+  std::string rewritten(const Entry& entry, const Part& part, const std::string& plain);
+  Fd create(Hand& hand, const Entry& entry);
+  void written(Entry& entry, uint64_t size);
+
+  const ExtractJob& job_;
+  const Archive& archive_;
+  Table& table_;
+  const Root& root_;
+  const uint32_t lost_;
+  Progress progress_;
+  std::unordered_map<uint32_t, std::unique_ptr<Divided>> divided_;
+  std::atomic<uint64_t> files_{0}, bytes_{0}, rewritten_{0}, spots_{0}, trampolines_{0};
+  std::mutex guard_;
+  std::vector<std::string> by_path_;
+};
+
+}  // namespace cd

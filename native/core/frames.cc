@@ -1,0 +1,96 @@
+#include "frames.h"
+#include <zstd.h>
+#include <algorithm>
+#include <cstring>
+#include "failure.h"
+
+namespace cd {
+namespace {
+
+// A compressed block has at least three bytes and holds at most 128 KiB: no frame grows by more.
+bool can_hold(uint64_t packed, uint64_t size) { return size / ZSTD_BLOCKSIZE_MAX <= packed / 3; }
+
+void put32(std::string& out, uint32_t value) {
+  for (int i = 0; i < 4; ++i) out.push_back(static_cast<char>(value >> 8 * i));
+}
+
+[[noreturn]] void corrupt(const std::string& what, const std::string& message) {
+  throw Failure("ARCHIVE_CORRUPT", what + ": " + message);
+}
+
+}  // namespace
+
+Compressor::Compressor(int level) : ctx_(ZSTD_createCCtx()), level_(level) {
+  if (!ctx_) throw std::bad_alloc();
+}
+
+Compressor::~Compressor() { ZSTD_freeCCtx(ctx_); }
+
+void Compressor::compress(const void* data, size_t size, std::string& out) {
+  ZSTD_CCtx_reset(ctx_, ZSTD_reset_session_and_parameters);
+  ZSTD_CCtx_setParameter(ctx_, ZSTD_c_compressionLevel, level_);
+  ZSTD_CCtx_setParameter(ctx_, ZSTD_c_checksumFlag, 1);
+  out.resize(ZSTD_compressBound(size));
+  const size_t packed = ZSTD_compress2(ctx_, &out[0], out.size(), data, size);
+  if (ZSTD_isError(packed)) throw Failure("IO", std::string("zstd cannot compress: ") + ZSTD_getErrorName(packed));
+  out.resize(packed);
+}
+
+Decompressor::Decompressor() : ctx_(ZSTD_createDCtx()) {
+  if (!ctx_) throw std::bad_alloc();
+}
+
+Decompressor::~Decompressor() { ZSTD_freeDCtx(ctx_); }
+
+void Decompressor::decompress(const void* packed, size_t packed_size, void* out, size_t expected, const std::string& what) {
+  const auto* bytes = static_cast<const uint8_t*>(packed);
+  const size_t found = ZSTD_findFrameCompressedSize(packed, packed_size);
+  if (ZSTD_isError(found)) corrupt(what, std::string("not a zstd frame: ") + ZSTD_getErrorName(found));
+  if (found != packed_size)
+    corrupt(what, "the frame ends after " + std::to_string(found) + " of " + std::to_string(packed_size) + " bytes");
+  if (ZSTD_getFrameContentSize(packed, packed_size) != expected)
+    corrupt(what, "the frame does not hold " + std::to_string(expected) + " bytes");
+  // Bit 2 of the frame header descriptor, RFC 8878 §3.1.1.1.1: without a checksum a changed byte could pass.
+  if (packed_size < 5 || !(bytes[4] & 4)) corrupt(what, "the frame has no checksum");
+  const size_t size = ZSTD_decompressDCtx(ctx_, out, expected, packed, packed_size);
+  if (ZSTD_isError(size)) corrupt(what, std::string("cannot be decompressed: ") + ZSTD_getErrorName(size));
+  if (size != expected) corrupt(what, "holds " + std::to_string(size) + " bytes, expected " + std::to_string(expected));
+}
+
+std::string skippable(uint32_t magic, const std::string& content) {
+  if (content.size() > UINT32_MAX) throw Failure("UNSUPPORTED", "a skippable frame of " + std::to_string(content.size()) + " bytes");
+  std::string out;
+  out.reserve(content.size() + 8);
+  put32(out, magic);
+  put32(out, static_cast<uint32_t>(content.size()));
+  return out += content;
+}
+
+std::string seek_table(const std::vector<Frame>& frames) {
+  std::string content;
+  content.reserve(frames.size() * 8 + 9);
+  for (const Frame& f : frames) {
+    put32(content, f.packed);
+    put32(content, f.size);
+  }
+  put32(content, static_cast<uint32_t>(frames.size()));
+  content.push_back('\0');
+  put32(content, kSeekFooterMagic);
+  return skippable(kSeekMagic, content);
+}
+
+void Archive::read(size_t i, Decompressor& decompressor, std::string& packed, std::string& out) const {
+  const Frame& frame = frames_.at(i);
+  const std::string what = path_ + ": frame " + std::to_string(i);
+  if (!can_hold(frame.packed, frame.size))
+    corrupt(what, std::to_string(frame.packed) + " bytes cannot hold " + std::to_string(frame.size));
+  packed.resize(frame.packed);
+  read_at(fd_, &packed[0], packed.size(), frame.position, path_);
+  bytes_read_.fetch_add(packed.size(), std::memory_order_relaxed);
+  out.resize(frame.size);
+  decompressor.decompress(packed.data(), packed.size(), &out[0], out.size(), what);
+}
+
+uint64_t Archive::bytes_read() const { return bytes_read_.load(std::memory_order_relaxed); }
+
+}  // namespace cd

@@ -1,0 +1,138 @@
+#include "root.h"
+#include <sys/syscall.h>
+#include <unistd.h>
+#include <algorithm>
+#include <atomic>
+#include <climits>
+
+namespace cd {
+namespace {
+
+// linux/openat2.h and the number in sys/syscall.h are missing where the machine that builds is older than the one that runs.
+constexpr long kOpenat2 = 437;
+constexpr uint64_t kNoSymlinks = 0x04, kBeneath = 0x08;
+struct OpenHow { uint64_t flags, mode, resolve; };
+
+// Without openat2 (before Linux 5.6, or hidden by a container's filter): one open a component, none through a link. Serves paths
+// longer than the kernel takes, too.
+Fd open_by_component(int from, const std::string& beneath, int flags) {
+  Fd at;
+  for (size_t begin = 0;;) {
+    const size_t end = std::min(beneath.find('/', begin), beneath.size());
+    const bool last = end == beneath.size();
+    const std::string name = beneath.substr(begin, end - begin);
+    if (name.empty() || name == "..") {
+      errno = EINVAL;
+      return Fd();
+    }
+    Fd next(::openat(at ? at.get() : from, name.c_str(), last ? flags : O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+    if (!next) {
+      // O_DIRECTORY wins over O_NOFOLLOW: a link in the way is ENOTDIR to the kernel.
+      const int error = errno;
+      struct stat st {};
+      const bool link = error == ENOTDIR && ::fstatat(at ? at.get() : from, name.c_str(), &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISLNK(st.st_mode);
+      errno = link ? ELOOP : error;
+      return Fd();
+    }
+    if (last) return next;
+    at = std::move(next);
+    begin = end + 1;
+  }
+}
+
+}  // namespace
+
+Fd::~Fd() {
+  if (fd_ < 0) return;
+  const int kept = errno;
+  ::close(fd_);
+  errno = kept;
+}
+
+Root::Root(const std::string& path) : path_(path), fd_(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)) {
+  if (!fd_) throw Failure::system("open", path);
+}
+
+Fd Root::open(const std::string& beneath, int flags) const {
+  static std::atomic<bool> has_openat2{true};
+  flags |= O_CLOEXEC | O_NOFOLLOW;
+  if (beneath.empty()) return Fd(::openat(fd(), ".", flags));
+  if (has_openat2.load(std::memory_order_relaxed) && beneath.size() < PATH_MAX) {
+    const OpenHow how{static_cast<uint64_t>(flags), 0, kBeneath | kNoSymlinks};
+    for (;;) {
+      Fd found(static_cast<int>(::syscall(kOpenat2, fd(), beneath.c_str(), &how, sizeof how)));
+      if (found) return found;
+      if (errno == EAGAIN || errno == EINTR) continue;  // a rename elsewhere raced the walk
+      if (errno != ENOSYS && errno != EPERM) return found;
+      break;
+    }
+    if (errno == ENOSYS) has_openat2.store(false, std::memory_order_relaxed);
+  }
+  return open_by_component(fd(), beneath, flags);
+}
+
+Fd Root::directory(const std::string& beneath, int flags) const {
+  Fd found = open(beneath, flags | O_DIRECTORY);
+  if (found) return found;
+  if (errno == ELOOP) throw Failure("UNSAFE_PATH", full(beneath) + ": a symbolic link stands in the way", full(beneath));
+  throw Failure::system("open", full(beneath));
+}
+
+Walker::Place Walker::at(const std::string& beneath) {
+  const size_t slash = beneath.rfind('/');
+  if (slash == std::string::npos) return {root_.fd(), beneath.c_str()};
+  if (!known_ || beneath.compare(0, slash, parent_) != 0) {
+    known_ = false;
+    parent_.assign(beneath, 0, slash);
+    directory_ = root_.directory(parent_);
+    known_ = true;
+  }
+  return {directory_.get(), beneath.c_str() + slash + 1};
+}
+
+void write_all(int fd, const void* data, size_t size, const std::string& path) {
+  const char* at = static_cast<const char*>(data);
+  while (size > 0) {
+    const ssize_t n = ::write(fd, at, size);
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) throw Failure::system("write", path);
+    at += n;
+    size -= static_cast<size_t>(n);
+  }
+}
+
+void write_all_at(int fd, const void* data, size_t size, uint64_t offset, const std::string& path) {
+  const char* at = static_cast<const char*>(data);
+  while (size > 0) {
+    const ssize_t n = ::pwrite(fd, at, size, static_cast<off_t>(offset));
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) throw Failure::system("pwrite", path);
+    at += n;
+    offset += static_cast<uint64_t>(n);
+    size -= static_cast<size_t>(n);
+  }
+}
+
+size_t read_all_at(int fd, void* data, size_t size, uint64_t offset, const std::string& path) {
+  size_t done = 0;
+  while (done < size) {
+    const ssize_t n = ::pread(fd, static_cast<char*>(data) + done, size - done, static_cast<off_t>(offset + done));
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) throw Failure::system("pread", path);
+    if (n == 0) break;
+    done += static_cast<size_t>(n);
+  }
+  return done;
+}
+
+void set_mtime(int fd, int64_t mtime, const std::string& path) {
+  const timespec times[2] = {{0, UTIME_OMIT}, {static_cast<time_t>(mtime), 0}};
+  if (::futimens(fd, times) != 0) throw Failure::system("futimens", path);
+}
+
+void set_link_mtime(Walker::Place place, int64_t mtime, const std::string& path) {
+  const timespec times[2] = {{0, UTIME_OMIT}, {static_cast<time_t>(mtime), 0}};
+  if (::utimensat(place.directory, place.name, times, AT_SYMLINK_NOFOLLOW) != 0) throw Failure::system("utimensat", path);
+}
+
+}  // namespace cd

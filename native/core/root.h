@@ -1,0 +1,75 @@
+// Files beneath a root: opened by relative path, never through a symbolic link, never outside. Knows no archive.
+#pragma once
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <cstdint>
+#include <string>
+#include <utility>
+#include "failure.h"
+
+namespace cd {
+
+class Fd {  // owns a descriptor
+ public:
+  Fd() = default;
+  explicit Fd(int fd) : fd_(fd) {}
+  Fd(Fd&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
+  Fd& operator=(Fd&& other) noexcept {
+    std::swap(fd_, other.fd_);
+    return *this;
+  }
+  ~Fd();
+  int get() const { return fd_; }
+  int release() { return std::exchange(fd_, -1); }
+  explicit operator bool() const { return fd_ >= 0; }
+
+ private:
+  int fd_ = -1;
+};
+
+class Root {
+ public:
+  explicit Root(const std::string& path);  // an existing directory, not a link to one
+  int fd() const { return fd_.get(); }
+  const std::string& path() const { return path_; }
+  std::string full(const std::string& beneath) const { return beneath.empty() ? path_ : path_ + '/' + beneath; }  // for messages
+
+  // Opens a file or directory beneath ("": the root itself); no component may be a symbolic link. No descriptor: errno says why
+  // (ELOOP: a link in the way). O_CLOEXEC and O_NOFOLLOW are added; creates nothing.
+  Fd open(const std::string& beneath, int flags) const;
+  Fd directory(const std::string& beneath, int flags = O_PATH) const;  // throws; UNSAFE_PATH for a link in the way
+
+ private:
+  std::string path_;
+  Fd fd_;
+};
+
+// One thread's way through a root: keeps the directory it used last, so that its neighbours cost no second walk.
+class Walker {
+ public:
+  explicit Walker(const Root& root) : root_(root) {}
+  struct Place {
+    int directory;     // open until the next call
+    const char* name;  // in `beneath`
+  };
+  Place at(const std::string& beneath);
+  void forget() { known_ = false; }  // the directory may have been replaced
+  const Root& root() const { return root_; }
+
+ private:
+  const Root& root_;
+  bool known_ = false;
+  std::string parent_;
+  Fd directory_;
+};
+
+// Whole writes; `path` is for the message.
+void write_all(int fd, const void* data, size_t size, const std::string& path);
+void write_all_at(int fd, const void* data, size_t size, uint64_t offset, const std::string& path);
+// At most `size` bytes from `offset`, less only at the end of the file.
+size_t read_all_at(int fd, void* data, size_t size, uint64_t offset, const std::string& path);
+// Modification time in whole seconds; the access time stays.
+void set_mtime(int fd, int64_t mtime, const std::string& path);
+void set_link_mtime(Walker::Place place, int64_t mtime, const std::string& path);
+
+}  // namespace cd

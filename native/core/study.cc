@@ -1,0 +1,300 @@
+#include "study.h"
+#include <algorithm>
+#include <cstring>
+#include "search.h"
+#include "sha256.h"
+
+namespace cd {
+namespace {
+
+constexpr uint64_t kLongestString = 1 << 20;  // a frame must hold a relocated C string whole; longer ones are not touched
+
+struct Hit {
+  Spot spot;           // offset in the source
+  uint64_t length = 0; // bytes
+  uint64_t end() const { return spot.offset + length; }
+};
+
+std::vector<Hit> hits_of(Source& source, const std::string& prefix, uint32_t number, bool text, bool whole) {
+  std::vector<Hit> out;
+  for (Spot s : find_all(source, prefix, text, whole)) {
+    s.refers = number;
+    out.push_back({s, encode_as(prefix, s.encoding).size()});
+  }
+  return out;
+}
+
+// Hits of one C string: [first, next) of the hits, its end before the NUL.
+struct CString {
+  size_t next = 0;
+  uint64_t end = 0;
+  bool uniform = true;  // one encoding, aligned
+};
+
+CString string_at(Source& source, const std::vector<Hit>& hits, size_t first) {
+  const Spot& head = hits[first].spot;
+  const unsigned unit = unit_of(head.encoding);
+  CString s;
+  s.end = nul_after(source, hits[first].end(), unit);
+  for (s.next = first; s.next < hits.size() && hits[s.next].spot.offset < s.end; ++s.next) {
+    const Spot& spot = hits[s.next].spot;
+    s.uniform = s.uniform && spot.encoding == head.encoding && (spot.offset - head.offset) % unit == 0 && hits[s.next].end() <= s.end;
+  }
+  return s;
+}
+
+uint64_t characters(const std::string& text, Encoding e) { return encode_as(text, e).size() / unit_of(e); }
+
+// --- proving ---------------------------------------------------------------------------------------------------------------------
+
+class Proof {
+ public:
+  Proof(Source& source, const PackEntry& entry, const std::vector<std::string>& prefixes) : source_(source), entry_(entry), prefixes_(prefixes) {}
+
+  // True: `out` holds the stored form, whose hash is what the package recorded.
+  bool find(bool text, Studied& out) {
+    for (uint32_t i = 0; i < prefixes_.size(); ++i) {
+      if (prefixes_[i].size() > entry_.placeholder.size() && !text) continue;
+      const std::vector<Hit> whole = hits_of(source_, prefixes_[i], i, text, true), every = hits_of(source_, prefixes_[i], i, text, false);
+      for (const auto* hits : {&whole, &every}) {
+        if (hits == &every && every.size() == whole.size()) break;
+        if (text ? try_text(*hits, prefixes_[i], out) : try_binary(*hits, out)) return true;
+      }
+    }
+    return false;
+  }
+
+ private:
+  bool matches(Studied& s) {
+    uint64_t shift = 0, taken = 0;
+    for (const Edit& e : s.edits) {
+      shift += e.text.size();
+      taken += e.source.end - e.source.begin;
+    }
+    s.size = source_.size() + shift - taken;
+    Sha256 h;
+    std::string part;
+    for (uint64_t at = 0; at < s.size;) {
+      const uint64_t end = std::min(s.size, at + std::max<uint64_t>(source_.window(), 1 << 16));
+      part.clear();
+      render(source_, s.edits, {at, end}, part);
+      h.update(part.data(), part.size());
+      at = end;
+    }
+    s.sha256 = h.finish();
+    return s.sha256 == entry_.sha256;
+  }
+
+  void add_text(Studied& s, Range range, const std::string& text, uint64_t placeholder_at) {
+    const uint64_t shift = s.edits.empty() ? 0 : s.edits.back().stored + s.edits.back().text.size() - s.edits.back().source.end;
+    s.edits.push_back({range, range.begin + shift, text});
+    const uint64_t at = s.edits.back().stored + placeholder_at;
+    s.spots.push_back({Encoding::text, at, kPlaceholder, 0});
+    s.solid.push_back({at, at + entry_.placeholder.size()});
+  }
+
+  bool try_text(const std::vector<Hit>& hits, const std::string& prefix, Studied& out) {
+    // A first line that an installer had to change, because the shebang was too long or had a blank, is tried as it was.
+    for (const bool shebang : {false, true}) {
+      Studied s;
+      uint64_t from = 0;
+      if (shebang) {
+        std::string line;
+        const uint64_t end = original_shebang(prefix, line);
+        if (end == 0) break;
+        add_text(s, {0, end}, line, 2);
+        from = end;
+      }
+      for (const Hit& h : hits)
+        if (h.spot.offset >= from) add_text(s, {h.spot.offset, h.end()}, entry_.placeholder, 0);
+      if (!s.edits.empty() && matches(s)) {
+        out = std::move(s);
+        return true;
+      }
+    }
+    return false;
+  }
+
+  // The first line as the package may have had it, and how many bytes of the source it stands for; 0: nothing to try.
+  uint64_t original_shebang(const std::string& prefix, std::string& line) {
+    const size_t n = static_cast<size_t>(std::min<uint64_t>(4096, source_.size()));
+    const std::string head(reinterpret_cast<const char*>(source_.at(0, n)), n);
+    const std::string by_env = "#!/usr/bin/env ", by_sh = "#!/bin/sh\n'''exec' \"" + prefix + "/", closing = "\"$0\" \"$@\" #'''";
+    if (head.rfind(by_env, 0) == 0) {
+      const size_t end = std::min(head.find('\n'), head.size());
+      line = "#!" + entry_.placeholder + "/bin/" + head.substr(by_env.size(), end - by_env.size());
+      return end;
+    }
+    if (head.rfind(by_sh, 0) == 0) {
+      const size_t begin = by_sh.size() - 1, quote = head.find('"', begin), close = head.find(closing, begin);
+      if (quote == std::string::npos || close == std::string::npos || quote >= close) return 0;
+      std::string options = head.substr(quote + 1, close - quote - 1);
+      while (!options.empty() && options.back() == ' ') options.pop_back();
+      line = "#!" + entry_.placeholder + head.substr(begin, quote - begin) + options;
+      return close + closing.size();
+    }
+    return 0;
+  }
+
+  bool try_binary(const std::vector<Hit>& hits, Studied& out) {
+    Studied s;
+    for (size_t i = 0; i < hits.size();) {
+      const CString string = string_at(source_, hits, i);
+      const Encoding e = hits[i].spot.encoding;
+      const std::string placeholder = encode_as(entry_.placeholder, e);
+      const uint64_t begin = hits[i].spot.offset;
+      if (!string.uniform || string.end - begin > kLongestString) return false;
+      uint64_t spare = 0;
+      std::string text;
+      const std::string bytes(reinterpret_cast<const char*>(source_.at(begin, static_cast<size_t>(string.end - begin))), static_cast<size_t>(string.end - begin));
+      size_t at = 0;
+      for (; i < string.next; ++i) {
+        text.append(bytes, at, static_cast<size_t>(hits[i].spot.offset - begin) - at);
+        s.spots.push_back({e, begin + text.size(), kPlaceholder, static_cast<uint32_t>(placeholder.size() / unit_of(e))});
+        text += placeholder;
+        at = static_cast<size_t>(hits[i].end() - begin);
+        spare += placeholder.size() - hits[i].length;
+      }
+      text.append(bytes, at, std::string::npos);
+      if (!all_nul(source_, string.end, string.end + spare)) return false;
+      s.edits.push_back({{begin, string.end + spare}, begin, text});
+      s.solid.push_back({begin, begin + text.size()});
+    }
+    if (s.edits.empty() || !matches(s)) return false;
+    out = std::move(s);
+    return true;
+  }
+
+  Source& source_;
+  const PackEntry& entry_;
+  const std::vector<std::string>& prefixes_;
+};
+
+// --- what cannot be proven -------------------------------------------------------------------------------------------------------
+
+// Every spelling's hits, ascending; where two overlap the longer one stands.
+std::vector<Hit> union_of(Source& source, const std::vector<std::string>& prefixes, bool text) {
+  std::vector<Hit> all;
+  for (uint32_t i = 0; i < prefixes.size(); ++i)
+    for (const Hit& h : hits_of(source, prefixes[i], i, text, true)) all.push_back(h);
+  std::sort(all.begin(), all.end(), [](const Hit& a, const Hit& b) { return a.spot.offset < b.spot.offset || (a.spot.offset == b.spot.offset && a.length > b.length); });
+  std::vector<Hit> kept;
+  for (const Hit& h : all) {
+    if (!kept.empty() && h.spot.offset < kept.back().end()) {
+      if (h.length > kept.back().length) kept.back() = h;
+    } else {
+      kept.push_back(h);
+    }
+  }
+  return kept;
+}
+
+void relocate_strings(Source& source, const PackEntry& entry, const std::vector<std::string>& prefixes, const std::vector<Hit>& hits, Studied& s) {
+  const uint64_t wished = std::max<uint64_t>(entry.slot, entry.placeholder.size());
+  for (size_t i = 0; i < hits.size();) {
+    const CString string = string_at(source, hits, i);
+    const Encoding e = hits[i].spot.encoding;
+    const unsigned unit = unit_of(e);
+    if (!string.uniform || string.end - hits[i].spot.offset > kLongestString) {
+      s.kept_prefix += string.next - i;
+      i = string.next;
+      continue;
+    }
+    uint64_t spare = 0;
+    for (size_t k = i; k < string.next; ++k) {
+      const uint64_t own = hits[k].length / unit;
+      spare += wished > own ? (wished - own) * unit : 0;
+    }
+    // The NULs must show the room, and one more must close the string, unless the file ends there.
+    const uint64_t stop = string.end + spare;
+    const bool shown = spare > 0 && (stop == source.size() ? all_nul(source, string.end, stop) : all_nul(source, string.end, stop + unit));
+    const uint64_t begin = hits[i].spot.offset;
+    for (; i < string.next; ++i) {
+      Spot spot = hits[i].spot;
+      const uint64_t own = characters(prefixes[spot.refers], e);
+      spot.slot = static_cast<uint32_t>(shown ? std::max(wished, own) : own);
+      s.spots.push_back(spot);
+    }
+    s.solid.push_back({begin, shown ? stop : string.end});
+  }
+}
+
+void relocate(Source& source, const PackEntry& entry, const std::vector<std::string>& prefixes, Studied& s) {
+  const bool text = !has_nul(source);
+  const std::vector<Hit> hits = union_of(source, prefixes, text);
+  if (hits.empty()) return;
+  const uint8_t* head = source.size() >= 8 ? source.at(0, 8) : nullptr;
+  const bool strings = entry.policy == Policy::any || (head && (std::memcmp(head, "\177ELF", 4) == 0 || std::memcmp(head, "!<arch>\n", 8) == 0));
+  if (entry.policy == Policy::report || (!text && !strings)) {
+    s.kept_prefix = hits.size();
+  } else if (text) {
+    for (const Hit& h : hits) {
+      s.spots.push_back(h.spot);
+      s.solid.push_back({h.spot.offset, h.end()});
+    }
+  } else {
+    relocate_strings(source, entry, prefixes, hits, s);
+  }
+}
+
+}  // namespace
+
+Studied study(Source& source, const PackEntry& entry, const std::vector<std::string>& prefixes, const std::string& marker) {
+  Studied s;
+  s.sha256 = hash(source);
+  s.size = source.size();
+  const Digest installed = s.sha256;
+  if (entry.has_sha256 && installed == entry.sha256) {
+    s.state = State::proven;
+  } else if (entry.has_sha256 && !entry.placeholder.empty() && Proof(source, entry, prefixes).find(entry.mode == 0 || (entry.mode < 0 && !has_nul(source)), s)) {
+    s.state = State::proven;
+  } else {
+    if (entry.has_in_prefix && installed == entry.in_prefix) s.state = State::installed;
+    else if (entry.has_sha256 || entry.has_in_prefix) s.state = State::modified;
+    relocate(source, entry, prefixes, s);
+  }
+  s.kept_placeholder = count_names(source, marker);
+  return s;
+}
+
+void render(Source& source, const std::vector<Edit>& edits, Range range, std::string& out) {
+  auto copy = [&](uint64_t begin, uint64_t end) {  // of the source
+    while (begin < end) {
+      const size_t n = static_cast<size_t>(std::min<uint64_t>(end - begin, std::max<size_t>(source.window(), 1)));
+      out.append(reinterpret_cast<const char*>(source.at(begin, n)), n);
+      begin += n;
+    }
+  };
+  uint64_t stored = 0, at = 0;  // what stands from `stored` on comes from the source from `at` on
+  auto next = std::upper_bound(edits.begin(), edits.end(), range.begin, [](uint64_t v, const Edit& e) { return v < e.stored; });
+  if (next != edits.begin()) {
+    --next;
+    if (range.begin >= next->stored + next->text.size()) {
+      stored = next->stored + next->text.size();
+      at = next->source.end;
+      ++next;
+    } else if (next != edits.begin()) {
+      const Edit& before = *std::prev(next);
+      stored = before.stored + before.text.size();
+      at = before.source.end;
+    }
+  }
+  for (uint64_t pos = range.begin; pos < range.end;) {
+    if (next != edits.end() && pos >= next->stored) {
+      const uint64_t skip = pos - next->stored, n = std::min<uint64_t>(next->text.size() - skip, range.end - pos);
+      out.append(next->text, static_cast<size_t>(skip), static_cast<size_t>(n));
+      pos += n;
+      if (pos == next->stored + next->text.size()) {
+        stored = pos;
+        at = next->source.end;
+        ++next;
+      }
+    } else {
+      const uint64_t end = std::min(range.end, next == edits.end() ? range.end : next->stored);
+      copy(at + (pos - stored), at + (end - stored));
+      pos = end;
+    }
+  }
+}
+
+}  // namespace cd

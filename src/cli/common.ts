@@ -1,0 +1,47 @@
+/** What the commands share: the session they run in, the flags that mean the same everywhere, and the reading of numbers. */
+import { type Command, InvalidArgumentError } from 'commander'
+import type { Terminal, TalkSettings } from './terminal.js'
+
+export interface Session {
+  readonly terminal: Terminal
+  readonly signal: AbortSignal
+  /** Exit status when nothing was thrown. */
+  status: number
+}
+
+/** Flags of every command, known before and after its name. */
+export interface Globals extends TalkSettings {
+  readonly threads?: number
+}
+
+export function addGlobals(program: Command): void {
+  program
+    .option('--json', 'print the result as JSON, and errors as JSON on stderr')
+    .option('-q, --quiet', 'no progress and no summary; warnings and errors stay')
+    .option('-v, --verbose', 'say what takes how long, and where a bug is')
+    .option('--threads <n>', 'threads to use, -1 for all cores (default: all)', threads)
+}
+
+/** The options of an API call without those that were not given: the verbs refuse keys they do not know, and keep their defaults. */
+export function given<T extends object>(options: T): { [K in keyof T]?: Exclude<T[K], undefined> } {
+  const present = Object.entries(options).filter(([, value]) => value !== undefined)
+  return Object.fromEntries(present) as { [K in keyof T]?: Exclude<T[K], undefined> }
+}
+
+export function integer(text: string): number {
+  if (!/^[+-]?\d{1,9}$/.test(text)) throw new InvalidArgumentError('It must be a whole number.')
+  return Number(text)
+}
+
+/** As conda-pack has it; undefined stands for all cores, which is the default of the verbs. */
+export function threads(text: string): number | undefined {
+  const value = integer(text)
+  if (value === -1) return undefined
+  if (value < 1) throw new InvalidArgumentError('It must be at least 1, or -1 for all cores.')
+  return value
+}
+
+/** An example under a command's help. */
+export function example(command: Command, ...lines: readonly string[]): Command {
+  return command.addHelpText('after', `\nExample:\n${lines.map((line) => `  $ ${line}`).join('\n')}`)
+}

@@ -1,0 +1,78 @@
+/**
+ * The command line: flags in, one verb called, exit status out. Everything that prints, reads flags, catches signals or knows exit
+ * statuses is in this folder; what a verb does is in its own. Commands load their verb when they run, so that `--version` and usage
+ * errors touch no more than this file.
+ */
+import { Command, CommanderError } from 'commander'
+import { EnvError } from '../errors.js'
+import { version } from '../version.js'
+import { addDeploy } from './commands/deploy.js'
+import { addInspect } from './commands/inspect.js'
+import { addPack } from './commands/pack.js'
+import { addRun } from './commands/run.js'
+import { addVerify } from './commands/verify.js'
+import { addGlobals, type Globals, type Session } from './common.js'
+import { watchSignals } from './signals.js'
+import { Terminal } from './terminal.js'
+
+/** EX_SOFTWARE: what was thrown is no EnvError, so it is our bug. */
+const bug = 70
+
+const notes = `
+Exit status: 0 done, 1 the request failed, 2 wrong usage, 3 verification found
+faults, 70 a bug, 75 try again later, 128+n ended by signal n. 'run' ends with
+the status of its command.
+
+Examples:
+  $ conda-deploy pack -n myenv -o /shared/myenv.tar.zst
+  $ conda-deploy /shared/myenv.tar.zst
+  $ eval "$(conda-deploy /shared/myenv.tar.zst --shell)"`
+
+function makeProgram(session: Session): Command {
+  const program = new Command('conda-deploy')
+    .description('One file on the parallel filesystem, the whole conda environment on the node.')
+    .version(version, '--version', 'print the version')
+    .helpOption('-h, --help', 'print help')
+    .helpCommand('help [command]', 'print help for a command')
+    .exitOverride()
+    .configureHelp({ showGlobalOptions: true, helpWidth: 80 })
+    // Told by the one place that tells errors.
+    .configureOutput({ outputError: () => {} })
+    .addHelpText('after', notes)
+  addGlobals(program)
+  addDeploy(program, session)
+  addRun(program, session)
+  addPack(program, session)
+  addInspect(program, session)
+  addVerify(program, session)
+  return program
+}
+
+/** A wrong command line as the error that everything else is; undefined: help or the version was asked for, and printed. */
+function usageError(error: CommanderError): EnvError | undefined {
+  if (error.exitCode === 0) return undefined
+  const [message = '', ...suggestion] = error.message.replace(/^error: /, '').split('\n')
+  const help = 'conda-deploy --help tells what there is'
+  return new EnvError('USAGE', message, { hint: suggestion.length > 0 ? suggestion.join(' ').replace(/^\(|\)$/g, '') : help })
+}
+
+async function main(): Promise<number> {
+  const interruption = watchSignals()
+  let globals = (): Globals => ({})
+  const terminal = new Terminal(() => globals())
+  const session: Session = { terminal, signal: interruption.signal, status: 0 }
+  const program = makeProgram(session)
+  globals = () => program.opts<Globals>()
+  try {
+    await program.parseAsync()
+    terminal.close()
+    return session.status
+  } catch (thrown) {
+    const error = thrown instanceof CommanderError ? usageError(thrown) : thrown
+    if (error === undefined) return 0
+    terminal.error(error)
+    return interruption.status() ?? (error instanceof EnvError ? error.exitStatus : bug)
+  }
+}
+
+process.exitCode = await main()

@@ -1,0 +1,163 @@
+/**
+ * All that is printed. stdout is data: the one result of a verb. stderr is talk: progress (only on a terminal), warnings, summaries,
+ * errors. A reader that goes away (`conda-deploy … | head`) is not an error: the work is done all the same.
+ */
+import { EnvError } from '../errors.js'
+import type { Reporter } from '../report.js'
+import { bytes, count, duration } from './text.js'
+
+export interface TalkSettings {
+  /** The result as JSON on stdout, errors as JSON on stderr. */
+  readonly json?: boolean
+  /** No progress, no summary; warnings and errors stay. */
+  readonly quiet?: boolean
+  /** Phases, and the stack of unexpected errors. */
+  readonly verbose?: boolean
+}
+
+interface Phase {
+  readonly name: string
+  readonly total: number | undefined
+  readonly unit: 'files' | 'bytes'
+  readonly start: number
+}
+
+/** Milliseconds between two drawings of the progress line. */
+const interval = 100
+
+export class Terminal implements Reporter {
+  readonly #settings: () => TalkSettings
+  #phase: Phase | undefined
+  #drawn = 0
+  #lineShown = false
+
+  /** `settings` is asked each time: flags are known only once they are parsed, and errors may come before. */
+  constructor(settings: () => TalkSettings) {
+    this.#settings = settings
+    for (const stream of [process.stdout, process.stderr]) stream.on('error', ignoreClosedReader)
+  }
+
+  /** The result: as `text` for people and shells, or as the JSON of `value`, indented where a person reads it. */
+  result(value: object, text: string): void {
+    this.close()
+    const json = this.#settings().json === true
+    const out = json ? JSON.stringify(value, null, process.stdout.isTTY ? 2 : undefined) : text
+    if (out !== '') process.stdout.write(`${out}\n`)
+  }
+
+  /** A summary or a remark. */
+  say(text: string): void {
+    if (this.#settings().quiet || this.#settings().json) return
+    this.#line(text)
+  }
+
+  warn(message: string): void {
+    this.#line(`${paint('warning:', '33')} ${message}`)
+  }
+
+  error(error: unknown): void {
+    const told = describe(error)
+    if (this.#settings().json) this.#line(JSON.stringify({ error: told }))
+    else {
+      this.#line(`${paint('conda-deploy:', '31')} ${told.message}`)
+      if (told.hint !== undefined) this.#line(`\n${paint('hint:', '36')} ${told.hint}`)
+    }
+    if (this.#settings().verbose && error instanceof Error) this.#line(stackOf(error))
+  }
+
+  phase(name: string, total?: number, unit: 'files' | 'bytes' = 'files'): void {
+    this.#endPhase()
+    this.#phase = { name, total, unit, start: performance.now() }
+    this.#drawn = 0
+    this.#draw(0)
+  }
+
+  progress(done: number): void {
+    if (performance.now() - this.#drawn >= interval) this.#draw(done)
+  }
+
+  /** Ends the phase and clears its line. */
+  close(): void {
+    this.#endPhase()
+    this.#phase = undefined
+  }
+
+  #line(text: string): void {
+    this.#clear()
+    process.stderr.write(`${text}\n`)
+  }
+
+  #endPhase(): void {
+    this.#clear()
+    if (this.#phase === undefined || !this.#settings().verbose || this.#settings().json) return
+    this.#line(`${this.#phase.name}: ${duration((performance.now() - this.#phase.start) / 1000)}`)
+  }
+
+  #draw(done: number): void {
+    if (this.#phase === undefined || this.#settings().quiet || !process.stderr.isTTY || process.env.TERM === 'dumb') return
+    this.#drawn = performance.now()
+    const line = progressLine(this.#phase, done, (this.#drawn - this.#phase.start) / 1000)
+    process.stderr.write(`\r${line.slice(0, (process.stderr.columns || 80) - 1)}\x1b[K`)
+    this.#lineShown = true
+  }
+
+  #clear(): void {
+    if (!this.#lineShown) return
+    process.stderr.write('\r\x1b[K')
+    this.#lineShown = false
+  }
+}
+
+/** `extract  45 %  12,345 of 27,000 files  3,210/s  4.6 s left`. */
+function progressLine(phase: Phase, done: number, seconds: number): string {
+  const amount = phase.unit === 'bytes' ? bytes : count
+  const parts = [phase.name]
+  if (phase.total !== undefined && phase.total > 0) {
+    parts.push(`${String(Math.min(100, Math.floor((done / phase.total) * 100))).padStart(3)} %`)
+    parts.push(phase.unit === 'bytes' ? `${bytes(done)} of ${bytes(phase.total)}` : `${count(done)} of ${count(phase.total)} files`)
+  } else if (done > 0) parts.push(phase.unit === 'bytes' ? bytes(done) : `${count(done)} files`)
+  // A rate over less than half a second says nothing.
+  if (done > 0 && seconds >= 0.5) {
+    const rate = done / seconds
+    parts.push(`${amount(Math.round(rate))}/s`)
+    if (phase.total !== undefined && phase.total > done) parts.push(`${duration((phase.total - done) / rate)} left`)
+  }
+  return parts.join('  ')
+}
+
+interface Told {
+  readonly code: string
+  readonly message: string
+  readonly path?: string
+  readonly hint?: string
+  readonly paths?: readonly string[]
+}
+
+function describe(error: unknown): Told {
+  if (error instanceof EnvError) {
+    return {
+      code: error.code,
+      message: error.message,
+      ...(error.path === undefined ? {} : { path: error.path }),
+      ...(error.hint === undefined ? {} : { hint: error.hint }),
+      ...(error.paths.length === 0 ? {} : { paths: error.paths }),
+    }
+  }
+  const message = error instanceof Error ? `${error.name}: ${error.message}` : String(error)
+  return { code: 'INTERNAL', message: `unexpected ${message}`, hint: 'this is a bug of conda-deploy; --verbose shows where' }
+}
+
+function stackOf(error: Error): string {
+  const cause = error.cause instanceof Error ? `\ncaused by ${stackOf(error.cause)}` : ''
+  return `${error.stack ?? error.message}${cause}`
+}
+
+/** Colour only on a terminal, and not where https://no-color.org is followed. */
+function paint(text: string, colour: string): string {
+  const plain = !process.stderr.isTTY || process.env.TERM === 'dumb' || (process.env.NO_COLOR ?? '') !== ''
+  return plain ? text : `\x1b[${colour}m${text}\x1b[0m`
+}
+
+function ignoreClosedReader(error: NodeJS.ErrnoException): void {
+  if (error.code !== 'EPIPE') throw error
+}

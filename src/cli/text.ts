@@ -1,0 +1,45 @@
+/** Numbers and small tables as people read them. Pure. */
+
+const units = ['B', 'kB', 'MB', 'GB', 'TB', 'PB'] as const
+
+/** Three significant digits and a decimal unit: `1.23 MB`. */
+export function bytes(count: number): string {
+  let value = count
+  let unit = 0
+  while (value >= 999.5 && unit < units.length - 1) {
+    value /= 1000
+    unit++
+  }
+  return `${unit === 0 ? value : value.toPrecision(3)} ${units[unit]}`
+}
+
+/** Thousands apart by a thin rule everyone can paste: `12,345`. */
+export function count(value: number): string {
+  return value.toLocaleString('en-US')
+}
+
+/** `1 file`, `2 files`. */
+export function counted(value: number, one: string, many: string = `${one}s`): string {
+  return `${count(value)} ${value === 1 ? one : many}`
+}
+
+/** `0.012 s`, `3.4 s`, `2 min 05 s`. */
+export function duration(seconds: number): string {
+  if (seconds < 1) return `${seconds.toFixed(3)} s`
+  if (seconds < 99.95) return `${seconds.toFixed(1)} s`
+  const whole = Math.round(seconds)
+  return `${Math.floor(whole / 60)} min ${String(whole % 60).padStart(2, '0')} s`
+}
+
+/** Names in a column, what belongs to them in the next; rows without a value are left out. */
+export function aligned(rows: readonly (readonly [name: string, value: string | undefined])[]): string {
+  const shown = rows.filter((row) => row[1] !== undefined && row[1] !== '')
+  const width = Math.max(0, ...shown.map(([name]) => name.length))
+  return shown.map(([name, value]) => `${name.padEnd(width)}  ${value}`).join('\n')
+}
+
+/** The first `limit` lines, and how many more there are. */
+export function firstOf(lines: readonly string[], limit: number): string[] {
+  if (lines.length <= limit) return [...lines]
+  return [...lines.slice(0, limit), `… and ${count(lines.length - limit)} more`]
+}

@@ -1,0 +1,132 @@
+/**
+ * An installed environment, read from its conda-meta folder alone: neither conda nor a package cache is needed. The other files of
+ * this folder say what single documents mean. What is on disk is not looked at here: comparing belongs to the verbs.
+ */
+import { open, readdir, readFile } from 'node:fs/promises'
+import { basename, join } from 'node:path'
+import { EnvError, fromSystem } from '../errors.js'
+import { spellingsOf, type Variables } from './find.js'
+import { defaultSitePackages, installedPath } from './noarch.js'
+import { readPackagePaths } from './package-cache.js'
+import type { PathRecord } from './paths.js'
+import { type PrefixRecord, parseRecord } from './record.js'
+
+/** A path that a package owns in the prefix. */
+export interface OwnedFile {
+  readonly path: string
+  /** Null: the package only lists it. */
+  readonly recorded: PathRecord | null
+}
+
+export interface Package {
+  readonly record: PrefixRecord
+  readonly owned: readonly OwnedFile[]
+}
+
+export interface Environment {
+  /** Absolute, as given. */
+  readonly prefix: string
+  /** How files may name the prefix, longest first; see `spellingsOf`. */
+  readonly spellings: readonly string[]
+  readonly name: string
+  /** conda's name for the platform, e.g. `linux-64`. */
+  readonly platform: string
+  readonly python: { readonly version: string; readonly sitePackages: string } | null
+  /** By the names of their records. */
+  readonly packages: readonly Package[]
+}
+
+/**
+ * Opens the environment at `prefix` (see `findPrefix`). Throws ENV_DAMAGED for records that cannot be read, for more than one python,
+ * and for noarch python packages without a python.
+ */
+export async function openEnvironment(prefix: string, variables: Variables = process.env): Promise<Environment> {
+  const records = await readRecords(prefix)
+  const python = pythonOf(prefix, records)
+  const packages: Package[] = []
+  for (const record of records) {
+    if (record.noarch === 'python' && python === null) {
+      const message = `noarch: python package installed ('${record.name}'), but Python not found in environment ('${prefix}')`
+      throw new EnvError('ENV_DAMAGED', message, { path: join(prefix, record.file) })
+    }
+    packages.push({ record, owned: await ownedBy(record, python?.sitePackages ?? '') })
+  }
+  const spellings = spellingsOf(prefix, await namedByScripts(prefix, packages), variables)
+  return { prefix, spellings, name: basename(prefix), platform: platformOf(records), python, packages }
+}
+
+async function readRecords(prefix: string): Promise<PrefixRecord[]> {
+  const folder = join(prefix, 'conda-meta')
+  try {
+    const names = (await readdir(folder)).filter((name) => name.endsWith('.json') && !name.startsWith('.')).sort()
+    const texts = await Promise.all(names.map((name) => readFile(join(folder, name), 'utf8')))
+    return texts.map((text, i) => parseRecord(`conda-meta/${names[i]}`, text))
+  } catch (error) {
+    throw error instanceof EnvError ? error : fromSystem(error, 'cannot read', folder)
+  }
+}
+
+function pythonOf(prefix: string, records: readonly PrefixRecord[]): Environment['python'] {
+  const [python, ...others] = records.filter((record) => record.name === 'python')
+  if (others.length > 0) {
+    const message = `Unexpected failure, multiple versions of python found in prefix '${prefix}'`
+    throw new EnvError('ENV_DAMAGED', message, { path: prefix, hint: 'reinstall python in this environment' })
+  }
+  if (!python) return null
+  return { version: python.version, sitePackages: python.sitePackages ?? defaultSitePackages(python.version) }
+}
+
+/** Every path once; `.nonadmin` is a marker of installers on Windows, never a file of the package. */
+async function ownedBy(record: PrefixRecord, sitePackages: string): Promise<OwnedFile[]> {
+  const files = new Set(record.files)
+  const paths = record.paths ?? (record.source === '' ? null : await readPackagePaths(record.source)) ?? []
+  const owned = new Map<string, OwnedFile>()
+  for (const recorded of paths) {
+    const path = ownPath(record, files, recorded.path, sitePackages)
+    owned.set(path, { path, recorded })
+  }
+  for (const path of files) if (!owned.has(path)) owned.set(path, { path, recorded: null })
+  owned.delete('.nonadmin')
+  return [...owned.values()]
+}
+
+/** Where a recorded path was installed: `files` has the real paths, whoever wrote the record. */
+export function ownPath(record: PrefixRecord, files: ReadonlySet<string>, path: string, sitePackages: string): string {
+  return record.noarch !== 'python' || files.has(path) ? path : installedPath(path, sitePackages)
+}
+
+function platformOf(records: readonly PrefixRecord[]): string {
+  const counts = new Map<string, number>()
+  for (const { subdir } of records) if (subdir !== '' && subdir !== 'noarch') counts.set(subdir, (counts.get(subdir) ?? 0) + 1)
+  const [most] = [...counts].sort((a, b) => b[1] - a[1] || (a[0] < b[0] ? -1 : 1))
+  return most?.[0] ?? 'noarch'
+}
+
+/** Enough to meet one that carries the prefix; each costs one read on a file system that may be slow. */
+const scriptsRead = 8
+
+/** Prefixes that the environment's own scripts name in their first lines: the spelling it was installed by. */
+async function namedByScripts(prefix: string, packages: readonly Package[]): Promise<string[]> {
+  const isScript = ({ path, recorded }: OwnedFile): boolean =>
+    path.startsWith('bin/') &&
+    (recorded?.type === 'unix_python_entry_point' || (recorded?.mode === 'text' && recorded.placeholder !== undefined))
+  const scripts = packages.flatMap((one) => one.owned.filter(isScript)).slice(0, scriptsRead)
+  const heads = await Promise.all(scripts.map(({ path }) => head(join(prefix, path))))
+  return heads.flatMap((text) => /^#!(?:[ \t]*|\/bin\/sh\n'''exec' "?)(\/[^\n"]*?)\/bin\/[^/\n]*(?:\n|$)/.exec(text)?.[1] ?? [])
+}
+
+/** The beginning of a file; empty when it cannot be read: what is missing or not readable is found by the scan. */
+async function head(path: string): Promise<string> {
+  try {
+    const file = await open(path)
+    try {
+      const { buffer, bytesRead } = await file.read(Buffer.alloc(1024), 0, 1024, 0)
+      return buffer.toString('utf8', 0, bytesRead)
+    } finally {
+      await file.close()
+    }
+  } catch (error) {
+    if (typeof (error as NodeJS.ErrnoException).errno === 'number') return ''
+    throw error
+  }
+}

@@ -1,0 +1,65 @@
+/**
+ * What a package says about its files: entries of `paths_data` and `info/paths.json`, and the older `info/files` with
+ * `info/has_prefix`, turned into the same shape. Pure.
+ */
+import { EnvError } from '../errors.js'
+
+export interface PathRecord {
+  /** As recorded: for noarch python packages of conda the short path, see noarch.ts. */
+  readonly path: string
+  /** `hardlink`, `softlink`, `directory`, `pyc_file`, `unix_python_entry_point`, … */
+  readonly type: string
+  /** Hash of the file in its package. */
+  readonly sha256?: string
+  /** Hash of the file as installed; rattler writes it only where it differs from `sha256`. */
+  readonly sha256InPrefix?: string
+  readonly placeholder?: string
+  readonly mode?: 'text' | 'binary'
+  /** Size in the package (conda, mamba), or as installed (rattler). */
+  readonly size?: number
+}
+
+/** The placeholder of packages that predate the one of `conda-build`; split so that this file does not hold it. */
+const oldPlaceholder: string = ['/opt/anaconda1anaconda2', 'anaconda3'].join('')
+
+const hash = (value: unknown): string | undefined =>
+  typeof value === 'string' && /^[0-9a-fA-F]{64}$/.test(value) ? value.toLowerCase() : undefined
+
+/** One item of `paths`; null when it names no path. */
+export function pathRecord(item: unknown): PathRecord | null {
+  if (typeof item !== 'object' || item === null) return null
+  const raw = item as Record<string, unknown>
+  if (typeof raw['_path'] !== 'string') return null
+  const sha256 = hash(raw['sha256'])
+  const sha256InPrefix = hash(raw['sha256_in_prefix'])
+  const placeholder = raw['prefix_placeholder']
+  const mode = raw['file_mode']
+  return {
+    path: raw['_path'],
+    type: typeof raw['path_type'] === 'string' ? raw['path_type'] : 'hardlink',
+    ...(sha256 === undefined ? {} : { sha256 }),
+    ...(sha256InPrefix === undefined ? {} : { sha256InPrefix }),
+    ...(typeof placeholder === 'string' && placeholder !== '' ? { placeholder } : {}),
+    ...(mode === 'text' || mode === 'binary' ? { mode } : {}),
+    ...(typeof raw['size_in_bytes'] === 'number' ? { size: raw['size_in_bytes'] } : {}),
+  }
+}
+
+/** `info/files` and `info/has_prefix` (absent: `''`) of a package made before paths.json; `where` names it in errors. */
+export function legacyPaths(files: string, hasPrefix: string, where: string): PathRecord[] {
+  const prefixes = new Map<string, { placeholder: string; mode: 'text' | 'binary' }>()
+  for (const line of lines(hasPrefix)) {
+    const words = (line.match(/"[^"]*"|'[^']*'|\S+/g) ?? []).map((word) => word.replace(/^["']|["']$/g, ''))
+    const [first = '', mode = '', path = ''] = words
+    if (words.length === 1) prefixes.set(first, { placeholder: oldPlaceholder, mode: 'text' })
+    else if (words.length === 3 && (mode === 'text' || mode === 'binary')) prefixes.set(path, { placeholder: first, mode })
+    else throw new EnvError('ENV_DAMAGED', `${where}/has_prefix: expected 'PATH' or 'PLACEHOLDER MODE PATH', got '${line}'`)
+  }
+  return lines(files).map((path) => ({ path, type: 'hardlink', ...prefixes.get(path) }))
+}
+
+const lines = (text: string): string[] =>
+  text
+    .split('\n')
+    .map((line) => line.trim())
+    .filter((line) => line !== '')

@@ -1,0 +1,103 @@
+/** conda-meta for an environment that will stand elsewhere: records and the history, true after deployment. Pure. */
+import { ownPath } from '../conda/environment.js'
+import type { PrefixRecord } from '../conda/record.js'
+import { EnvError } from '../errors.js'
+import { type Contents, sha256 } from './contents.js'
+
+/** A text whose hashes are filled in by deploying. */
+export interface RecordText {
+  readonly text: string
+  /** Where 64 digits stand, in bytes, and the path of the entry whose hash belongs there. */
+  readonly digests: readonly { readonly offset: number; readonly path: string }[]
+}
+
+/** What stands for a hash until the archive is deployed. */
+const unknown = '0'.repeat(64)
+
+/** Fields that name places of the source machine; conda does without them. */
+const places = ['extracted_package_dir', 'package_tarball_full_path']
+
+/**
+ * A record for the deployed environment: what is not in the archive is gone from `files` and `paths_data`, every
+ * `sha256_in_prefix` is that of the deployed file, and no path of the source machine is left. `sitePackages`: see `Environment`.
+ */
+export function recordText(record: PrefixRecord, contents: Contents, sitePackages: string): RecordText {
+  const listed = new Set(record.files)
+  const waiting: string[] = []
+  const path = (item: unknown): unknown => {
+    const raw = item as { readonly _path?: unknown; readonly sha256?: unknown; readonly sha256_in_prefix?: unknown } | null
+    if (typeof raw?._path !== 'string') return []
+    const own = ownPath(record, listed, raw._path, sitePackages)
+    if (!contents.has(own)) return []
+    const { sha256_in_prefix: old, ...rest } = raw
+    const hash = hashInPrefix(contents, own, raw.sha256, old)
+    if (hash === null) return [rest]
+    if ('of' in hash) waiting.push(hash.of)
+    return [{ ...rest, sha256_in_prefix: 'of' in hash ? unknown : hash.sha256 }]
+  }
+  const made: Record<string, unknown> = { ...record.raw }
+  for (const key of places) if (key in made) made[key] = ''
+  for (const [key, value] of Object.entries(made)) if (typeof value === 'string') made[key] = withoutLocalUrls(value)
+  if (Array.isArray(made['requested_specs'])) made['requested_specs'] = made['requested_specs'].map(localUrlsIn)
+  if (isObject(made['link'])) made['link'] = { ...made['link'], source: '' }
+  if (Array.isArray(made['files'])) made['files'] = record.files.filter((file) => contents.has(file))
+  const data = made['paths_data']
+  if (isObject(data) && Array.isArray(data['paths'])) made['paths_data'] = { ...data, paths: data['paths'].flatMap(path) }
+  const text = ascii(`${JSON.stringify(made, null, 2)}\n`)
+  return { text, digests: places64(record, text, waiting) }
+}
+
+function hashInPrefix(contents: Contents, path: string, inPackage: unknown, old: unknown): ReturnType<Contents['hash']> {
+  const link = contents.link(path)
+  // rattler hashes the text of a link; conda and mamba hash what it leads to.
+  if (link && (old ?? inPackage) === sha256(link.was)) return old === undefined && link.text === link.was ? null : { sha256: sha256(link.text) }
+  const kept = typeof old === 'string' ? { sha256: old } : null
+  const hash = contents.hash(path)
+  if (link && hash === null) return kept
+  if (old !== undefined || hash === null) return hash
+  // rattler leaves it out where it is that of the package; nobody hashes compiled Python and entry points.
+  return typeof inPackage === 'string' && ('of' in hash || hash.sha256 !== inPackage) ? hash : null
+}
+
+/** Every waiting hash has its place: no other text holds this key unescaped. */
+function places64(record: PrefixRecord, text: string, waiting: readonly string[]): RecordText['digests'] {
+  const key = `"sha256_in_prefix": "`
+  const digests: { offset: number; path: string }[] = []
+  for (const found of text.matchAll(new RegExp(`${key}${unknown}"`, 'g'))) {
+    const path = waiting[digests.length]
+    if (path !== undefined) digests.push({ offset: found.index + key.length, path })
+    else throw new EnvError('ENV_DAMAGED', `${record.file}: a hash outside of paths_data`, { path: record.file })
+  }
+  return digests
+}
+
+/** The history, with the programs that were called reduced to their names: where conda was installed is of no use elsewhere. */
+export function historyText(text: string): string {
+  return text
+    .split('\n')
+    .map((line) => {
+      if (line.startsWith('# cmd: ')) return line.replace(/^# cmd: \S*\/(?=[^\s/])/, '# cmd: ')
+      return /^[+-]/.test(line) ? withoutLocalUrls(line) : line
+    })
+    .join('\n')
+}
+
+/** URLs of local channels keep the channel's name, platform and file: enough to tell packages apart, and nothing of the machine. */
+function withoutLocalUrls(text: string): string {
+  return text.replace(/file:\/\/[^\s"'[\]]*/g, (url) => {
+    const [path = '', ...more] = url.slice('file://'.length).split('::')
+    const parts = path.split('/').filter((part) => part !== '')
+    const platform = parts.findLastIndex((part) => part === 'noarch' || /^(linux|osx|win|emscripten|wasi|freebsd|zos)-[a-z0-9]+$/.test(part))
+    const from = platform < 0 ? parts.length - 1 : platform - 1
+    return [`file:///${parts.slice(Math.max(0, from)).join('/')}`, ...more].join('::')
+  })
+}
+
+const localUrlsIn = (value: unknown): unknown => (typeof value === 'string' ? withoutLocalUrls(value) : value)
+
+const isObject = (value: unknown): value is Record<string, unknown> =>
+  typeof value === 'object' && value !== null && !Array.isArray(value)
+
+/** As Python writes JSON; so an offset in characters is one in bytes. */
+const ascii = (json: string): string =>
+  json.replace(/[\u007f-\uffff]/g, (c) => `\\u${c.charCodeAt(0).toString(16).padStart(4, '0')}`)

@@ -1,0 +1,79 @@
+/**
+ * The identity of an archive: what its summary says about the environment, beyond the entries. Written by pack, read by whoever
+ * opens an archive. Only what follows from the tree itself: no time, no host, no temporary name.
+ */
+import { EnvError } from '../errors.js'
+
+/** A list that may have been cut to keep the summary small; `total` is true. */
+export interface Listed<T> {
+  readonly total: number
+  readonly list: readonly T[]
+}
+
+/** A file in which something stays that deploying cannot change. */
+export interface Kept {
+  readonly path: string
+  /** Occurrences in it. */
+  readonly count: number
+}
+
+export interface OutsideLink {
+  readonly path: string
+  readonly target: string
+}
+
+export interface LeftOut {
+  readonly path: string
+  readonly why: string
+}
+
+/** Regular files by what is known about them. */
+export interface Counts {
+  /** Their bytes hash to what their package had, prefix or not. */
+  readonly proven: number
+  /** As installed, but their form in the package could not be rebuilt. */
+  readonly installed: number
+  /** Changed after installation. */
+  readonly modified: number
+  /** Owned by a package that records no hash for them (entry points, compiled Python). */
+  readonly unhashed: number
+  /** Owned by no package (pip, the user). */
+  readonly unmanaged: number
+  /** Made by pack: records, activation, conda-unpack. */
+  readonly generated: number
+}
+
+export interface Identity {
+  readonly name: string
+  /** conda's name for it, e.g. `linux-64`. */
+  readonly platform: string
+  /** Version of the environment's python; null: it has none. */
+  readonly python: string | null
+  readonly packages: number
+  /** What made the archive, e.g. `conda-deploy 0.1.0`. */
+  readonly producer: string
+  readonly counts: Counts
+  readonly modified: Listed<string>
+  /** Files that keep the prefix of the source environment. */
+  readonly kept: Listed<Kept>
+  /** Files that keep a placeholder of the machine their package was built on. */
+  readonly placeholders: Listed<Kept>
+  readonly outsideLinks: Listed<OutsideLink>
+  readonly leftOut: Listed<LeftOut>
+  /** Compiled Python left out because its source is relocated. */
+  readonly droppedPyc: Listed<string>
+  /** Managed files that were missing, and editable installs, where the user chose to ignore them. */
+  readonly missing: Listed<string>
+  readonly editable: readonly string[]
+}
+
+/** The identity in the JSON of a summary; null: the archive has none. Throws ARCHIVE_CORRUPT for what is not JSON. */
+export function parseIdentity(json: string, archive: string): Identity | null {
+  if (json === '') return null
+  try {
+    return JSON.parse(json) as Identity
+  } catch (error) {
+    const message = `the identity in ${archive} is not JSON: ${(error as Error).message}`
+    throw new EnvError('ARCHIVE_CORRUPT', message, { path: archive, cause: error })
+  }
+}

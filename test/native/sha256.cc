@@ -1,0 +1,50 @@
+// Vectors of NIST: FIPS 180-4 examples and SHA256ShortMsg/LongMsg of the CAVP, and agreement of every way to cut an input.
+#include "sha256.h"
+#include "check.h"
+
+using namespace cd;
+
+static void vectors() {
+  const auto of = [](const std::string& s) { return hex(sha256(s.data(), s.size())); };
+  CHECK(of("") == "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
+  CHECK(of("abc") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+  CHECK(of("abcdbcdecdefdefgefghfghighijhijkijkljklmklmnlmnomnopnopq") ==
+        "248d6a61d20638b8e5c026930c3e6039a33ce45964ff2167f6ecedd419db06c1");
+  CHECK(of("abcdefghbcdefghicdefghijdefghijkefghijklfghijklmghijklmnhijklmnoijklmnopjklmnopqklmnopqrlmnopqrsmnopqrstnopqrstu") ==
+        "cf5b16a778af8380036ce59e7b0492370b249b11e8f07a51afac45037afee9d1");
+  CHECK(of(std::string(1000000, 'a')) == "cdc76e5c9914fb9281a1c7e284d73e67f1809a48a497200e046d39ccc7112cd0");
+  CHECK(of("\xd3") == "28969cdfa74a12c82f3bad960b0b000aca2ac329deea5c2328ebc6f2ba9802c1");
+  CHECK(of("\x11\xaf") == "5ca7133fa735326081558ac312c620eeca9970d1e70a4b95533d956f072d1f98");
+  CHECK(of("\xb4\x19\x0e") == "dff2e73091f6c05e528896c4c831b9448653dc2ff043528f6769437bc7b975c2");
+}
+
+static void cuts() {
+  std::string data(1000, '\0');
+  for (size_t i = 0; i < data.size(); ++i) data[i] = static_cast<char>(i * 131 + i / 7);
+  for (size_t size : {0, 1, 55, 56, 57, 63, 64, 65, 119, 120, 127, 128, 129, 1000}) {
+    const Digest whole = sha256(data.data(), size);
+    for (size_t step : {1, 3, 63, 64, 65, 200}) {
+      Sha256 hash;
+      for (size_t at = 0; at < size; at += step) hash.update(data.data() + at, std::min(step, size - at));
+      CHECK_MORE(hash.finish() == whole, "size " + std::to_string(size) + ", step " + std::to_string(step));
+    }
+  }
+}
+
+static void text() {
+  Digest d{}, back{};
+  for (size_t i = 0; i < d.size(); ++i) d[i] = static_cast<uint8_t>(i * 9);
+  CHECK(from_hex(hex(d), back) && back == d);
+  CHECK(from_hex(std::string(64, 'F'), back) && back[31] == 0xFF);
+  CHECK(!from_hex(std::string(63, 'f'), back));
+  CHECK(!from_hex(std::string(65, 'f'), back));
+  CHECK(!from_hex(std::string(63, 'f') + "g", back));
+}
+
+int main() {
+  std::fprintf(stderr, "implementation: %s\n", sha256_is_hardware() ? "hardware" : "portable");
+  vectors();
+  cuts();
+  text();
+  return check::done();
+}
