@@ -12,7 +12,7 @@
       ],
       'defines': [
         'NAPI_VERSION=8',
-        'NAPI_CPP_EXCEPTIONS',
+        'NODE_ADDON_API_CPP_EXCEPTIONS_ALL',
         'NODE_ADDON_API_DISABLE_DEPRECATED',
         # Throwing while a worker thread shuts down must not abort the process (nodejs/node-addon-api#975).
         'NODE_API_SWALLOW_UNTHROWABLE_EXCEPTIONS',

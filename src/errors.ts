@@ -2,6 +2,7 @@
  * The one error class of the product, and the one table from code to exit status and standing hint.
  * A message says what, which path, what was got, what was expected. Programmer errors stay plain Error (exit 70).
  */
+import { getSystemErrorName } from 'node:util'
 
 export type ErrorCode =
   | 'INVALID_OPTION'
@@ -118,6 +119,24 @@ export function fromSystem(error: unknown, what: string, path?: string): EnvErro
     ...(at === undefined ? {} : { path: at }),
     ...(e.errno === undefined ? {} : { errno: e.errno }),
     ...(e.syscall === undefined ? {} : { syscall: e.syscall }),
+  })
+}
+
+/**
+ * An EnvError for a rejection of the native core (`Error & { code, path?, errno?, syscall?, paths? }`). What carries no code is an
+ * error of the program, not of its input, and stays as it is.
+ */
+export function fromNative(error: unknown): unknown {
+  if (error instanceof EnvError || !(error instanceof Error) || !('code' in error)) return error
+  const { code, path, errno, syscall, paths } = error as NodeJS.ErrnoException & { readonly paths?: readonly string[] }
+  const known = isErrorCode(code) ? code : 'IO'
+  const meaning = known === 'IO' && errno !== undefined ? (byErrno[getSystemErrorName(errno)] ?? known) : known
+  return new EnvError(meaning, error.message, {
+    cause: error,
+    ...(path === undefined ? {} : { path }),
+    ...(errno === undefined ? {} : { errno }),
+    ...(syscall === undefined ? {} : { syscall }),
+    ...(paths === undefined ? {} : { paths }),
   })
 }
 

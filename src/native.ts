@@ -2,7 +2,9 @@
  * The only door to the C++ core. Loads the addon, names its surface, turns its rejections into EnvError, and admits at most two
  * jobs at a time (a job holds one libuv thread and brings its own). Nothing here knows conda.
  */
+import { existsSync } from 'node:fs'
 import { createRequire } from 'node:module'
+import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { EnvError, fromNative } from './errors.js'
 import type { Entry, Kind } from './tree/entry.js'
@@ -263,4 +265,138 @@ export interface NativeBinding {
   lock(path: string, how: 'shared' | 'exclusive'): number | null
   unlock(descriptor: number): void
   features(): { readonly zstd: string; readonly sha256: 'hardware' | 'portable' }
+}
+
+const addon = join('build', 'Release', 'conda_deploy.node')
+
+/** Where the addon may be: beside `src`, `dist` or `build`; in the package, where someone else's bundle holds this file. */
+function candidates(): string[] {
+  const require = createRequire(import.meta.url)
+  const found = [join(dirname(dirname(fileURLToPath(import.meta.url))), addon)]
+  try {
+    found.push(join(dirname(require.resolve('conda-deploy/package.json')), addon))
+  } catch {
+    // Not installed as a package: a checkout, where the first place is the only one.
+  }
+  return [...new Set(found)]
+}
+
+function load(): NativeBinding {
+  const require = createRequire(import.meta.url)
+  const failures: { readonly path: string; readonly cause: Error }[] = []
+  for (const path of candidates()) {
+    try {
+      return guarded(require(path) as NativeBinding)
+    } catch (error) {
+      failures.push({ path, cause: error as Error })
+    }
+  }
+  const lines = failures.map(({ path, cause }) => `\n  ${path}: ${existsSync(path) ? cause.message : 'no such file'}`)
+  const built = failures.find(({ path }) => existsSync(path))
+  throw new EnvError('ADDON_MISSING', `cannot load the native core; tried${lines.join('')}`, {
+    cause: built?.cause ?? failures[0]?.cause,
+    paths: failures.map(({ path }) => path),
+    ...(built === undefined ? {} : { hint: 'it was built for another system or Node.js: build it here with npm rebuild conda-deploy (in a checkout: npm run build:native)' }),
+  })
+}
+
+/** The same functions, with every error they throw or reject with turned into EnvError. */
+function guarded(binding: NativeBinding): NativeBinding {
+  const translate = (error: unknown): never => {
+    throw fromNative(error)
+  }
+  const wrapped = Object.entries(binding).map(([name, call]: [string, (...all: unknown[]) => unknown]) => {
+    const guard = (...all: unknown[]): unknown => {
+      try {
+        const answer = call(...all)
+        return answer instanceof Promise ? answer.catch(translate) : answer
+      } catch (error) {
+        return translate(error)
+      }
+    }
+    return [name, guard]
+  })
+  return Object.fromEntries(wrapped) as NativeBinding
+}
+
+let binding: NativeBinding | undefined
+
+/** The native core, loaded at the first call. Throws ADDON_MISSING. Jobs go through `runJob`. */
+export function native(): NativeBinding {
+  binding ??= load()
+  return binding
+}
+
+/** Jobs at a time: each holds one of libuv's threads (four by default) and starts as many of its own as it is told. */
+const mostJobs = 2
+/** Milliseconds between two looks at the counters. */
+const interval = 100
+
+let running = 0
+const waiting: (() => void)[] = []
+
+function cancelled(signal: AbortSignal): EnvError {
+  return new EnvError('CANCELLED', 'cancelled', { cause: signal.reason })
+}
+
+function admission(signal: AbortSignal | undefined): Promise<void> {
+  if (running < mostJobs) {
+    running += 1
+    return Promise.resolve()
+  }
+  return new Promise((resolve, reject) => {
+    const enter = (): void => {
+      signal?.removeEventListener('abort', leave)
+      resolve()
+    }
+    const leave = (): void => {
+      waiting.splice(waiting.indexOf(enter), 1)
+      if (signal !== undefined) reject(cancelled(signal))
+    }
+    waiting.push(enter)
+    signal?.addEventListener('abort', leave, { once: true })
+  })
+}
+
+export interface JobOptions {
+  /** Aborting it cancels the job, which then rejects with CANCELLED as soon as its threads have stopped. */
+  readonly signal?: AbortSignal | undefined
+  /** Called about ten times a second while the numbers change, and once at the end: bytes and entries done so far. */
+  readonly progress?: ((bytes: number, entries: number) => void) | undefined
+}
+
+/**
+ * Runs one job: `start` hands the counters to a function of `native()`. Waits while two others run. Rejects with EnvError: CANCELLED,
+ * or what the job failed with.
+ */
+export async function runJob<T>(start: (counters: Counters) => Promise<T>, options: JobOptions = {}): Promise<T> {
+  const { signal, progress } = options
+  if (signal?.aborted) throw cancelled(signal)
+  await admission(signal)
+  const counters: Counters = new BigUint64Array(4)
+  let seen = -1n
+  const report = (): void => {
+    const bytes = Atomics.load(counters, 1)
+    const entries = Atomics.load(counters, 0)
+    if (bytes + entries !== seen) progress?.(Number(bytes), Number(entries))
+    seen = bytes + entries
+  }
+  const cancel = (): void => {
+    Atomics.store(counters, 2, 1n)
+  }
+  signal?.addEventListener('abort', cancel, { once: true })
+  const timer = progress === undefined ? undefined : setInterval(report, interval)
+  try {
+    const result = await start(counters)
+    report()
+    return result
+  } catch (error) {
+    throw signal?.aborted && error instanceof EnvError && error.code === 'CANCELLED' ? cancelled(signal) : error
+  } finally {
+    clearInterval(timer)
+    signal?.removeEventListener('abort', cancel)
+    const next = waiting.shift()
+    if (next === undefined) running -= 1
+    else next()
+  }
 }

@@ -2,21 +2,12 @@
 // only names them; symbolic links last, so that nothing is ever written through one. A failure leaves a stage for the caller to remove.
 #include <unistd.h>
 #include <algorithm>
-#include <climits>
 #include "fill.h"
 #include "table.h"
 #include "team.h"
 
 namespace cd {
 namespace {
-
-void check_prefix(const std::string& prefix) {
-  const char* why = nullptr;
-  if (prefix.empty() || prefix[0] != '/') why = "is not an absolute path";
-  else if (prefix.find('\0') != std::string::npos || prefix.find('\n') != std::string::npos) why = "holds a NUL or a line end";
-  else if (prefix.size() >= PATH_MAX) why = "is longer than a path can be";
-  if (why) throw Failure("INVALID_OPTION", "prefix '" + prefix.substr(0, prefix.find('\0')) + "' " + why);
-}
 
 // Refuses a prefix that does not fit every slot, naming the first files and what would fit.
 void check_fits(const Table& table, const std::string& prefix) {
@@ -57,9 +48,9 @@ uint32_t make_own_folder(const Root& root) {
   return 0777 & ~st.st_mode;
 }
 
-void finish_directory(const Root& root, const std::string& path, const int64_t* mtime, bool read_only) {
+void finish_directory(const Root& root, const std::string& path, mode_t mode, const int64_t* mtime, bool read_only) {
   const Fd fd = root.directory(path, O_RDONLY);
-  if (::fchmod(fd.get(), read_only ? 0555 : 0755) != 0) throw Failure::system("fchmod", root.full(path));
+  if (::fchmod(fd.get(), mode & (read_only ? 0555 : 0777)) != 0) throw Failure::system("fchmod", root.full(path));
   if (mtime) set_mtime(fd.get(), *mtime, root.full(path));
 }
 
@@ -121,12 +112,12 @@ Extracted extract(const ExtractJob& job, Progress progress) {
   make_hardlinks(root, hardlinks, progress);
   make_symlinks(root, symlinks, progress);
   write_index(root, table, job);
-  finish_directory(root, kOwnFolder, nullptr, job.read_only);
+  finish_directory(root, kOwnFolder, 0755, nullptr, job.read_only);
   // Deepest first: parents stand before their children in a table.
   run_team(directories.size(), job.threads, [&] {
     return [&](size_t i) {
       const Entry& directory = *directories[directories.size() - 1 - i];
-      finish_directory(root, directory.path, &directory.mtime, job.read_only);
+      finish_directory(root, directory.path, directory.mode | 0700, &directory.mtime, job.read_only);
       progress.add(1, 0);
     };
   });

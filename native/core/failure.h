@@ -4,6 +4,7 @@
 #include <cstring>
 #include <stdexcept>
 #include <string>
+#include <vector>
 
 namespace cd {
 
@@ -12,6 +13,7 @@ struct Failure : std::runtime_error {
   std::string path;     // empty: none
   std::string syscall;  // empty: not a system call
   int error = 0;        // errno, 0: none
+  std::vector<std::string> paths;  // all files the message is about, where it names only some
 
   Failure(std::string code, std::string message, std::string path = {})
       : std::runtime_error(std::move(message)), code(std::move(code)), path(std::move(path)) {}

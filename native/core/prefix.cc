@@ -1,6 +1,7 @@
 // Rewriting by recorded spots, as FORMAT.md's "Spots" says, and by search. What finds prefixes in bytes stands in find.cc.
 #include "prefix.h"
 #include <algorithm>
+#include <climits>
 #include <cstring>
 #include "failure.h"
 #include "shebang.h"
@@ -140,6 +141,14 @@ void treat_shebang(const uint8_t* data, size_t size, const Spot& first, const st
 }
 
 }  // namespace
+
+void check_prefix(const std::string& prefix) {
+  const char* why = nullptr;
+  if (prefix.empty() || prefix[0] != '/') why = "is not an absolute path";
+  else if (prefix.find('\0') != std::string::npos || prefix.find('\n') != std::string::npos) why = "holds a NUL or a line end";
+  else if (prefix.size() >= PATH_MAX) why = "is longer than a path can be";
+  if (why) throw Failure("INVALID_OPTION", "prefix '" + prefix.substr(0, prefix.find('\0')) + "' " + why);
+}
 
 std::string rewrite_spots(const uint8_t* data, size_t size, uint64_t base, const Spot* spots, size_t count,
                           const std::vector<std::string>& prefixes, const std::string& prefix, const std::vector<std::string>& digests,

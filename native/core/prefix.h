@@ -9,6 +9,9 @@ struct Rewriting {                    // what was done to one content
   bool by_path = false;               // shebang finds its interpreter by PATH
 };
 
+// A prefix to write into files: absolute, no NUL, no line end, shorter than PATH_MAX; otherwise throws INVALID_OPTION.
+void check_prefix(const std::string& prefix);
+
 // Content of a part of a file, from stored bytes at [base, base + size): spots are those whose offset lies in it. Text grows or
 // shrinks; binaries keep their length. `digests[k]` is the hex digest for digest spot k of this call, in order.
 // Shebangs are treated when base is 0. Throws PREFIX_TOO_LONG, or ARCHIVE_CORRUPT when the stored bytes are not what the spots say.

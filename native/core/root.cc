@@ -49,8 +49,10 @@ Fd::~Fd() {
   errno = kept;
 }
 
-Root::Root(const std::string& path) : path_(path), fd_(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)) {
-  if (!fd_) throw Failure::system("open", path);
+Root::Root(const std::string& path) : path_(path) {
+  while (path_.size() > 1 && path_.back() == '/') path_.pop_back();  // a closing slash would follow a link
+  fd_ = Fd(::open(path_.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+  if (!fd_) throw Failure::system("open", path_);
 }
 
 Fd Root::open(const std::string& beneath, int flags) const {

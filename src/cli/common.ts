@@ -1,6 +1,6 @@
 /** What the commands share: the session they run in, the flags that mean the same everywhere, and the reading of numbers. */
 import { type Command, InvalidArgumentError } from 'commander'
-import type { Terminal, TalkSettings } from './terminal.js'
+import type { TalkSettings, Terminal } from './terminal.js'
 
 export interface Session {
   readonly terminal: Terminal

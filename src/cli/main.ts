@@ -53,7 +53,9 @@ function usageError(error: CommanderError): EnvError | undefined {
   if (error.exitCode === 0) return undefined
   const [message = '', ...suggestion] = error.message.replace(/^error: /, '').split('\n')
   const help = 'conda-deploy --help tells what there is'
-  return new EnvError('USAGE', message, { hint: suggestion.length > 0 ? suggestion.join(' ').replace(/^\(|\)$/g, '') : help })
+  return new EnvError('USAGE', message, {
+    hint: suggestion.length > 0 ? suggestion.join(' ').replace(/^\(|\)$/g, '') : help,
+  })
 }
 
 async function main(): Promise<number> {

@@ -94,7 +94,8 @@ export class Terminal implements Reporter {
   }
 
   #draw(done: number): void {
-    if (this.#phase === undefined || this.#settings().quiet || !process.stderr.isTTY || process.env.TERM === 'dumb') return
+    if (this.#phase === undefined || this.#settings().quiet || !process.stderr.isTTY || process.env.TERM === 'dumb')
+      return
     this.#drawn = performance.now()
     const line = progressLine(this.#phase, done, (this.#drawn - this.#phase.start) / 1000)
     process.stderr.write(`\r${line.slice(0, (process.stderr.columns || 80) - 1)}\x1b[K`)
@@ -114,7 +115,11 @@ function progressLine(phase: Phase, done: number, seconds: number): string {
   const parts = [phase.name]
   if (phase.total !== undefined && phase.total > 0) {
     parts.push(`${String(Math.min(100, Math.floor((done / phase.total) * 100))).padStart(3)} %`)
-    parts.push(phase.unit === 'bytes' ? `${bytes(done)} of ${bytes(phase.total)}` : `${count(done)} of ${count(phase.total)} files`)
+    parts.push(
+      phase.unit === 'bytes'
+        ? `${bytes(done)} of ${bytes(phase.total)}`
+        : `${count(done)} of ${count(phase.total)} files`,
+    )
   } else if (done > 0) parts.push(phase.unit === 'bytes' ? bytes(done) : `${count(done)} files`)
   // A rate over less than half a second says nothing.
   if (done > 0 && seconds >= 0.5) {
@@ -144,7 +149,11 @@ function describe(error: unknown): Told {
     }
   }
   const message = error instanceof Error ? `${error.name}: ${error.message}` : String(error)
-  return { code: 'INTERNAL', message: `unexpected ${message}`, hint: 'this is a bug of conda-deploy; --verbose shows where' }
+  return {
+    code: 'INTERNAL',
+    message: `unexpected ${message}`,
+    hint: 'this is a bug of conda-deploy; --verbose shows where',
+  }
 }
 
 function stackOf(error: Error): string {

@@ -24,7 +24,7 @@ export async function environmentOf(activation: Activation, env: Variables, sign
   return await sourced(activation.scripts.sh, variables, signal)
 }
 
-/** Descriptor 3 is for the answer, so that what scripts print does not get into it. `$current` is set while a script runs. */
+/** Descriptor 3 is for the answer, so that what scripts print does not get into it. CONDA_DEPLOY_SOURCING is set while a script runs. */
 const code = `
 trap 'env -0 >&3' EXIT
 export CONDA_DEPLOY_SOURCING

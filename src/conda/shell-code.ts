@@ -28,7 +28,7 @@ function posix({ prefix, scripts, deactivates }: Activation, { set, again }: Ass
   const bin = single(`${prefix}/bin`)
   const lines = set.map(([name, value]) => `export ${name}=${single(value)}`)
   lines.push(`case "\${PATH-}:" in ${bin}:*) ;; *) export PATH=${bin}"\${PATH:+:$PATH}" ;; esac`)
-  if (!again) lines.push('case $- in *i*) PS1="$CONDA_PROMPT_MODIFIER${PS1-}" ;; esac')
+  if (!again) lines.push(`case $- in *i*) PS1="$CONDA_PROMPT_MODIFIER\${PS1-}" ;; esac`)
   if (deactivates) lines.push('deactivate() { . "$CONDA_PREFIX/bin/deactivate"; }')
   if (scripts.sh.length > 0) {
     // They are written by others and may not bear `set -eu`.

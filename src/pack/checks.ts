@@ -15,8 +15,10 @@ export async function editablePackages(environment: Environment, scanned: readon
     if (kind !== 'file' || !path.startsWith(`${site}/`)) continue
     const rest = path.slice(site.length + 1)
     const distInfo = /^([^/]+)\.dist-info\/direct_url\.json$/.exec(rest)?.[1]
-    const link = /^([^/]+)\.egg-link$/.exec(rest)?.[1] ?? /^__editable__[._]+([^/]+)\.pth$/.exec(rest)?.[1]
-    if (link !== undefined) names.add(projectName(link))
+    const link = /^([^/]+)\.egg-link$/.exec(rest)?.[1]
+    const finder = /^__editable__[._]+([^/]+)\.pth$/.exec(rest)?.[1]
+    if (link !== undefined) names.add(link)
+    else if (finder !== undefined) names.add(projectName(finder))
     else if (distInfo !== undefined && (await saysEditable(join(environment.prefix, path)))) names.add(projectName(distInfo))
   }
   return [...names].sort()

@@ -18,13 +18,8 @@ export interface Contents {
 
 export const sha256 = (data: Uint8Array | string): string => createHash('sha256').update(data).digest('hex')
 
-/** `was`: the nodes as scanned, before absolute links became relative. `reserved`: paths that are made later. */
-export function contentsOf(
-  plan: Plan,
-  outcomes: ReadonlyMap<string, Outcome>,
-  was: ReadonlyMap<string, Node>,
-  reserved: readonly string[],
-): Contents {
+/** `reserved`: paths that are made later. */
+export function contentsOf(plan: Plan, outcomes: ReadonlyMap<string, Outcome>, reserved: readonly string[]): Contents {
   const entries = new Map<string, PackEntry>([...plan.entries, ...plan.meta].map((entry) => [entry.path, entry]))
   for (const { path, dropped } of outcomes.values()) if (dropped) entries.delete(path)
   const nodes = new Map<string, Node>(entries)
@@ -47,7 +42,7 @@ export function contentsOf(
       const entry = at === null ? undefined : entries.get(at)
       if (entry?.kind !== 'symlink') return null
       const text = entry.target ?? ''
-      return { text, was: was.get(entry.path)?.target ?? text }
+      return { text, was: plan.relinked.get(entry.path) ?? text }
     },
   }
 }

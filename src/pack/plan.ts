@@ -35,8 +35,8 @@ export interface Plan {
   readonly entries: readonly PackEntry[]
   /** conda-meta, without content: it is made anew, or read, once the core has said what it found. */
   readonly meta: readonly PackEntry[]
-  /** Everything that was scanned, absolute links into the environment already relative. */
-  readonly nodes: ReadonlyMap<string, Scanned>
+  /** Links into the environment that are relative now, with the text they had. */
+  readonly relinked: ReadonlyMap<string, string>
   /** Who owns a path; the last one is the one whose record is trusted. */
   readonly owners: ReadonlyMap<string, readonly OwnedFile[]>
   /** For the path of a hardlink the file entry that it shares. */
@@ -54,9 +54,13 @@ export interface PlanOptions {
   readonly scripts: readonly { readonly path: string; readonly text: string; readonly mode: number }[]
   /** Paths that are made after packing, and replaced likewise. */
   readonly reserved: readonly string[]
+  /** Names of `ignored` that are there: the scan passed over them. */
+  readonly skipped: readonly string[]
   /** A path in the prefix where the archive itself is written. */
   readonly output?: string
 }
+
+type Nodes = ReadonlyMap<string, Scanned>
 
 export function planPack(environment: Environment, scanned: readonly Scanned[], options: PlanOptions): Plan {
   const isExcluded = excludes(options.filters)
@@ -66,7 +70,7 @@ export function planPack(environment: Environment, scanned: readonly Scanned[], 
   const records = new Set(environment.packages.map(({ record }) => record.file)).add('conda-meta/history')
   const mtime = scanned.reduce((newest, node) => (records.has(node.path) ? Math.max(newest, node.mtime) : newest), 0)
 
-  const leftOut: LeftOut[] = []
+  const leftOut: LeftOut[] = options.skipped.map((path) => ({ path, why: 'ignored' }))
   const kept: Scanned[] = []
   for (const node of nodes.values()) {
     const why = reason(node, options, made, owners)
@@ -87,7 +91,7 @@ export function planPack(environment: Environment, scanned: readonly Scanned[], 
   return {
     entries: joined.entries,
     meta: ordered.filter(({ path }) => isMeta(path)),
-    nodes,
+    relinked: new Map(scanned.flatMap(({ path, target }) => (nodes.get(path)?.target === target ? [] : [[path, target ?? '']]))),
     owners,
     shared: joined.shared,
     mtime,
@@ -127,7 +131,7 @@ const leavesTree = (node: Scanned): boolean =>
   node.kind === 'symlink' && linkInside(node.path, node.target ?? '') === null
 
 /** What packages own, by where it is found in the tree, and what of it is not there. */
-function compare(environment: Environment, nodes: Plan['nodes'], isExcluded: (path: string) => boolean) {
+function compare(environment: Environment, nodes: Nodes, isExcluded: (path: string) => boolean) {
   const owners = new Map<string, OwnedFile[]>()
   const missing: MissingFiles[] = []
   for (const { record, owned } of environment.packages) {
@@ -158,7 +162,7 @@ function trustLast(several: OwnedFile[], size: number): void {
 
 /** Directories that will hold something, and those that were empty before any filter. */
 function directories(
-  nodes: Plan['nodes'],
+  nodes: Nodes,
   kept: readonly Scanned[],
   content: readonly string[],
   isExcluded: (path: string) => boolean,

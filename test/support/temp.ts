@@ -21,5 +21,6 @@ export function removeTree(path: string): void {
 function unlock(path: string): void {
   if (!lstatSync(path).isDirectory()) return
   chmodSync(path, 0o700)
-  for (const entry of readdirSync(path, { withFileTypes: true })) if (entry.isDirectory()) unlock(join(path, entry.name))
+  for (const entry of readdirSync(path, { withFileTypes: true }))
+    if (entry.isDirectory()) unlock(join(path, entry.name))
 }

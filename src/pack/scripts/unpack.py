@@ -19,9 +19,11 @@ goes on where one was killed. The rules are those of "Spots" and "Shebangs" in s
 """
 import argparse
 import contextlib
+import fcntl
 import hashlib
 import json
 import os
+import re
 import stat
 import sys
 
@@ -100,7 +102,7 @@ def find_nul(data, at, unit):
 
 
 def rewrite(data, spots, prefix, digests):
-    """The content with every spot replaced. `digests`: path → hexadecimal SHA-256 as deployed."""
+    """The content with every spot replaced. `digests`: hexadecimal SHA-256 as deployed, by path."""
     out = []
     at = 0
     i = 0
@@ -125,9 +127,9 @@ def rewrite(data, spots, prefix, digests):
 
 
 def expect(data, offset, stored):
-    if data[offset:offset + len(stored)] != stored:
-        raise Refused('at byte %d stands no %s' % (offset, shown(stored)))
-    return len(stored)
+    if data.startswith(stored, offset):
+        return len(stored)
+    raise Refused('at byte %d stands no %s' % (offset, shown(stored)))
 
 
 def c_string(data, spots, first, prefix):
@@ -175,10 +177,7 @@ def shebang_for(line, path, options):
     if len(line) <= SHEBANG_MAX and b' ' not in path and b'\t' not in path:
         return line
     base = path.rsplit(b'/', 1)[-1]
-    quoted = path
-    for c in (b'\\', b'"', b'$', b'`'):
-        quoted = quoted.replace(c, b'\\' + c)
-    quoted = b'"' + quoted + b'"'
+    quoted = b'"' + re.sub(br'([\\"$`])', br'\\\1', path) + b'"'
     sh, this = b'#!/bin/sh\n', b' "$0" "$@"'
     if base.startswith((b'python', b'pypy')):
         return sh + b"'''exec' " + quoted + options + this + b" #'''"
@@ -195,8 +194,7 @@ def shebang_for(line, path, options):
 
 
 def read(path):
-    fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
-    with os.fdopen(fd, 'rb') as f:
+    with os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW), 'rb') as f:
         return f.read()
 
 
@@ -242,8 +240,7 @@ def check_fit(files, prefix):
     bad = []
     for f in files:
         slots = [(slot, len(encode(prefix, e)) // UNITS[e]) for e, _, _, slot in f.spots if e in UNITS]
-        for slot, needed in slots:
-            longest = slot if longest is None else min(longest, slot)
+        longest = min([slot for slot, _ in slots] + ([] if longest is None else [longest]), default=None)
         if any(needed > slot for slot, needed in slots):
             bad.append(f.path)
     if bad:
@@ -306,8 +303,8 @@ def relink(path, link):
 
 
 def temporary_for(path):
-    """A free name beside `path`; short, because the file's own name may be as long as names can be."""
-    temporary = os.path.join(os.path.dirname(path), b'.conda-unpack-%d' % os.getpid())
+    """A name beside `path`; the same for all, so that what a killed run left there is replaced by the next run."""
+    temporary = os.path.join(os.path.dirname(path), b'.conda-unpack.tmp')
     if os.path.lexists(temporary):
         os.unlink(temporary)
     return temporary
@@ -324,6 +321,14 @@ def kept_times(directories):
             os.utime(path, ns=(st.st_atime_ns, st.st_mtime_ns))
 
 
+def lock(script):
+    """Waits for another run on this tree, which tasks of one job may well start together."""
+    try:
+        fcntl.flock(script, fcntl.LOCK_EX)
+    except OSError as e:
+        print('conda-unpack: this file system has no locks (%s): let only one run at a time' % e, file=sys.stderr)
+
+
 def unpack(tree, prefix, files, verbose):
     """Returns what to say at the end."""
     state = read_state(tree)
@@ -336,9 +341,8 @@ def unpack(tree, prefix, files, verbose):
     check_fit(files, prefix)
     deployed = check_content(tree, files, {} if state is None else state[1])
     full = {path: os.path.join(tree, path) for f in files for path in [f.path] + f.links}
-    folder = os.path.join(tree, os.path.dirname(STATE))
     with kept_times([tree] + [os.path.dirname(p) for p in full.values()]):
-        os.makedirs(folder, exist_ok=True)
+        os.makedirs(os.path.join(tree, os.path.dirname(STATE)), exist_ok=True)
         journal = Journal(os.path.join(tree, STATE), prefix, deployed)
         with journal.file:
             for f in sorted(files, key=lambda f: f.last):
@@ -383,13 +387,14 @@ def main():
         if options.version:
             print('conda-unpack %s' % header['producer'])
         else:
-            print('conda-unpack: %s' % unpack(tree, prefix, files, options.verbose), file=sys.stderr)
+            with open(script, 'rb') as own:
+                lock(own)
+                print('conda-unpack: %s' % unpack(tree, prefix, files, options.verbose), file=sys.stderr)
     except Refused as e:
         sys.exit('conda-unpack: error: %s' % e)
-    except PermissionError as e:
-        sys.exit('conda-unpack: error: %s\nhint: the files must be writable: chmod -R u+w PREFIX' % e)
     except OSError as e:
-        sys.exit('conda-unpack: error: %s' % e)
+        hint = '\nhint: the tree must be writable: chmod -R u+w PREFIX' if isinstance(e, PermissionError) else ''
+        sys.exit('conda-unpack: error: %s%s' % (e, hint))
 
 
 if __name__ == '__main__':

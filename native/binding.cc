@@ -1,0 +1,165 @@
+// The border: one function for each member of NativeBinding in src/native.ts, nothing else. Arguments are converted first,
+// addresses of buffers taken last; every C++ exception becomes a JavaScript one here or in job.h.
+#include <zstd.h>
+#include "convert.h"
+#include "failure.h"
+#include "job.h"
+#include "sha256.h"
+#include "table.h"
+
+namespace border {
+namespace {
+
+using Napi::CallbackInfo;
+using Napi::Value;
+
+template <class Body>
+Value guarded(Napi::Env env, Body body) {
+  try {
+    return body();
+  } catch (const cd::Failure& failure) {
+    throw to_error(env, failure);
+  }
+}
+
+// A job of the form Result f(const Plan&, Progress): `read` converts the plan, `run` does it.
+template <class Read, class Run>
+Value start(const CallbackInfo& info, Read read, Run run) {
+  const Napi::Env env = info.Env();
+  return guarded(env, [&] {
+    Held held(env);
+    using Plan = decltype(read(info[0], held));
+    const std::shared_ptr<Plan> plan = std::make_shared<Plan>(read(info[0], held));
+    const cd::Progress progress(counters(info[1], held));
+    held.take();
+    using Result = decltype(run(*plan, progress));
+    return Job<Result>::start(
+        env, held.array(), [plan, progress, run] { return run(*plan, progress); },
+        [](Napi::Env e, const Result& result) { return to_js(e, result); });
+  });
+}
+
+Value scan(const CallbackInfo& info) {
+  return start(info, [](Value v, Held&) { return scan_job(v); }, [](const auto& job, cd::Progress p) { return cd::scan(*job, p); });
+}
+
+Value pack(const CallbackInfo& info) {
+  return start(info, pack_job, [](const auto& job, cd::Progress p) { return cd::pack(*job, p); });
+}
+
+Value seal(const CallbackInfo& info) {
+  return start(info, seal_job, [](const auto& job, cd::Progress p) { return cd::seal(*job, p); });
+}
+
+Value extract(const CallbackInfo& info) {
+  return start(info, [](Value v, Held&) { return extract_job(v); }, [](const auto& job, cd::Progress p) { return cd::extract(*job, p); });
+}
+
+Value materialize(const CallbackInfo& info) {
+  return start(info, materialize_job, [](const auto& job, cd::Progress p) { return cd::materialize(*job, p); });
+}
+
+Value verify(const CallbackInfo& info) {
+  return start(info, [](Value v, Held&) { return verify_job(v); }, [](const auto& job, cd::Progress p) { return cd::verify(*job, p); });
+}
+
+Value remove(const CallbackInfo& info) {
+  return start(
+      info, [](Value v, Held&) { return remove_job(v); },
+      [](const auto& job, cd::Progress p) { return cd::remove_tree(job.first, job.second, p); });
+}
+
+Value index(const CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  return guarded(env, [&] {
+    const std::string path = text(info[0], "path");
+    const bool list = flag(info[1], "list");
+    return Job<std::shared_ptr<cd::Index>>::start(
+        env, Napi::Array::New(env), [path, list] { return std::shared_ptr<cd::Index>(cd::index(path, list)); },
+        [list](Napi::Env e, const std::shared_ptr<cd::Index>& found) { return found ? to_js(e, *found, list) : e.Null(); });
+  });
+}
+
+Value encode(const CallbackInfo& info) {
+  return guarded(info.Env(), [&]() -> Value {
+    const std::string bytes = cd::encode_table(table(info[0], text(info[1], "prefix")));
+    return Napi::Buffer<char>::Copy(info.Env(), bytes.data(), bytes.size());
+  });
+}
+
+Value rewrite(const CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  return guarded(env, [&]() -> Value {
+    const std::vector<cd::Rewrite> wanted = rewrites(info[1]);
+    const std::string prefix = text(info[2], "prefix");
+    cd::Bytes bytes;
+    Held held(env);
+    held.add(info[0], "data", &bytes);
+    held.take();
+    std::string out;
+    std::vector<cd::Spot> spots;
+    cd::Rewriting done;
+    if (!cd::rewrite_search(std::string(reinterpret_cast<const char*>(bytes.data), bytes.size), wanted, prefix, out, spots, done))
+      return env.Null();
+    return Napi::Buffer<char>::Copy(env, out.data(), out.size());
+  });
+}
+
+Value rename(const CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  return guarded(env, [&] {
+    const std::string from = text(info[0], "from"), to = text(info[1], "to"), how = text(info[2], "how");
+    if (how != "no-replace" && how != "exchange") throw Napi::TypeError::New(env, "how must be one of no-replace, exchange");
+    return Napi::Boolean::New(env, how == "exchange" ? cd::rename_exchange(from, to) : cd::rename_no_replace(from, to));
+  });
+}
+
+Value lock(const CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  return guarded(env, [&]() -> Value {
+    const std::string path = text(info[0], "path"), how = text(info[1], "how");
+    if (how != "shared" && how != "exclusive") throw Napi::TypeError::New(env, "how must be one of shared, exclusive");
+    const int descriptor = cd::lock_file(path, how == "exclusive");
+    return descriptor < 0 ? env.Null() : Napi::Number::New(env, descriptor);
+  });
+}
+
+Value unlock(const CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  return guarded(env, [&] {
+    if (!info[0].IsNumber()) throw Napi::TypeError::New(env, "descriptor must be a number");
+    cd::unlock_file(info[0].As<Napi::Number>().Int32Value());
+    return env.Undefined();
+  });
+}
+
+Value features(const CallbackInfo& info) {
+  Napi::Object out = Napi::Object::New(info.Env());
+  out.Set("zstd", ZSTD_versionString());
+  out.Set("sha256", cd::sha256_is_hardware() ? "hardware" : "portable");
+  return out;
+}
+
+Napi::Object init(Napi::Env env, Napi::Object exports) {
+  exports.Set("scan", Napi::Function::New(env, scan, "scan"));
+  exports.Set("pack", Napi::Function::New(env, pack, "pack"));
+  exports.Set("seal", Napi::Function::New(env, seal, "seal"));
+  exports.Set("extract", Napi::Function::New(env, extract, "extract"));
+  exports.Set("materialize", Napi::Function::New(env, materialize, "materialize"));
+  exports.Set("verify", Napi::Function::New(env, verify, "verify"));
+  exports.Set("remove", Napi::Function::New(env, remove, "remove"));
+  exports.Set("index", Napi::Function::New(env, index, "index"));
+  exports.Set("encode", Napi::Function::New(env, encode, "encode"));
+  exports.Set("rewrite", Napi::Function::New(env, rewrite, "rewrite"));
+  exports.Set("rename", Napi::Function::New(env, rename, "rename"));
+  exports.Set("lock", Napi::Function::New(env, lock, "lock"));
+  exports.Set("unlock", Napi::Function::New(env, unlock, "unlock"));
+  exports.Set("features", Napi::Function::New(env, features, "features"));
+  return exports;
+}
+
+}  // namespace
+}  // namespace border
+
+static Napi::Object conda_deploy_init(Napi::Env env, Napi::Object exports) { return border::init(env, exports); }
+NODE_API_MODULE(conda_deploy, conda_deploy_init)

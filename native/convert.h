@@ -1,0 +1,56 @@
+// JavaScript values ↔ the structs of the core. Strings cross as UTF-16: bytes that are not UTF-8 stand as U+DC80..U+DCFF there.
+// Whatever has the wrong type is a TypeError naming the field; buffers are borrowed, never copied.
+#pragma once
+#include <napi.h>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+#include "jobs.h"
+
+namespace border {
+
+// Buffers of a job: kept alive by one JavaScript array. Their addresses are taken last, after all conversions (which may run
+// code of the caller, and so move a buffer), and written where `bytes` points then.
+class Held {
+ public:
+  explicit Held(Napi::Env env) : array_(Napi::Array::New(env)) {}
+  void add(Napi::Value value, const char* what, cd::Bytes* bytes);
+  void keep(Napi::Value value);
+  void take();
+  Napi::Array array() const { return array_; }
+
+ private:
+  Napi::Array array_;
+  std::vector<std::pair<uint32_t, cd::Bytes*>> borrowed_;
+};
+
+std::string text(Napi::Value value, const char* what);
+bool flag(Napi::Value value, const char* what);
+// The memory of the shared counters (see `Counters` in src/native.ts), held by `held`.
+std::atomic<uint64_t>* counters(Napi::Value value, Held& held);
+
+std::unique_ptr<cd::ScanJob> scan_job(Napi::Value value);
+std::unique_ptr<cd::PackJob> pack_job(Napi::Value value, Held& held);
+std::unique_ptr<cd::SealJob> seal_job(Napi::Value value, Held& held);
+std::unique_ptr<cd::ExtractJob> extract_job(Napi::Value value);
+std::unique_ptr<cd::MaterializeJob> materialize_job(Napi::Value value, Held& held);
+std::unique_ptr<cd::VerifyJob> verify_job(Napi::Value value);
+std::pair<std::string, unsigned> remove_job(Napi::Value value);
+std::vector<cd::Rewrite> rewrites(Napi::Value value);
+// The table of a deployed tree: prefixes as the spots name them, then `prefix`.
+cd::Table table(Napi::Value entries, const std::string& prefix);
+
+Napi::Value to_js(Napi::Env env, const std::string& text);
+Napi::Value to_js(Napi::Env env, const std::vector<cd::Scanned>& found);
+Napi::Value to_js(Napi::Env env, const cd::Packed& packed);
+Napi::Value to_js(Napi::Env env, const cd::Sealed& sealed);
+Napi::Value to_js(Napi::Env env, const cd::Extracted& extracted);
+Napi::Value to_js(Napi::Env env, const cd::Materialized& materialized);
+Napi::Value to_js(Napi::Env env, const cd::Verified& verified);
+Napi::Value to_js(Napi::Env env, const cd::Removed& removed);
+Napi::Value to_js(Napi::Env env, const cd::Index& index, bool list);
+// Error & {code, path?, errno?, syscall?, paths?}; without a code for what is no Failure, which is an error of ours.
+Napi::Error to_error(Napi::Env env, const std::exception& failure);
+
+}  // namespace border

@@ -1,0 +1,394 @@
+// JavaScript → core.
+#include <cmath>
+#include <map>
+#include <unordered_map>
+#include "convert.h"
+#include "sha256.h"
+
+namespace border {
+namespace {
+
+using Napi::Value;
+
+[[noreturn]] void wrong(napi_env env, const std::string& what, const char* expected) {
+  throw Napi::TypeError::New(env, what + " must be " + expected);
+}
+
+void must(napi_env env, napi_status status) {
+  if (status != napi_ok) throw Napi::Error::New(env);
+}
+
+void append_utf8(napi_env env, const char16_t* s, size_t size, const char* what, std::string& out) {
+  out.reserve(size);
+  for (size_t i = 0; i < size; ++i) {
+    const char32_t c = s[i];
+    if (c == 0) wrong(env, what, "free of NUL");
+    if (c < 0x80) {
+      out.push_back(static_cast<char>(c));
+    } else if (c < 0x800) {
+      out.push_back(static_cast<char>(0xC0 | c >> 6));
+      out.push_back(static_cast<char>(0x80 | (c & 0x3F)));
+    } else if (c >= 0xD800 && c < 0xDC00 && i + 1 < size && s[i + 1] >= 0xDC00 && s[i + 1] < 0xE000) {
+      const char32_t point = 0x10000 + ((c - 0xD800) << 10) + (s[++i] - 0xDC00u);
+      out.push_back(static_cast<char>(0xF0 | point >> 18));
+      out.push_back(static_cast<char>(0x80 | (point >> 12 & 0x3F)));
+      out.push_back(static_cast<char>(0x80 | (point >> 6 & 0x3F)));
+      out.push_back(static_cast<char>(0x80 | (point & 0x3F)));
+    } else if (c >= 0xDC80 && c <= 0xDCFF) {
+      out.push_back(static_cast<char>(c - 0xDC00));
+    } else if (c >= 0xD800 && c < 0xE000) {
+      wrong(env, what, "free of lone surrogates other than U+DC80..U+DCFF");
+    } else {
+      out.push_back(static_cast<char>(0xE0 | c >> 12));
+      out.push_back(static_cast<char>(0x80 | (c >> 6 & 0x3F)));
+      out.push_back(static_cast<char>(0x80 | (c & 0x3F)));
+    }
+  }
+}
+
+uint64_t natural(Value value, const char* what, uint64_t most = 1ull << 53) {
+  double number = -1;
+  if (napi_get_value_double(value.Env(), value, &number) != napi_ok || !(number >= 0) || number > static_cast<double>(most) ||
+      number != std::floor(number))
+    wrong(value.Env(), what, ("an integer from 0 to " + std::to_string(most)).c_str());
+  return static_cast<uint64_t>(number);
+}
+
+int64_t integer(Value value, const char* what) {
+  double number = 0;
+  if (napi_get_value_double(value.Env(), value, &number) != napi_ok || !(std::fabs(number) <= 9007199254740992.0) ||
+      number != std::floor(number))
+    wrong(value.Env(), what, "an integer");
+  return static_cast<int64_t>(number);
+}
+
+cd::Digest digest(Value value, const char* what) {
+  cd::Digest out;
+  if (!cd::from_hex(text(value, what), out)) wrong(value.Env(), what, "64 hexadecimal digits");
+  return out;
+}
+
+template <size_t N>
+size_t choice(Value value, const char* what, const char* const (&names)[N]) {
+  const std::string name = text(value, what);
+  std::string all;
+  for (size_t i = 0; i < N; ++i) {
+    if (name == names[i]) return i;
+    all += (i ? ", " : "one of ") + std::string(names[i]);
+  }
+  wrong(value.Env(), what, all.c_str());
+}
+
+constexpr const char* kKinds[] = {"directory", "file", "symlink", "hardlink"};
+constexpr const char* kEncodings[] = {"text", "c8", "c16le", "c16be", "c32le", "c32be", "digest"};
+constexpr const char* kModes[] = {"text", "binary"};
+constexpr const char* kPolicies[] = {"detect", "any", "report"};
+
+// A property name, made once for all objects of a list.
+class Key {
+ public:
+  Key(napi_env env, const char* name) : name_(name) { must(env, napi_create_string_utf8(env, name, NAPI_AUTO_LENGTH, &handle_)); }
+  const char* name() const { return name_; }
+  napi_value handle() const { return handle_; }
+
+ private:
+  const char* name_;
+  napi_value handle_ = nullptr;
+};
+
+class Fields {  // of one object
+ public:
+  Fields(Value object, const char* what) : env_(object.Env()), object_(object) {
+    if (!object.IsObject()) wrong(env_, what, "an object");
+  }
+  Value get(const Key& key) const {
+    napi_value out;
+    must(env_, napi_get_property(env_, object_, key.handle(), &out));
+    return Value(env_, out);
+  }
+  Value get(const char* name) const { return get(Key(env_, name)); }
+  std::string text(const char* name) const { return border::text(get(name), name); }
+  std::string text(const Key& key) const { return border::text(get(key), key.name()); }
+  unsigned threads() const { return static_cast<unsigned>(natural(get("threads"), "threads", 1024)); }
+
+ private:
+  napi_env env_;
+  napi_value object_;
+};
+
+template <class F>
+void each(Value list, const char* what, F body) {
+  if (!list.IsArray()) wrong(list.Env(), what, "an array");
+  const Napi::Env env = list.Env();
+  const Napi::Array array = list.As<Napi::Array>();
+  const uint32_t size = array.Length();
+  for (uint32_t i = 0; i < size; ++i) {
+    const Napi::HandleScope scope(env);
+    body(static_cast<Value>(array[i]), i);
+  }
+}
+
+uint32_t length(Value list, const char* what) {
+  if (!list.IsArray()) wrong(list.Env(), what, "an array");
+  return list.As<Napi::Array>().Length();
+}
+
+std::vector<std::string> texts(Value list, const char* what) {
+  std::vector<std::string> out;
+  each(list, what, [&](Value v, uint32_t) { out.push_back(text(v, what)); });
+  return out;
+}
+
+struct EntryKeys {
+  explicit EntryKeys(napi_env env)
+      : path(env, "path"), kind(env, "kind"), mode(env, "mode"), mtime(env, "mtime"), size(env, "size"), target(env, "target") {}
+  Key path, kind, mode, mtime, size, target;
+};
+
+cd::Entry entry(const Fields& f, const EntryKeys& k, bool sized) {
+  cd::Entry out;
+  out.path = f.text(k.path);
+  out.kind = static_cast<cd::Kind>(choice(f.get(k.kind), "kind", kKinds));
+  out.mode = static_cast<uint32_t>(natural(f.get(k.mode), "mode", 07777));
+  out.mtime = integer(f.get(k.mtime), "mtime");
+  if (sized) out.size = natural(f.get(k.size), "size");
+  if (const Value target = f.get(k.target); !target.IsUndefined()) out.target = text(target, "target");
+  return out;
+}
+
+std::vector<cd::PackEntry> pack_entries(Value list, Held& held) {
+  const Napi::Env env = list.Env();
+  const EntryKeys keys(env);
+  const Key data(env, "data"), digests(env, "digests"), expect(env, "expect"), policy(env, "policy"), slot(env, "slot"),
+      unless(env, "unlessRewritten"), sha256(env, "sha256"), in_prefix(env, "sha256InPrefix"), placeholder(env, "placeholder"),
+      mode(env, "mode");
+  std::vector<cd::PackEntry> out(length(list, "entries"));
+  each(list, "entries", [&](Value value, uint32_t i) {
+    const Fields f(value, "an entry");
+    cd::PackEntry& e = out.at(i);
+    e.entry = entry(f, keys, true);
+    if (const Value v = f.get(data); !v.IsUndefined()) {
+      e.in_memory = true;
+      held.add(v, "data", &e.data);
+    }
+    if (const Value v = f.get(digests); !v.IsUndefined())
+      each(v, "digests", [&](Value spot, uint32_t) {
+        const Fields s(spot, "a digest");
+        e.digests.emplace_back(natural(s.get("offset"), "offset"), s.text(keys.path));
+      });
+    if (const Value v = f.get(expect); !v.IsUndefined()) {
+      const Fields x(v, "expect");
+      if (const Value hash = x.get(sha256); !hash.IsUndefined()) e.has_sha256 = true, e.sha256 = digest(hash, "sha256");
+      if (const Value hash = x.get(in_prefix); !hash.IsUndefined()) e.has_in_prefix = true, e.in_prefix = digest(hash, "sha256InPrefix");
+      if (const Value p = x.get(placeholder); !p.IsUndefined()) e.placeholder = text(p, "placeholder");
+      if (const Value m = x.get(mode); !m.IsUndefined()) e.mode = static_cast<int>(choice(m, "expect.mode", kModes));
+    }
+    if (const Value v = f.get(policy); !v.IsUndefined()) e.policy = static_cast<cd::Policy>(choice(v, "policy", kPolicies));
+    if (const Value v = f.get(slot); !v.IsUndefined()) e.slot = static_cast<uint32_t>(natural(v, "slot", UINT32_MAX));
+    if (const Value v = f.get(unless); !v.IsUndefined()) e.unless_rewritten = text(v, "unlessRewritten");
+  });
+  return out;
+}
+
+// Spots name prefixes and entries; the table numbers them.
+class Numbers {
+ public:
+  explicit Numbers(cd::Table& table) : table_(table) {}
+  void entry(const std::string& path, uint32_t number) { entries_.emplace(path, number); }
+  void spot(cd::Spot* spot, std::string refers) { pending_.emplace_back(spot, std::move(refers)); }
+  void resolve(napi_env env) {
+    std::map<std::string, uint32_t> prefixes;
+    for (auto& [spot, refers] : pending_) {
+      if (spot->encoding == cd::Encoding::digest) {
+        const auto found = entries_.find(refers);
+        if (found == entries_.end()) wrong(env, "spot: refers '" + refers + "'", "the path of an entry");
+        spot->refers = found->second;
+      } else {
+        const auto [at, fresh] = prefixes.emplace(refers, static_cast<uint32_t>(table_.prefixes.size()));
+        if (fresh) table_.prefixes.push_back(refers);
+        spot->refers = at->second;
+      }
+    }
+  }
+
+ private:
+  cd::Table& table_;
+  std::unordered_map<std::string, uint32_t> entries_;
+  std::vector<std::pair<cd::Spot*, std::string>> pending_;
+};
+
+}  // namespace
+
+void Held::add(Value value, const char* what, cd::Bytes* bytes) {
+  if (!value.IsTypedArray() || value.As<Napi::TypedArray>().TypedArrayType() != napi_uint8_array) wrong(value.Env(), what, "a Uint8Array");
+  borrowed_.emplace_back(array_.Length(), bytes);
+  keep(value);
+}
+
+void Held::keep(Value value) { array_.Set(array_.Length(), value); }
+
+void Held::take() {
+  for (const auto& [index, bytes] : borrowed_) {
+    const Napi::HandleScope scope(array_.Env());
+    const auto view = static_cast<Value>(array_[index]).As<Napi::Uint8Array>();
+    bytes->data = view.Data();
+    bytes->size = view.ByteLength();
+  }
+}
+
+std::string text(Value value, const char* what) {
+  const napi_env env = value.Env();
+  char16_t buffer[512];
+  size_t size = 0;
+  if (napi_get_value_string_utf16(env, value, buffer, 512, &size) != napi_ok) wrong(env, what, "a string");
+  std::string out;
+  if (size + 1 < 512) {
+    append_utf8(env, buffer, size, what, out);
+  } else {  // perhaps cut off
+    must(env, napi_get_value_string_utf16(env, value, nullptr, 0, &size));
+    std::vector<char16_t> whole(size + 1);
+    must(env, napi_get_value_string_utf16(env, value, whole.data(), whole.size(), &size));
+    append_utf8(env, whole.data(), size, what, out);
+  }
+  return out;
+}
+
+bool flag(Value value, const char* what) {
+  if (!value.IsBoolean()) wrong(value.Env(), what, "a boolean");
+  return value.As<Napi::Boolean>().Value();
+}
+
+std::atomic<uint64_t>* counters(Value value, Held& held) {
+  static_assert(sizeof(std::atomic<uint64_t>) == sizeof(uint64_t) && std::atomic<uint64_t>::is_always_lock_free, "counters are shared as they are");
+  if (!value.IsTypedArray() || value.As<Napi::TypedArray>().TypedArrayType() != napi_biguint64_array ||
+      value.As<Napi::TypedArray>().ElementLength() < 4)
+    wrong(value.Env(), "counters", "a BigUint64Array of 4");
+  held.keep(value);
+  return reinterpret_cast<std::atomic<uint64_t>*>(value.As<Napi::BigUint64Array>().Data());
+}
+
+std::unique_ptr<cd::ScanJob> scan_job(Value value) {
+  const Fields f(value, "the job");
+  return std::make_unique<cd::ScanJob>(cd::ScanJob{f.text("root"), texts(f.get("skip"), "skip"), f.threads()});
+}
+
+std::unique_ptr<cd::PackJob> pack_job(Value value, Held& held) {
+  const Fields f(value, "the job");
+  auto job = std::make_unique<cd::PackJob>();
+  job->root = f.text("root");
+  job->prefixes = texts(f.get("prefixes"), "prefixes");
+  job->marker = f.text("marker");
+  if (const Value output = f.get("output"); !output.IsNull()) job->output = text(output, "output");
+  job->level = static_cast<int>(integer(f.get("level"), "level"));
+  job->frame_bytes = natural(f.get("frameBytes"), "frameBytes");
+  job->threads = f.threads();
+  job->entries = pack_entries(f.get("entries"), held);
+  return job;
+}
+
+std::unique_ptr<cd::SealJob> seal_job(Value value, Held& held) {
+  const Fields f(value, "the job");
+  auto job = std::make_unique<cd::SealJob>();
+  job->output = f.text("output");
+  job->prefixes = texts(f.get("prefixes"), "prefixes");
+  job->json = f.text("json");
+  job->level = static_cast<int>(integer(f.get("level"), "level"));
+  job->frame_bytes = natural(f.get("frameBytes"), "frameBytes");
+  job->threads = f.threads();
+  job->entries = pack_entries(f.get("entries"), held);
+  held.add(f.get("draft"), "draft", &job->draft);
+  return job;
+}
+
+std::unique_ptr<cd::ExtractJob> extract_job(Value value) {
+  const Fields f(value, "the job");
+  return std::make_unique<cd::ExtractJob>(
+      cd::ExtractJob{f.text("archive"), f.text("root"), f.text("prefix"), flag(f.get("readOnly"), "readOnly"), f.threads()});
+}
+
+std::unique_ptr<cd::MaterializeJob> materialize_job(Value value, Held& held) {
+  const Napi::Env env = value.Env();
+  const Fields f(value, "the job");
+  auto job = std::make_unique<cd::MaterializeJob>();
+  job->root = f.text("root");
+  job->prefix = f.text("prefix");
+  job->read_only = flag(f.get("readOnly"), "readOnly");
+  job->threads = f.threads();
+  const Value list = f.get("entries");
+  const EntryKeys keys(env);
+  const Key data(env, "data"), source(env, "source"), rewrites_key(env, "rewrites");
+  job->entries.resize(length(list, "entries"));
+  each(list, "entries", [&](Value item, uint32_t i) {
+    const Fields g(item, "an entry");
+    cd::MaterializeEntry& e = job->entries.at(i);
+    e.entry = entry(g, keys, false);
+    if (const Value v = g.get(data); !v.IsUndefined()) {
+      e.in_memory = true;
+      held.add(v, "data", &e.data);
+    }
+    if (const Value v = g.get(source); !v.IsUndefined()) e.source = text(v, "source");
+    if (const Value v = g.get(rewrites_key); !v.IsUndefined()) e.rewrites = rewrites(v);
+  });
+  return job;
+}
+
+std::unique_ptr<cd::VerifyJob> verify_job(Value value) {
+  const Fields f(value, "the job");
+  const Value root = f.get("root");
+  return std::make_unique<cd::VerifyJob>(cd::VerifyJob{root.IsNull() ? "" : text(root, "root"), f.text("index"), f.threads()});
+}
+
+std::pair<std::string, unsigned> remove_job(Value value) {
+  const Fields f(value, "the job");
+  return {f.text("root"), f.threads()};
+}
+
+std::vector<cd::Rewrite> rewrites(Value value) {
+  std::vector<cd::Rewrite> out;
+  each(value, "rewrites", [&](Value item, uint32_t) {
+    const Fields f(item, "a rewrite");
+    out.push_back({f.text("prefix"), choice(f.get("mode"), "mode", kModes) == 0});
+  });
+  return out;
+}
+
+cd::Table table(Value list, const std::string& prefix) {
+  const Napi::Env env = list.Env();
+  const EntryKeys keys(env);
+  const Key sha256(env, "sha256"), spots(env, "spots"), deployed(env, "deployed"), encoding(env, "encoding"), offset(env, "offset"),
+      refers(env, "refers"), slot(env, "slot");
+  cd::Table out;
+  out.deployed = true;
+  out.entries.resize(length(list, "entries"));
+  Numbers numbers(out);
+  each(list, "entries", [&](Value item, uint32_t i) {
+    const Fields f(item, "an entry");
+    cd::Entry& e = out.entries.at(i);
+    e = entry(f, keys, true);
+    numbers.entry(e.path, i);
+    if (e.kind != cd::Kind::file) return;
+    e.sha256 = digest(f.get(sha256), "sha256");
+    if (const Value v = f.get(spots); !v.IsUndefined()) {
+      e.spots.resize(length(v, "spots"));
+      each(v, "spots", [&](Value at, uint32_t k) {
+        const Fields s(at, "a spot");
+        cd::Spot& spot = e.spots.at(k);
+        spot.encoding = static_cast<cd::Encoding>(choice(s.get(encoding), "encoding", kEncodings));
+        spot.offset = natural(s.get(offset), "offset");
+        spot.slot = static_cast<uint32_t>(natural(s.get(slot), "slot", UINT32_MAX));
+        numbers.spot(&spot, s.text(refers));
+      });
+    }
+    if (const Value v = f.get(deployed); !v.IsUndefined()) {
+      const Fields d(v, "deployed");
+      e.has_deployed = true;
+      e.deployed_size = natural(d.get(keys.size), "deployed.size");
+      e.deployed_sha256 = digest(d.get(sha256), "deployed.sha256");
+    }
+  });
+  numbers.resolve(env);
+  out.prefixes.push_back(prefix);
+  return out;
+}
+
+}  // namespace border

@@ -1,0 +1,50 @@
+/** Names of members as archives have them, turned into those of entries. Pure. */
+import { EnvError } from '../errors.js'
+
+const strict = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
+
+/** UTF-8; bytes that are not stand as U+DC80..U+DCFF, as in `Entry`. */
+export function nameOfBytes(bytes: Uint8Array): string {
+  try {
+    return strict.decode(bytes)
+  } catch {
+    let name = ''
+    for (let i = 0; i < bytes.length; ) {
+      const length = sequenceAt(bytes, i)
+      name += length === 0 ? String.fromCharCode(0xdc00 + (bytes[i] as number)) : strict.decode(bytes.subarray(i, i + length))
+      i += length || 1
+    }
+    return name
+  }
+}
+
+/** Length of the valid UTF-8 sequence at `i`; 0: none. */
+function sequenceAt(bytes: Uint8Array, i: number): number {
+  for (let length = 1; length <= 4 && i + length <= bytes.length; length++) {
+    try {
+      strict.decode(bytes.subarray(i, i + length))
+      return length
+    } catch {}
+  }
+  return 0
+}
+
+/**
+ * The name of a member, or of what a hard link shares, as a relative path without empty and `.` parts; `''`: the root of the archive.
+ * Throws UNSAFE_PATH for what is absolute or climbs.
+ */
+export function memberPath(raw: string, archive: string): string {
+  const parts = raw.split('/')
+  if (raw.startsWith('/') || parts.includes('..') || raw.includes('\0')) {
+    const expected = "expected a relative path without '..'"
+    throw new EnvError('UNSAFE_PATH', `${archive} names ${JSON.stringify(raw)}: ${expected}; nothing was deployed`, { path: raw })
+  }
+  return parts.filter((part) => part !== '' && part !== '.').join('/')
+}
+
+/** `path` seen from the folder `root` (`''`: the archive itself); null: it lies outside. */
+export function beneath(root: string, path: string): string | null {
+  if (root === '') return path
+  if (path === root || root.startsWith(`${path}/`)) return ''
+  return path.startsWith(`${root}/`) ? path.slice(root.length + 1) : null
+}

@@ -1,0 +1,208 @@
+/**
+ * The verb: an archive becomes a working environment. This folder plans where (plan, scratch, file-system, node-cache), refuses early
+ * (preflight), keeps others out (lock), marks (ready) and publishes; the bytes are the native core's. What is in an archive is decided
+ * in pack; nothing here knows a format.
+ */
+import { availableParallelism } from 'node:os'
+import { resolve } from 'node:path'
+import { EnvError } from '../errors.js'
+import { native, runJob } from '../native.js'
+import { checkOptions, type Shape } from '../options.js'
+import { type Reporter, silent } from '../report.js'
+import { Clock } from './clock.js'
+import { acquire, cancelled } from './lock.js'
+import { type Plan, planDeploy, type Target } from './plan.js'
+import { discard, lockOf, makePlace, makeStage, publish, sweep, takeBack } from './publish.js'
+import { indexOf, standingAt, targetExists, writeReady } from './ready.js'
+import { openSource, type Source, type Unpacked } from './source.js'
+
+export interface DeployOptions {
+  readonly archive: string
+  /** The target directory; it must not exist. Default: a directory named after the content, in the node's local scratch folder. */
+  readonly to?: string | undefined
+  /** The scratch folder to use instead of the one that is found. Not with `to`. */
+  readonly root?: string | undefined
+  /** Let the target be on a network or parallel file system. */
+  readonly allowShared?: boolean | undefined
+  /** Take write permission away from files and directories; default true. */
+  readonly readOnly?: boolean | undefined
+  /** Default: all cores. */
+  readonly threads?: number | undefined
+  /**
+   * Read the tree back and hash every file before it is published; default false. Reading the archive is checked anyway, by the
+   * checksum of each frame; this finds what the target's file system made wrong.
+   */
+  readonly verify?: boolean | undefined
+  /** Say what would be done, and do nothing. */
+  readonly dryRun?: boolean | undefined
+  readonly signal?: AbortSignal | undefined
+  readonly reporter?: Reporter | undefined
+}
+
+/** `wait`: for another deployment to the same place. */
+type Phase = 'plan' | 'wait' | 'extract' | 'verify' | 'publish'
+
+export interface DeployResult extends Omit<Unpacked, 'readBytes'> {
+  /** Where the environment is. */
+  readonly prefix: string
+  /** Names the content of the archive, in hexadecimal. */
+  readonly digest: string
+  /** `adopted`: an equal, complete deployment was there; nothing was written. */
+  readonly method: 'deployed' | 'adopted'
+  readonly dryRun: boolean
+  readonly readOnly: boolean
+  readonly threads: number
+  /** Bytes read from the archive to write the files; 0 when adopted. */
+  readonly readBytes: number
+  readonly seconds: Readonly<Record<Phase | 'total', number>>
+  readonly target: Target
+  readonly warnings: readonly string[]
+}
+
+const shape: Shape<DeployOptions> = {
+  archive: 'string',
+  to: 'string',
+  root: 'string',
+  allowShared: 'boolean',
+  readOnly: 'boolean',
+  threads: 'number',
+  verify: 'boolean',
+  dryRun: 'boolean',
+  signal: 'object',
+  reporter: 'object',
+}
+
+type Phases = Clock<Phase>
+
+/** The options with their defaults. */
+interface Settings {
+  readonly readOnly: boolean
+  readonly threads: number
+  readonly verify: boolean
+  readonly dryRun: boolean
+  readonly signal: AbortSignal | undefined
+  readonly reporter: Reporter
+}
+
+/**
+ * Deploys an archive, or adopts an equal deployment. Throws EnvError: ARCHIVE_NOT_FOUND, ARCHIVE_UNKNOWN, ARCHIVE_CORRUPT, UNSAFE_PATH,
+ * UNSUPPORTED, TARGET_EXISTS, TARGET_SHARED, TARGET_NOEXEC, PREFIX_TOO_LONG, NO_SPACE, PERMISSION, VERIFY_FAILED, INVALID_OPTION,
+ * IO, CANCELLED. On any of them nothing is left at the target or beside it.
+ */
+export async function deploy(options: DeployOptions): Promise<DeployResult> {
+  const settings = settle(options)
+  const { readOnly, dryRun, threads, reporter, signal } = settings
+  const clock: Phases = new Clock(['plan', 'wait', 'extract', 'verify', 'publish'])
+  if (signal?.aborted) throw cancelled(signal)
+  reporter.phase('plan')
+  const source = await openSource(resolve(options.archive))
+  const wish = {
+    ...(options.to === undefined ? {} : { to: options.to }),
+    ...(options.root === undefined ? {} : { root: options.root }),
+    allowShared: options.allowShared === true,
+    readOnly,
+    sweep: dryRun ? async () => false : (prefix: string) => sweep(prefix, threads),
+  }
+  const plan = await planDeploy(source.content, wish, process.env)
+  clock.lap('plan')
+  const done = dryRun || plan.method === 'adopted' ? null : await make(source, plan, settings, clock)
+  const { size } = source.content
+  const idle = { files: size?.files ?? 0, bytes: size?.bytes ?? 0, ...nothingDone }
+  const warnings = [...plan.warnings, ...(done?.warnings ?? [])]
+  for (const warning of warnings) reporter.warn(warning)
+  return {
+    prefix: plan.prefix,
+    digest: source.content.digest,
+    method: done === null ? (dryRun ? plan.method : 'adopted') : 'deployed',
+    dryRun,
+    readOnly,
+    threads,
+    ...(done ?? idle),
+    seconds: clock.seconds(),
+    target: plan.target,
+    warnings,
+  }
+}
+
+const nothingDone = { readBytes: 0, rewritten: 0, spots: 0, trampolines: 0, byPath: [] as readonly string[] }
+
+function settle(options: DeployOptions): Settings {
+  checkOptions<DeployOptions>('deploy', options, shape)
+  const { archive, to, root, threads = availableParallelism(), signal, reporter = silent } = options
+  const refuse = (message: string): never => {
+    throw new EnvError('INVALID_OPTION', `deploy: ${message}`)
+  }
+  if (archive === undefined || archive === '') refuse('no archive is named')
+  if (to === '' || root === '') refuse(`option '${to === '' ? 'to' : 'root'}' is empty`)
+  if (to !== undefined && root !== undefined) refuse("'to' and 'root' exclude each other")
+  if (!Number.isInteger(threads) || threads < 1) refuse(`option 'threads' must be a whole number from 1, got ${threads}`)
+  const { readOnly = true, verify = false, dryRun = false } = options
+  return { readOnly, threads, verify, dryRun, signal, reporter }
+}
+
+/** Makes the deployment; null: while this one waited, another process made an equal one. */
+async function make(source: Source, plan: Plan, settings: Settings, clock: Phases): Promise<Unpacked | null> {
+  const { prefix } = plan
+  const { signal, readOnly, reporter } = settings
+  const isThere = async (): Promise<boolean> => {
+    const standing = await standingAt(prefix, source.content.digest, readOnly)
+    if (standing.is === 'other') throw targetExists(prefix, standing.what)
+    return standing.is === 'equal'
+  }
+  const makeFolder = () => makePlace(prefix, plan.cached ? plan.target.root : undefined)
+  const place = await makeFolder()
+  try {
+    const lock = await acquire(lockOf(prefix), {
+      makeFolder,
+      signal,
+      onWait: () => reporter.phase('wait for another deployment'),
+      enough: isThere,
+    })
+    clock.lap('wait')
+    if (lock === null) return null
+    try {
+      return (await isThere()) ? null : await fill(source, plan, settings, clock)
+    } finally {
+      await lock.release()
+    }
+  } catch (error) {
+    await takeBack(place)
+    throw error
+  }
+}
+
+/** Under the lock: stage, fill, check, mark, publish. */
+async function fill(source: Source, plan: Plan, settings: Settings, clock: Phases): Promise<Unpacked> {
+  const { prefix } = plan
+  const { readOnly, threads, signal, reporter } = settings
+  const { digest, size } = source.content
+  const stage = await makeStage(prefix, threads)
+  try {
+    reporter.phase('extract', size?.bytes, 'bytes')
+    const progress = (bytes: number): void => reporter.progress(bytes)
+    const unpacked = await source.unpack({ root: stage, prefix, readOnly, threads }, { signal, progress })
+    clock.lap('extract')
+    if (settings.verify) await check(stage, settings)
+    clock.lap('verify')
+    reporter.phase('publish')
+    const created = new Date().toISOString()
+    await writeReady(stage, { version: 1, digest, prefix, readOnly, created })
+    if (signal?.aborted) throw cancelled(signal)
+    if (!(await publish(stage, prefix, readOnly))) throw targetExists(prefix, 'it was made while this deployment ran')
+    clock.lap('publish')
+    return unpacked
+  } catch (error) {
+    await discard(stage, threads).catch((failure: Error) => reporter.warn(`${stage} is left behind: ${failure.message}`))
+    throw error
+  }
+}
+
+async function check(stage: string, { threads, signal, reporter }: Settings): Promise<void> {
+  reporter.phase('verify')
+  const job = { root: stage, index: indexOf(stage), threads }
+  const { faults } = await runJob((counters) => native().verify(job, counters), { signal })
+  if (faults.length === 0) return
+  const named = faults.slice(0, 3).map(({ path, kind, expected, found }) => `${path} (${kind}: expected ${expected}, found ${found})`)
+  const message = `what was written reads back differently: ${faults.length} faults, ${named.join(', ')}`
+  throw new EnvError('VERIFY_FAILED', message, { path: stage, paths: faults.map(({ path }) => path) })
+}

@@ -1,0 +1,103 @@
+/**
+ * A target is absent or complete: it grows in a stage beside it, `.<name>.<pid>.stage`, and gets its name by one rename that replaces
+ * nothing. Only this file renames into place.
+ */
+import { existsSync } from 'node:fs'
+import { chmod, mkdir, readdir, rmdir } from 'node:fs/promises'
+import { basename, dirname, join } from 'node:path'
+import { EnvError, fromSystem } from '../errors.js'
+import { native, runJob } from '../native.js'
+import { type Lock, tryLock } from './lock.js'
+import { makeCacheFolder } from './node-cache.js'
+
+export const lockOf = (prefix: string): string => join(dirname(prefix), `.${basename(prefix)}.lock`)
+const stageOf = (prefix: string): string => join(dirname(prefix), `.${basename(prefix)}.${process.pid}.stage`)
+
+/** The folder of a target, and the topmost folder that was made for it; undefined: all were there. */
+export interface Place {
+  readonly folder: string
+  readonly made: string | undefined
+}
+
+/** Makes the folder that a target will stand in; `cacheRoot`: where it is the folder of this user, its root. */
+export async function makePlace(prefix: string, cacheRoot: string | undefined): Promise<Place> {
+  const folder = dirname(prefix)
+  if (cacheRoot !== undefined) return { folder, made: await makeCacheFolder(cacheRoot) }
+  try {
+    return { folder, made: await mkdir(folder, { recursive: true }) }
+  } catch (error) {
+    throw fromSystem(error, 'cannot make', folder)
+  }
+}
+
+/** Removes the folders that were made, as far as they are empty: another deployment may have begun there. */
+export async function takeBack({ folder, made }: Place): Promise<void> {
+  if (made === undefined) return
+  for (let at = folder; at.length >= made.length; at = dirname(at)) {
+    try {
+      await rmdir(at)
+    } catch {
+      return // Not empty, or gone: no longer ours.
+    }
+  }
+}
+
+/** Makes the stage for a prefix. Under the lock: what earlier processes left behind is removed first. */
+export async function makeStage(prefix: string, threads: number): Promise<string> {
+  const stage = stageOf(prefix)
+  try {
+    for (const stale of await staleStages(prefix)) await discard(stale, threads)
+    await mkdir(stage, { mode: 0o700 })
+  } catch (error) {
+    throw error instanceof EnvError ? error : fromSystem(error, 'cannot make', stage)
+  }
+  return stage
+}
+
+/** Stages for this prefix; under the lock nobody works in them. */
+async function staleStages(prefix: string): Promise<string[]> {
+  const begin = `.${basename(prefix)}.`
+  const names = await readdir(dirname(prefix)).catch((error: unknown) => {
+    throw fromSystem(error, 'cannot read', dirname(prefix))
+  })
+  return names
+    .filter((name) => name.startsWith(begin) && /^\d+\.stage$/.test(name.slice(begin.length)))
+    .map((name) => join(dirname(prefix), name))
+}
+
+/**
+ * Removes what a process that died left behind beside the prefix; true: something was removed. Its lock file tells that there is
+ * something, as it goes last; while another process holds the lock, nothing is touched.
+ */
+export async function sweep(prefix: string, threads: number): Promise<boolean> {
+  if (!existsSync(lockOf(prefix))) return false
+  const lock = await tryLock(lockOf(prefix)).catch(notOurs)
+  if (lock === null) return false
+  try {
+    for (const stale of await staleStages(prefix)) await discard(stale, threads)
+  } finally {
+    await lock.release()
+  }
+  return true
+}
+
+/** A lock of another user is not ours to clear away. */
+function notOurs(error: unknown): Lock | null {
+  if (error instanceof EnvError && error.code === 'PERMISSION') return null
+  throw error
+}
+
+/** Removes a stage with all that is in it, whatever the modes. */
+export async function discard(stage: string, threads: number): Promise<void> {
+  await runJob((counters) => native().remove({ root: stage, threads }, counters))
+}
+
+/** Gives the stage its final mode and its name; false: the name was taken meanwhile. */
+export async function publish(stage: string, prefix: string, readOnly: boolean): Promise<boolean> {
+  try {
+    await chmod(stage, readOnly ? 0o555 : 0o755)
+  } catch (error) {
+    throw fromSystem(error, 'cannot change the mode of', stage)
+  }
+  return native().rename(stage, prefix, 'no-replace')
+}

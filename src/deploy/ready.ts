@@ -1,0 +1,91 @@
+/** The marker that a deployment is complete, `.conda-deploy/ready`: written last into the stage, read before anything is adopted. */
+import type { Stats } from 'node:fs'
+import { chmod, lstat, readFile, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { EnvError, fromSystem } from '../errors.js'
+
+/** See "A deployed tree" in src/archive/FORMAT.md. */
+export interface Ready {
+  readonly version: 1
+  readonly digest: string
+  /** Where the tree was deployed to: the prefix in its files. */
+  readonly prefix: string
+  readonly readOnly: boolean
+  /** ISO 8601. */
+  readonly created: string
+}
+
+export const ownFolder = '.conda-deploy'
+export const indexOf = (prefix: string): string => join(prefix, ownFolder, 'index')
+const markerOf = (prefix: string): string => join(prefix, ownFolder, 'ready')
+
+/** The marker of the tree at `prefix`; null: it has none, or what is there says nothing to this version. */
+export async function readReady(prefix: string): Promise<Ready | null> {
+  const path = markerOf(prefix)
+  let text: string
+  try {
+    text = await readFile(path, 'utf8')
+  } catch (error) {
+    if (['ENOENT', 'ENOTDIR'].includes((error as NodeJS.ErrnoException).code ?? '')) return null
+    throw fromSystem(error, 'cannot read', path)
+  }
+  return parseReady(text)
+}
+
+function parseReady(text: string): Ready | null {
+  let value: Partial<Record<keyof Ready, unknown>> | null
+  try {
+    value = JSON.parse(text)
+  } catch (error) {
+    if (error instanceof SyntaxError) return null
+    throw error
+  }
+  const { version, digest, prefix, readOnly, created } = value ?? {}
+  const known = version === 1 && typeof digest === 'string' && typeof prefix === 'string'
+  if (!known || typeof readOnly !== 'boolean' || typeof created !== 'string') return null
+  return { version, digest, prefix, readOnly, created }
+}
+
+/** Marks a stage as complete. A read-only one gets read-only modes here too. */
+export async function writeReady(stage: string, ready: Ready): Promise<void> {
+  const path = markerOf(stage)
+  try {
+    await writeFile(path, `${JSON.stringify(ready)}\n`, { flag: 'wx', mode: 0o644 })
+    await chmod(path, ready.readOnly ? 0o444 : 0o644)
+    if (ready.readOnly) await chmod(indexOf(stage), 0o444)
+    await chmod(join(stage, ownFolder), ready.readOnly ? 0o555 : 0o755)
+  } catch (error) {
+    throw fromSystem(error, 'cannot write', path)
+  }
+}
+
+/** What stands at a target: nothing; the very deployment that is wanted; something else, in words. */
+export type Standing = { readonly is: 'absent' | 'equal' } | { readonly is: 'other'; readonly what: string }
+
+/** Compares what stands at `prefix` with what is wanted there. Follows no link at the target itself. */
+export async function standingAt(prefix: string, digest: string, readOnly: boolean): Promise<Standing> {
+  let stat: Stats
+  try {
+    stat = await lstat(prefix)
+  } catch (error) {
+    if (['ENOENT', 'ENOTDIR'].includes((error as NodeJS.ErrnoException).code ?? '')) return { is: 'absent' }
+    throw fromSystem(error, 'cannot look at', prefix)
+  }
+  const other = (what: string): Standing => ({ is: 'other', what })
+  if (stat.isSymbolicLink()) return other('a symbolic link')
+  if (!stat.isDirectory()) return other('a file')
+  const ready = await readReady(prefix)
+  if (ready === null) return other('a directory that conda-deploy did not make')
+  // What others have put there could run as us.
+  const user = process.getuid?.()
+  if (stat.uid !== user && stat.uid !== 0) return other(`a deployment of another user (${stat.uid})`)
+  if (ready.digest !== digest) return other(`a deployment of another archive (${ready.digest.slice(0, 16)})`)
+  if (ready.prefix !== prefix) return other(`a deployment made for ${ready.prefix}`)
+  if (ready.readOnly !== readOnly)
+    return other(`the same environment, but ${ready.readOnly ? 'read-only' : 'writable'}, deployed ${ready.created}`)
+  return { is: 'equal' }
+}
+
+export function targetExists(prefix: string, what: string): EnvError {
+  return new EnvError('TARGET_EXISTS', `${prefix} exists: ${what}`, { path: prefix })
+}

@@ -1,0 +1,64 @@
+/** An archive as deploying sees it: what is known of its content beforehand, and the way to unpack it. */
+import { openTarZst } from '../archive/tar-zst.js'
+import { native, runJob } from '../native.js'
+import type { Content } from './preflight.js'
+
+/** What unpacking did. */
+export interface Unpacked {
+  readonly files: number
+  /** Bytes of the files as written. */
+  readonly bytes: number
+  readonly readBytes: number
+  /** Files with a changed content, and places changed in them. */
+  readonly rewritten: number
+  readonly spots: number
+  /** Scripts whose shebang became a `/bin/sh` trampoline: too long, or with a blank. */
+  readonly trampolines: number
+  /** Scripts that find their interpreter by PATH. */
+  readonly byPath: readonly string[]
+  /** What unpacking could not do as well as it should. */
+  readonly warnings: readonly string[]
+}
+
+export interface UnpackJob {
+  /** Existing empty directory. */
+  readonly root: string
+  /** The prefix to write into the files. */
+  readonly prefix: string
+  readonly readOnly: boolean
+  readonly threads: number
+}
+
+export interface Unpacking {
+  readonly signal: AbortSignal | undefined
+  /** Called while it runs, with the bytes written so far. */
+  readonly progress: (bytes: number) => void
+}
+
+export interface Source {
+  readonly content: Content
+  /** Fills `root` and writes its `.conda-deploy/index`. */
+  readonly unpack: (job: UnpackJob, unpacking: Unpacking) => Promise<Unpacked>
+}
+
+/** Throws ARCHIVE_NOT_FOUND, ARCHIVE_UNKNOWN, ARCHIVE_CORRUPT, UNSAFE_PATH, UNSUPPORTED, PERMISSION, IO. */
+export async function openSource(archive: string): Promise<Source> {
+  const opened = await openTarZst(archive, false)
+  if (opened === null) throw new Error('foreign')
+  const { digest, entries, files, bytes, longestPrefix } = opened.index
+  const list = async () => (await openTarZst(archive, true))?.index.list ?? []
+  return {
+    content: { digest, size: { entries, files, bytes }, longestPrefix, list },
+    async unpack(job, unpacking) {
+      const done = await runJob((counters) => native().extract({ archive, ...job }, counters), unpacking)
+      return { ...done, warnings: byPathWarning(done.byPath) }
+    },
+  }
+}
+
+export function byPathWarning(byPath: readonly string[]): string[] {
+  if (byPath.length === 0) return []
+  const named = byPath.slice(0, 3).join(', ')
+  const more = byPath.length > 3 ? `, and ${byPath.length - 3} more` : ''
+  return [`activate the environment before using these scripts, they find their interpreter by PATH: ${named}${more}`]
+}

@@ -1,0 +1,60 @@
+/** What only exists once the core has packed the environment: the content of conda-meta, and the table of conda-unpack. */
+import { readFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import type { Environment } from '../conda/environment.js'
+import { fromSystem } from '../errors.js'
+import type { Outcome, PackEntry } from '../native.js'
+import type { Spot } from '../tree/entry.js'
+import type { Contents } from './contents.js'
+import type { Plan } from './plan.js'
+import { historyText, recordText } from './records.js'
+import type { UnpackFile } from './scripts/index.js'
+
+const history = 'conda-meta/history'
+
+/** Paths whose content is made anew. */
+export function remadePaths(environment: Environment): Set<string> {
+  return new Set(environment.packages.map(({ record }) => record.file)).add(history)
+}
+
+/** The entries of conda-meta with their content: records and the history for another prefix, everything else as it is. */
+export async function metaEntries(environment: Environment, plan: Plan, contents: Contents): Promise<PackEntry[]> {
+  const records = new Map(environment.packages.map(({ record }) => [record.file, record]))
+  const sitePackages = environment.python?.sitePackages ?? ''
+  return Promise.all(
+    plan.meta.map(async ({ path, kind, mode, mtime, size, target }): Promise<PackEntry> => {
+      if (kind !== 'file') return { path, kind, mode, mtime, size, ...(target === undefined ? {} : { target }) }
+      const record = records.get(path)
+      if (!record) {
+        const bytes = await read(join(environment.prefix, path))
+        if (path !== history) return { path, kind, mode, mtime, size: bytes.length, data: bytes }
+        const data = Buffer.from(historyText(bytes.toString('latin1')), 'latin1')
+        return { path, kind, mode, mtime: plan.mtime, size: data.length, data }
+      }
+      const { text, digests } = recordText(record, contents, sitePackages)
+      const data = Buffer.from(text)
+      return { path, kind, mode, mtime: plan.mtime, size: data.length, data, digests }
+    }),
+  )
+}
+
+async function read(path: string): Promise<Buffer> {
+  try {
+    return await readFile(path)
+  } catch (error) {
+    throw fromSystem(error, 'cannot read', path)
+  }
+}
+
+/** The files that conda-unpack has to complete. `meta`: with content; `outcomes`: of all of them. */
+export function unpackFiles(plan: Plan, meta: readonly PackEntry[], outcomes: ReadonlyMap<string, Outcome>): UnpackFile[] {
+  const links = new Map<string, string[]>()
+  for (const [path, target] of plan.shared) links.set(target, [...(links.get(target) ?? []), path])
+  return [...plan.entries, ...meta].flatMap(({ path, digests = [] }) => {
+    const outcome = outcomes.get(path)
+    const hashes = digests.map(({ offset, path: refers }): Spot => ({ encoding: 'digest', offset, refers, slot: 0 }))
+    const spots = [...(outcome?.spots ?? []), ...hashes].sort((a, b) => a.offset - b.offset)
+    if (!outcome || outcome.dropped || spots.length === 0) return []
+    return [{ path, size: outcome.size, sha256: outcome.sha256, spots, links: links.get(path) ?? [] }]
+  })
+}
