@@ -6,7 +6,21 @@ import { chmodSync, rmSync } from 'node:fs'
 import { build } from 'esbuild'
 
 /** Bundled CommonJS (commander, tar-stream) calls require for Node's own modules. */
-const require = "import { createRequire } from 'node:module'\nconst require = createRequire(import.meta.url)"
+const require = "import { createRequire as requireFrom } from 'node:module'\nconst require = requireFrom(import.meta.url)"
+
+/**
+ * Built-in modules are loaded when the module that imports them first runs, not when the bundle starts: as imports they would all be
+ * hoisted, and worker_threads, zlib and crypto cost `--version` more than node itself needs to start.
+ */
+const lazyBuiltins = {
+  name: 'lazy-builtins',
+  setup({ onResolve, onLoad }) {
+    onResolve({ filter: /^node:/ }, ({ path, namespace }) =>
+      namespace === 'builtin' ? { path, external: true } : { path, namespace: 'builtin' },
+    )
+    onLoad({ filter: /.*/, namespace: 'builtin' }, ({ path }) => ({ contents: `module.exports = require('${path}')` }))
+  },
+}
 
 const options = {
   bundle: true,
@@ -15,6 +29,7 @@ const options = {
   format: 'esm',
   // Loaded only when a foreign archive needs them: piscina starts a file of its own, zstd-napi has an addon of its own.
   external: ['piscina', 'zstd-napi'],
+  plugins: [lazyBuiltins],
   loader: { '.sh': 'text', '.fish': 'text', '.csh': 'text', '.py': 'text' },
   legalComments: 'inline',
   logLevel: 'warning',

@@ -1,6 +1,6 @@
 /**
- * The only door to the C++ core. Loads the addon, names its surface, turns its rejections into EnvError, and admits at most two
- * jobs at a time (a job holds one libuv thread and brings its own). Nothing here knows conda.
+ * The only door to the C++ core. Loads the addon, names its surface, turns its rejections into EnvError. Jobs are run by `runJob`
+ * (src/run-job.ts). Nothing here knows conda.
  */
 import { existsSync } from 'node:fs'
 import { createRequire } from 'node:module'
@@ -8,6 +8,8 @@ import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { EnvError, fromNative } from './errors.js'
 import type { Entry, Kind } from './tree/entry.js'
+
+export { type JobOptions, runJob } from './run-job.js'
 
 /** Shared with a running job: [0] entries done, [1] bytes done, [2] set to 1 by JavaScript to cancel, [3] entries in all. */
 export type Counters = BigUint64Array
@@ -267,6 +269,8 @@ export interface NativeBinding {
   features(): { readonly zstd: string; readonly sha256: 'hardware' | 'portable' }
 }
 
+const foreign =
+  'it was built for another system: build it here with npm rebuild conda-deploy (checkout: npm run build:native)'
 const addon = join('build', 'Release', 'conda_deploy.node')
 
 /** Where the addon may be: beside `src`, `dist` or `build`; in the package, where someone else's bundle holds this file. */
@@ -296,7 +300,7 @@ function load(): NativeBinding {
   throw new EnvError('ADDON_MISSING', `cannot load the native core; tried${lines.join('')}`, {
     cause: built?.cause ?? failures[0]?.cause,
     paths: failures.map(({ path }) => path),
-    ...(built === undefined ? {} : { hint: 'it was built for another system or Node.js: build it here with npm rebuild conda-deploy (in a checkout: npm run build:native)' }),
+    ...(built === undefined ? {} : { hint: foreign }),
   })
 }
 
@@ -325,78 +329,4 @@ let binding: NativeBinding | undefined
 export function native(): NativeBinding {
   binding ??= load()
   return binding
-}
-
-/** Jobs at a time: each holds one of libuv's threads (four by default) and starts as many of its own as it is told. */
-const mostJobs = 2
-/** Milliseconds between two looks at the counters. */
-const interval = 100
-
-let running = 0
-const waiting: (() => void)[] = []
-
-function cancelled(signal: AbortSignal): EnvError {
-  return new EnvError('CANCELLED', 'cancelled', { cause: signal.reason })
-}
-
-function admission(signal: AbortSignal | undefined): Promise<void> {
-  if (running < mostJobs) {
-    running += 1
-    return Promise.resolve()
-  }
-  return new Promise((resolve, reject) => {
-    const enter = (): void => {
-      signal?.removeEventListener('abort', leave)
-      resolve()
-    }
-    const leave = (): void => {
-      waiting.splice(waiting.indexOf(enter), 1)
-      if (signal !== undefined) reject(cancelled(signal))
-    }
-    waiting.push(enter)
-    signal?.addEventListener('abort', leave, { once: true })
-  })
-}
-
-export interface JobOptions {
-  /** Aborting it cancels the job, which then rejects with CANCELLED as soon as its threads have stopped. */
-  readonly signal?: AbortSignal | undefined
-  /** Called about ten times a second while the numbers change, and once at the end: bytes and entries done so far. */
-  readonly progress?: ((bytes: number, entries: number) => void) | undefined
-}
-
-/**
- * Runs one job: `start` hands the counters to a function of `native()`. Waits while two others run. Rejects with EnvError: CANCELLED,
- * or what the job failed with.
- */
-export async function runJob<T>(start: (counters: Counters) => Promise<T>, options: JobOptions = {}): Promise<T> {
-  const { signal, progress } = options
-  if (signal?.aborted) throw cancelled(signal)
-  await admission(signal)
-  const counters: Counters = new BigUint64Array(4)
-  let seen = -1n
-  const report = (): void => {
-    const bytes = Atomics.load(counters, 1)
-    const entries = Atomics.load(counters, 0)
-    if (bytes + entries !== seen) progress?.(Number(bytes), Number(entries))
-    seen = bytes + entries
-  }
-  const cancel = (): void => {
-    Atomics.store(counters, 2, 1n)
-  }
-  signal?.addEventListener('abort', cancel, { once: true })
-  const timer = progress === undefined ? undefined : setInterval(report, interval)
-  try {
-    const result = await start(counters)
-    report()
-    return result
-  } catch (error) {
-    throw signal?.aborted && error instanceof EnvError && error.code === 'CANCELLED' ? cancelled(signal) : error
-  } finally {
-    clearInterval(timer)
-    signal?.removeEventListener('abort', cancel)
-    const next = waiting.shift()
-    if (next === undefined) running -= 1
-    else next()
-  }
 }

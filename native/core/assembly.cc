@@ -3,77 +3,106 @@
 #include <sys/stat.h>
 #include <unistd.h>
 #include "failure.h"
+#include "frames.h"
 
 namespace cd {
-namespace {
-constexpr size_t kAhead = 16;  // frames that may wait for an earlier one: bounds the memory of a job
+
+void check_frame_bytes(uint64_t bytes) {
+  constexpr uint64_t least = 1024, most = kMaxFrame / 8;  // content may grow by its placeholders
+  if (bytes < least || bytes > most)
+    throw Failure("INVALID_OPTION", "frames of " + std::to_string(bytes) + " bytes, expected " + std::to_string(least) + " to " +
+                                        std::to_string(most));
 }
 
-Assembly::Assembly(std::string path, bool create, uint64_t position, std::vector<Frame> frames)
-    : path_(std::move(path)), position_(position), frames_(std::move(frames)) {
+Assembly::Assembly(std::string path, Output how, uint64_t position, std::vector<Frame> frames, size_t entries,
+                   unsigned threads)
+    : path_(std::move(path)),
+      ahead_(2 * size_t{threads} + 2),
+      decided_(entries),
+      frames_(std::move(frames)),
+      position_(position) {
   if (path_.empty()) return;
-  fd_ = open(path_.c_str(), create ? O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC : O_WRONLY | O_CLOEXEC, 0666);
-  if (fd_ < 0) throw Failure::system("open", path_);
-  created_ = create;
-  struct stat st;
-  if (!create && (fstat(fd_, &st) != 0 || static_cast<uint64_t>(st.st_size) != position_ || lseek(fd_, 0, SEEK_END) < 0)) {
-    close(fd_);
-    throw Failure("IO", path_ + " is not as it was left: expected " + std::to_string(position_) + " bytes", path_);
+  const int flags = how == Output::create ? O_CREAT | O_EXCL : 0;
+  fd_ = Fd(open(path_.c_str(), O_WRONLY | O_CLOEXEC | flags, 0666));
+  if (!fd_ && how == Output::create && errno == EEXIST)
+    throw Failure("OUTPUT_EXISTS", path_ + " exists already", path_);
+  if (!fd_) throw Failure::system("open", path_);
+  if (how == Output::append) {
+    struct stat st;
+    if (fstat(fd_.get(), &st) != 0) throw Failure::system("stat", path_);
+    if (!S_ISREG(st.st_mode) || static_cast<uint64_t>(st.st_size) != position_) {
+      const std::string sizes = std::to_string(st.st_size) + " bytes, expected " + std::to_string(position_);
+      throw Failure("IO", path_ + " is not as pack left it: " + sizes, path_);
+    }
+    if (lseek(fd_.get(), 0, SEEK_END) < 0) throw Failure::system("seek", path_);
   }
+  keep_ = false;
 }
 
 Assembly::~Assembly() {
-  if (fd_ >= 0) close(fd_);
-  if (created_ && !keep_) unlink(path_.c_str());
+  if (!keep_) unlink(path_.c_str());
 }
 
 void Assembly::stop_if_failed() const {
   if (failure_) std::rethrow_exception(failure_);
 }
 
-void Assembly::write(const std::string& bytes) {
-  for (size_t done = 0; fd_ >= 0 && done < bytes.size();) {
-    const ssize_t n = ::write(fd_, bytes.data() + done, bytes.size() - done);
-    if (n < 0) {
-      if (errno == EINTR) continue;
-      throw Failure::system("write", path_);
-    }
-    done += static_cast<size_t>(n);
-  }
+void Assembly::append(const std::string& bytes) {
+  if (fd_) write_all(fd_.get(), bytes.data(), bytes.size(), path_);
   position_ += bytes.size();
 }
 
-void Assembly::append(const std::string& bytes) { write(bytes); }
+void Assembly::finish() {
+  // Network file systems may keep the news of a full disk until now.
+  if (fd_ && close(fd_.release()) != 0) throw Failure::system("close", path_);
+  keep_ = true;
+}
 
-// Written under the lock: the order is what matters here, and the file takes bytes faster than one thread compresses them.
-void Assembly::put(size_t number, std::string packed, uint32_t size) {
+void Assembly::write_next(const std::string& packed, uint32_t size) {
+  indices_.push_back(static_cast<uint32_t>(frames_.size()));
+  if (packed.empty()) return;
+  frames_.push_back({position_, static_cast<uint32_t>(packed.size()), size});
+  append(packed);
+}
+
+void Assembly::put(size_t number, const std::string& packed, uint32_t size) {
   std::unique_lock<std::mutex> lock(guard_);
-  changed_.wait(lock, [&] { return failure_ || number < next_ + kAhead; });
+  ++waiters_;
+  changed_.wait(lock, [&] { return failure_ || number < next_ + ahead_; });
+  --waiters_;
   stop_if_failed();
-  waiting_.emplace(number, std::make_pair(std::move(packed), size));
-  while (!waiting_.empty() && waiting_.begin()->first == next_) {
-    const auto& [bytes, content] = waiting_.begin()->second;
-    indices_.push_back(static_cast<uint32_t>(frames_.size()));
-    if (!bytes.empty()) {
-      const Frame frame{position_, static_cast<uint32_t>(bytes.size()), content};
-      write(bytes);
-      frames_.push_back(frame);
-    }
-    waiting_.erase(waiting_.begin());
-    ++next_;
+  if (number != next_) {
+    // A copy of the right size, since the caller keeps its buffer. Whoever brings, or is writing, the missing frame takes it along.
+    waiting_.emplace(number, std::make_pair(packed, size));
+    return;
   }
-  changed_.notify_all();
+  lock.unlock();
+  write_next(packed, size);
+  lock.lock();
+  for (;;) {
+    ++next_;
+    if (waiters_ > 0) changed_.notify_all();
+    const auto first = waiting_.begin();
+    if (first == waiting_.end() || first->first != next_) break;
+    const auto frame = std::move(first->second);
+    waiting_.erase(first);
+    lock.unlock();
+    write_next(frame.first, frame.second);
+    lock.lock();
+  }
 }
 
 void Assembly::decide(size_t entry) {
   std::lock_guard<std::mutex> lock(guard_);
   decided_[entry] = true;
-  changed_.notify_all();
+  if (waiters_ > 0) changed_.notify_all();
 }
 
 void Assembly::wait_for(size_t entry) {
   std::unique_lock<std::mutex> lock(guard_);
+  ++waiters_;
   changed_.wait(lock, [&] { return failure_ || decided_[entry]; });
+  --waiters_;
   stop_if_failed();
 }
 

@@ -5,21 +5,32 @@
 #include <map>
 #include <mutex>
 #include "entry.h"
+#include "root.h"
 
 namespace cd {
 
+// Bytes of members to a frame: 1 KiB to 128 MiB, otherwise throws INVALID_OPTION.
+void check_frame_bytes(uint64_t bytes);
+
 class Assembly {
  public:
-  // Continues a file at `position`; an empty path writes nothing (frames are only counted).
-  Assembly(std::string path, bool create, uint64_t position, std::vector<Frame> frames);
-  ~Assembly();  // removes the file that it created unless keep() was called
+  enum class Output { create, append };
+  // Creates the file, or continues it at `position`; an empty path writes nothing. OUTPUT_EXISTS when what is to be created is there.
+  // `threads` bounds the frames that may wait for an earlier one, and so the memory of a job.
+  Assembly(std::string path, Output how, uint64_t position, std::vector<Frame> frames, size_t entries,
+           unsigned threads);
+  ~Assembly();  // removes the file, unless finish() was called
+  Assembly(const Assembly&) = delete;
+  Assembly& operator=(const Assembly&) = delete;
 
-  // Frame `number` (from 0 for the first one of this job); empty: there is none of that number. Blocks while too many later frames wait.
-  void put(size_t number, std::string packed, uint32_t size);
+  // Frame `number` (from 0 for the first one of this job) of `size` bytes; empty: there is none of that number. Blocks while too many
+  // others wait. Every number must come, and a number must not depend on a later one.
+  void put(size_t number, const std::string& packed, uint32_t size);
   // After the last frame: bytes that are no frame of the tar.
   void append(const std::string& bytes);
+  void finish();  // closes the file, which stays
 
-  void decide(size_t entry);       // what the entry is, is known now
+  void decide(size_t entry);  // what the entry is, is known now
   void wait_for(size_t entry);
 
   // Ends the waiting of all threads with this exception.
@@ -29,24 +40,24 @@ class Assembly {
   // Which of frames() the number became; only for one that was not empty.
   uint32_t index_of(size_t number) const { return indices_[number]; }
   uint64_t position() const { return position_; }
-  void keep() { keep_ = true; }
-  void expect_entries(size_t n) { decided_.assign(n, false); }
 
  private:
-  void write(const std::string& bytes);
+  void write_next(const std::string& packed, uint32_t size);
   void stop_if_failed() const;
   std::string path_;
-  int fd_ = -1;
-  bool created_ = false, keep_ = false;
-  uint64_t position_;
-  size_t next_ = 0;
-  std::vector<Frame> frames_;
-  std::vector<uint32_t> indices_;
+  Fd fd_;
+  bool keep_ = true;
+  const size_t ahead_;
+  std::mutex guard_;
+  std::condition_variable changed_;
+  size_t next_ = 0, waiters_ = 0;
   std::map<size_t, std::pair<std::string, uint32_t>> waiting_;
   std::vector<bool> decided_;
   std::exception_ptr failure_;
-  std::mutex guard_;
-  std::condition_variable changed_;
+  // Touched only by the thread that has frame next_, without the lock.
+  std::vector<Frame> frames_;
+  std::vector<uint32_t> indices_;
+  uint64_t position_;
 };
 
 }  // namespace cd

@@ -8,7 +8,8 @@ namespace cd {
 namespace {
 
 bool continues_a_name(uint32_t c) {
-  return (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || c == '_' || c == '-' || c == '+' || c >= 0x80;
+  return (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || c == '_' || c == '-' ||
+         c == '+' || c >= 0x80;
 }
 
 uint32_t unit_at(const uint8_t* p, Encoding e) {
@@ -33,10 +34,12 @@ bool ends_here(const uint8_t* data, size_t size, size_t at, Encoding e) {
 void find(const uint8_t* data, size_t size, const std::string& needle, Encoding e, bool whole, std::vector<Spot>& out) {
   if (needle.empty()) return;
   for (const uint8_t *at = data, *end = data + size; at < end;) {
-    const auto* hit = static_cast<const uint8_t*>(memmem(at, static_cast<size_t>(end - at), needle.data(), needle.size()));
+    const auto* hit =
+        static_cast<const uint8_t*>(memmem(at, static_cast<size_t>(end - at), needle.data(), needle.size()));
     if (!hit) return;
     at = hit + needle.size();
-    if (!whole || ends_here(data, size, static_cast<size_t>(at - data), e)) out.push_back({e, static_cast<uint64_t>(hit - data), 0, 0});
+    if (!whole || ends_here(data, size, static_cast<size_t>(at - data), e))
+      out.push_back({e, static_cast<uint64_t>(hit - data), 0, 0});
   }
 }
 
@@ -70,7 +73,8 @@ std::string encode_as(const std::string& utf8, Encoding e) {
   if (unit == 1) return utf8;
   const bool big = e == Encoding::c16be || e == Encoding::c32be;
   const std::vector<uint32_t> points = code_points(utf8);
-  if (points.empty() && !utf8.empty()) throw Failure("UNSUPPORTED", "the prefix is not UTF-8, and cannot be written in UTF-16 or UTF-32: " + utf8, utf8);
+  if (points.empty() && !utf8.empty())
+    throw Failure("UNSUPPORTED", "the prefix is not UTF-8, and cannot be written in UTF-16 or UTF-32: " + utf8, utf8);
   std::string out;
   for (const uint32_t c : points) {
     if (unit == 4 || c < 0x10000) {
@@ -93,7 +97,8 @@ std::vector<Spot> find_binary(const uint8_t* data, size_t size, const std::strin
   std::vector<Spot> out;
   find(data, size, prefix, Encoding::c8, whole, out);
   if (!code_points(prefix).empty())
-    for (const Encoding e : {Encoding::c16le, Encoding::c16be, Encoding::c32le, Encoding::c32be}) find(data, size, encode_as(prefix, e), e, whole, out);
+    for (const Encoding e : {Encoding::c16le, Encoding::c16be, Encoding::c32le, Encoding::c32be})
+      find(data, size, encode_as(prefix, e), e, whole, out);
   std::stable_sort(out.begin(), out.end(), [](const Spot& a, const Spot& b) { return a.offset < b.offset; });
   // A UTF-16LE string that follows a zero byte also reads as UTF-16BE one byte earlier (and so with UTF-32): of overlapping hits the aligned one is meant.
   std::vector<Spot> kept;
@@ -101,7 +106,8 @@ std::vector<Spot> find_binary(const uint8_t* data, size_t size, const std::strin
   for (const Spot& s : out) {
     const bool overlaps = !kept.empty() && s.offset < free;
     if (overlaps) {
-      const bool better = s.offset % unit_of(s.encoding) == 0 && kept.back().offset % unit_of(kept.back().encoding) != 0;
+      const bool better =
+          s.offset % unit_of(s.encoding) == 0 && kept.back().offset % unit_of(kept.back().encoding) != 0;
       if (!better) continue;
       kept.pop_back();
     }

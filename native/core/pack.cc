@@ -1,7 +1,6 @@
 // Entries → the frames of an archive, in one pass: every small file is opened and read once, hashed, brought into the form in which it is
 // stored, and compressed together with its neighbours. What is generated afterwards is appended by seal.cc.
 #include <fcntl.h>
-#include <unistd.h>
 #include <algorithm>
 #include <unordered_map>
 #include "assembly.h"
@@ -14,35 +13,86 @@
 namespace cd {
 namespace {
 
-// A frame to make: entries [first, last), or part `part` of `parts` of the large file `first`.
-struct Task { size_t first = 0, last = 0, part = 0, parts = 0; };
+constexpr size_t kNone = SIZE_MAX;
+
+// Work for one thread: the frame of entries [first, last); or of the large file `first` one part of several, or its study.
+struct Task {
+  size_t first = 0, last = 0;
+  size_t frame = kNone;  // kNone: a study
+  size_t large = kNone, part = 0;
+};
+
+struct Large {
+  size_t entry = 0, parts = 0;
+  std::vector<uint64_t> cuts;  // where its parts begin, and its end
+  Version version;             // of the file that was studied
+};
+
+// The frame that a thread makes. Grows without clearing what is about to be overwritten.
+class Buffer {
+ public:
+  size_t size() const { return size_; }
+  const uint8_t* data() const { return bytes_.data(); }
+  void shrink(size_t size) { size_ = size; }
+  uint8_t* grow(size_t n) {  // n bytes at the end, to be filled
+    if (bytes_.size() < size_ + n) bytes_.resize(std::max(size_ + n, bytes_.size() * 3 / 2));
+    size_ += n;
+    return bytes_.data() + (size_ - n);
+  }
+  void append(const std::string& s) { std::copy(s.begin(), s.end(), grow(s.size())); }
+  void pad(uint64_t content) {
+    const size_t n = static_cast<size_t>(tar_padding(content));
+    std::fill_n(grow(n), n, uint8_t{0});
+  }
+
+ private:
+  std::vector<uint8_t> bytes_;
+  size_t size_ = 0;
+};
+
+void check(const PackJob& job) {
+  check_frame_bytes(job.frame_bytes);
+  for (const std::string& prefix : job.prefixes)
+    if (prefix.empty()) throw Failure("INVALID_OPTION", "pack: a prefix to look for is empty");
+  for (const PackEntry& e : job.entries) {
+    const char* why = nullptr;
+    if (e.entry.kind == Kind::other)
+      why = " is neither directory, file nor link";
+    else if (!e.digests.empty())
+      why = " asks for digests, which only seal knows";
+    if (why) throw Failure("INVALID_OPTION", "pack: " + e.entry.path + why, e.entry.path);
+  }
+}
 
 class Packing {
  public:
   Packing(const PackJob& job, Progress progress)
-      : job_(job), progress_(progress), entries_(job.entries.size()), studied_(job.entries.size()), dropped_(job.entries.size(), 0),
-        cuts_(job.entries.size()), assembly_(job.output, true, 0, {}) {
-    root_ = open(job.root.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (root_ < 0) throw Failure::system("open", job.root);
-    assembly_.expect_entries(entries_.size());
-    for (size_t i = 0; i < entries_.size(); ++i) {
-      entries_[i] = job.entries[i].entry;
-      if (job.entries[i].in_memory) entries_[i].size = job.entries[i].data.size;
+      : job_(job),
+        progress_(progress),
+        studied_(job.entries.size()),
+        dropped_(job.entries.size(), 0),
+        assembly_(job.output, Assembly::Output::create, 0, {}, job.entries.size(), job.threads) {
+    root_ = Fd(open(job.root.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+    if (!root_) throw Failure::system("open", job.root);
+    for (const PackEntry& e : job.entries) {
+      entries_.push_back(e.entry);
+      if (e.in_memory) entries_.back().size = e.data.size;
     }
-    plan();
     find_companions();
+    plan();
   }
-  ~Packing() { close(root_); }
 
   Packed run() {
     progress_.expect(entries_.size());
-    // Large files are studied first, so that no thread stands and waits for one whose parts come next.
-    run_team(large_.size() + tasks_.size(), job_.threads, [this] {
+    run_team(tasks_.size(), job_.threads, [this] {
       auto own = std::make_shared<Worker>(job_);
       return [this, own](size_t i) {
         try {
-          if (i < large_.size()) study_large(large_[i]);
-          else make_frame(tasks_[i - large_.size()], i - large_.size(), *own);
+          progress_.check();
+          if (tasks_[i].frame == kNone)
+            study_large(large_[tasks_[i].large]);
+          else
+            make_frame(tasks_[i], *own);
         } catch (...) {
           assembly_.fail(std::current_exception());
           throw;
@@ -50,7 +100,7 @@ class Packing {
       };
     });
     Packed packed = result();
-    assembly_.keep();
+    assembly_.finish();
     return packed;
   }
 
@@ -58,61 +108,82 @@ class Packing {
   struct Worker {
     explicit Worker(const PackJob& job) : compressor(job.level) {}
     Compressor compressor;
-    std::string content, raw, packed;
+    Buffer raw;
+    std::string stored, packed;
   };
 
   bool is_file(size_t i) const { return entries_[i].kind == Kind::file; }
-  bool is_large(size_t i) const { return is_file(i) && entries_[i].size > job_.frame_bytes; }
+  bool writes() const { return !job_.output.empty(); }
 
-  // Cuts by planned sizes alone, so that the frames do not depend on the threads.
-  void plan() {
-    uint64_t size = 0;
-    size_t first = 0;
-    const auto flush = [&](size_t end) {
-      if (end > first) tasks_.push_back({first, end, 0, 0});
-      first = end;
-      size = 0;
-    };
-    for (size_t i = 0; i < entries_.size(); ++i) {
-      if (is_large(i)) {
-        flush(i);
-        const size_t parts = static_cast<size_t>((entries_[i].size + job_.frame_bytes - 1) / job_.frame_bytes);
-        for (size_t part = 0; part < parts; ++part) tasks_.push_back({i, i + 1, part, parts});
-        large_.push_back(i);
-        first = i + 1;
-        continue;
-      }
-      const uint64_t member = 512 + (is_file(i) ? entries_[i].size + tar_padding(entries_[i].size) : 0);
-      if (size > 0 && size + member > job_.frame_bytes) flush(i);
-      size += member;
-    }
-    flush(entries_.size());
-  }
-
+  // For each entry that may be left out: the one it depends on.
   void find_companions() {
     std::unordered_map<std::string, size_t> numbers;
-    for (size_t i = 0; i < entries_.size(); ++i)
-      if (!job_.entries[i].unless_rewritten.empty()) numbers.emplace(job_.entries[i].unless_rewritten, SIZE_MAX);
+    for (const PackEntry& e : job_.entries)
+      if (!e.unless_rewritten.empty()) numbers.emplace(e.unless_rewritten, kNone);
+    companions_.assign(entries_.size(), kNone);
     if (numbers.empty()) return;
-    companions_.assign(entries_.size(), SIZE_MAX);
     for (size_t i = 0; i < entries_.size(); ++i) {
-      if (!job_.entries[i].unless_rewritten.empty()) companions_[i] = numbers[job_.entries[i].unless_rewritten];
-      const auto found = numbers.find(entries_[i].path);
-      if (found != numbers.end()) found->second = i;
+      const auto own = numbers.find(entries_[i].path);
+      if (own != numbers.end()) own->second = i;
+      const std::string& named = job_.entries[i].unless_rewritten;
+      if (named.empty()) continue;
+      companions_[i] = numbers[named];
+      if (companions_[i] >= i)  // to wait for a later entry could be to wait for oneself
+        throw Failure("INVALID_OPTION",
+                      "pack: " + entries_[i].path + " depends on " + named + ", which is no entry before it",
+                      entries_[i].path);
     }
   }
 
-  // Waits, where it must, until the entry on which this one depends is decided: that one stands earlier, so some thread is at it.
+  // Cuts by planned sizes alone, so that the frames do not depend on the threads. A task never waits for one after it.
+  void plan() {
+    struct Placed {
+      uint64_t at;
+      Task task;
+    };
+    std::vector<Placed> placed;
+    uint64_t position = 0, begin = 0;  // bytes of members before this one, and before the frame
+    size_t first = 0, frame = 0;
+    const auto flush = [&](size_t end) {
+      if (end > first) placed.push_back({begin, {first, end, frame++, kNone, 0}});
+      first = end;
+      begin = position;
+    };
+    for (size_t i = 0; i < entries_.size(); ++i) {
+      const uint64_t size = is_file(i) ? entries_[i].size : 0;
+      const uint64_t member = 512 + size + tar_padding(size);
+      if (size > job_.frame_bytes) {
+        flush(i);
+        const size_t parts = static_cast<size_t>((size + job_.frame_bytes - 1) / job_.frame_bytes);
+        // A file is hashed by one thread, about eight times as fast as it is compressed: early enough, and nobody waits for it.
+        const uint64_t lead = companions_[i] == kNone ? std::min(position, size / 8 * job_.threads) : 0;
+        placed.push_back({position - lead, {i, i + 1, kNone, large_.size(), 0}});
+        for (size_t part = 0; part < parts; ++part)
+          placed.push_back({position, {i, i + 1, frame++, large_.size(), part}});
+        large_.push_back({i, parts, {}, {}});
+        first = i + 1;
+        begin = position + member;
+      } else if (position > begin && position - begin + member > job_.frame_bytes) {
+        flush(i);
+      }
+      position += member;
+    }
+    flush(entries_.size());
+    std::stable_sort(placed.begin(), placed.end(), [](const Placed& a, const Placed& b) { return a.at < b.at; });
+    for (const Placed& p : placed) tasks_.push_back(p.task);
+  }
+
+  // The entry's companion stands before it: it is decided, or in the hands of a thread that waits for nothing later.
   bool is_dropped(size_t i) {
-    if (companions_.empty() || companions_[i] == SIZE_MAX) return false;
+    if (companions_[i] == kNone) return false;
     assembly_.wait_for(companions_[i]);
     return !studied_[companions_[i]].spots.empty();
   }
 
-  std::unique_ptr<Source> open_source(size_t i) const {
-    const PackEntry& e = job_.entries[i];
-    if (e.in_memory) return std::make_unique<Memory>(e.data.data, e.data.size);
-    return std::make_unique<OpenFile>(root_, job_.root, e.entry, static_cast<size_t>(job_.frame_bytes));
+  void drop(size_t i) {
+    dropped_[i] = 1;
+    progress_.add(1, entries_[i].size);
+    assembly_.decide(i);
   }
 
   void settle(size_t i, Studied studied) {
@@ -123,92 +194,96 @@ class Packing {
     assembly_.decide(i);
   }
 
-  void study_large(size_t i) {
-    progress_.check();
-    if (is_dropped(i)) {
-      dropped_[i] = 1;
-      cuts_[i] = {0};
-      return assembly_.decide(i);
+  void study_large(Large& large) {
+    const size_t i = large.entry;
+    if (is_dropped(i)) return drop(i);
+    const PackEntry& plan = job_.entries[i];
+    Studied studied;
+    if (plan.in_memory) {
+      Memory source(plan.data.data, plan.data.size);
+      studied = study(source, plan, job_.prefixes, job_.marker);
+    } else {
+      OpenFile source(root_.get(), job_.root, plan.entry);
+      studied = study(source, plan, job_.prefixes, job_.marker);
+      large.version = source.version();
+      source.check_unchanged(large.version);
     }
-    const std::unique_ptr<Source> source = open_source(i);
-    const uint64_t planned = entries_[i].size;
-    Studied studied = study(*source, job_.entries[i], job_.prefixes, job_.marker);
-    if (const auto* file = dynamic_cast<const OpenFile*>(source.get())) file->check_unchanged();
-    cut(i, studied, static_cast<size_t>((planned + job_.frame_bytes - 1) / job_.frame_bytes));
+    large.cuts = cut(studied.size, large.parts, studied.solid);
     settle(i, std::move(studied));
   }
 
-  // Where the parts of a large file begin in its stored content: never inside a stretch that must stay whole.
-  void cut(size_t i, const Studied& s, size_t parts) {
-    std::vector<uint64_t>& cuts = cuts_[i];
-    for (size_t part = 0; part < parts; ++part) {
-      uint64_t at = std::min(s.size, part * job_.frame_bytes);
-      const auto after = std::upper_bound(s.solid.begin(), s.solid.end(), at, [](uint64_t v, const Range& r) { return v < r.end; });
-      if (after != s.solid.end() && after->begin < at) at = after->end;
-      cuts.push_back(at);
-    }
-    cuts.push_back(s.size);
-  }
-
-  void make_frame(const Task& task, size_t number, Worker& own) {
-    progress_.check();
-    own.raw.clear();
-    if (task.parts > 0) append_part(task, number, own.raw);
+  void make_frame(const Task& task, Worker& own) {
+    own.raw.shrink(0);
+    if (task.large != kNone)
+      append_part(task, own);
     else
-      for (size_t i = task.first; i < task.last; ++i) append_member(i, number, own);
-    if (job_.output.empty()) return;
+      for (size_t i = task.first; i < task.last; ++i) append_member(i, task.frame, own);
+    if (!writes()) return;
     own.packed.clear();
-    if (!own.raw.empty()) own.compressor.compress(own.raw.data(), own.raw.size(), own.packed);
-    assembly_.put(number, std::move(own.packed), static_cast<uint32_t>(own.raw.size()));
-    own.packed = {};
+    if (own.raw.size() > 0) own.compressor.compress(own.raw.data(), own.raw.size(), own.packed);
+    assembly_.put(task.frame, own.packed, static_cast<uint32_t>(own.raw.size()));
   }
 
-  void append_member(size_t i, size_t number, Worker& own) {
+  void append_member(size_t i, size_t frame, Worker& own) {
     Entry& e = entries_[i];
     if (e.kind != Kind::file) {
-      own.raw += tar_header(e);
+      own.raw.append(tar_header(e));
       progress_.add(1, 0);
       return assembly_.decide(i);
     }
-    if (is_dropped(i)) {
-      dropped_[i] = 1;
-      return assembly_.decide(i);
-    }
+    if (is_dropped(i)) return drop(i);
+    // Read to where it will stand if it is stored as it is.
     const PackEntry& plan = job_.entries[i];
-    Bytes bytes = plan.data;
-    if (!plan.in_memory) {
-      OpenFile(root_, job_.root, e, static_cast<size_t>(job_.frame_bytes)).read_all(own.content);
-      bytes = {reinterpret_cast<const uint8_t*>(own.content.data()), own.content.size()};
-    }
-    Memory source(bytes.data, bytes.size);
+    const size_t begin = own.raw.size();
+    own.raw.append(tar_header(e));
+    e.frame = static_cast<uint32_t>(frame);
+    e.offset = own.raw.size();
+    uint8_t* content = own.raw.grow(static_cast<size_t>(e.size));
+    if (plan.in_memory)
+      std::copy_n(plan.data.data, plan.data.size, content);
+    else
+      OpenFile(root_.get(), job_.root, e).read_all(content);
+    Memory source(content, static_cast<size_t>(e.size));
     Studied studied = study(source, plan, job_.prefixes, job_.marker);
-    if (!job_.output.empty()) {
-      e.size = studied.size;
-      own.raw += tar_header(e);
-      e.frame = static_cast<uint32_t>(number);
+    if (!studied.edits.empty()) {
+      own.stored.clear();
+      render(source, studied.edits, {0, studied.size}, own.stored);
+      Entry changed = e;
+      changed.size = studied.size;
+      own.raw.shrink(begin);
+      own.raw.append(tar_header(changed));
       e.offset = own.raw.size();
-      render(source, studied.edits, {0, studied.size}, own.raw);
-      own.raw.append(static_cast<size_t>(tar_padding(studied.size)), '\0');
+      own.raw.append(own.stored);
+      studied.edits = {};
     }
+    own.raw.pad(studied.size);
     settle(i, std::move(studied));
   }
 
-  void append_part(const Task& task, size_t number, std::string& raw) {
+  void append_part(const Task& task, Worker& own) {
     const size_t i = task.first;
     assembly_.wait_for(i);
-    if (dropped_[i] || job_.output.empty()) return;
+    if (dropped_[i] || !writes()) return;
     Entry& e = entries_[i];
     if (task.part == 0) {
-      raw += tar_header(e);
-      e.frame = static_cast<uint32_t>(number);
-      e.offset = raw.size();
+      own.raw.append(tar_header(e));
+      e.frame = static_cast<uint32_t>(task.frame);
+      e.offset = own.raw.size();
     }
-    const std::unique_ptr<Source> source = open_source(i);
-    render(*source, studied_[i].edits, {cuts_[i][task.part], cuts_[i][task.part + 1]}, raw);
-    if (task.part + 1 == task.parts) {
-      raw.append(static_cast<size_t>(tar_padding(e.size)), '\0');
-      if (const auto* file = dynamic_cast<const OpenFile*>(source.get())) file->check_unchanged();
+    const PackEntry& plan = job_.entries[i];
+    const Large& large = large_[task.large];
+    const Range range{large.cuts[task.part], large.cuts[task.part + 1]};
+    own.stored.clear();
+    if (plan.in_memory) {
+      Memory source(plan.data.data, plan.data.size);
+      render(source, studied_[i].edits, range, own.stored);
+    } else {
+      OpenFile source(root_.get(), job_.root, plan.entry);
+      render(source, studied_[i].edits, range, own.stored);
+      source.check_unchanged(large.version);
     }
+    own.raw.append(own.stored);
+    if (task.part + 1 == large.parts) own.raw.pad(e.size);
   }
 
   Packed result() {
@@ -222,19 +297,23 @@ class Packing {
         packed.outcomes.push_back({e.path, State::unknown, 0, {}, {}, 0, 0, true});
         continue;
       }
-      for (Spot& spot : s.spots) spot.refers = prefixes.number(spot.refers == kPlaceholder ? job_.entries[i].placeholder : job_.prefixes[spot.refers]);
-      e.spots = s.spots;
-      if (is_file(i) && !job_.output.empty()) e.frame = assembly_.index_of(e.frame);
+      for (Spot& spot : s.spots)
+        spot.refers =
+            prefixes.number(spot.refers == kPlaceholder ? job_.entries[i].placeholder : job_.prefixes[spot.refers]);
       if (is_file(i)) {
+        if (writes()) e.frame = assembly_.index_of(e.frame);
         packed.bytes += e.size;
         const bool plain = s.state == State::proven && s.spots.empty() && s.kept_prefix + s.kept_placeholder == 0;
-        if (!plain) packed.outcomes.push_back({e.path, s.state, e.size, e.sha256, std::move(s.spots), s.kept_prefix, s.kept_placeholder, false});
+        if (!plain)
+          packed.outcomes.push_back(
+              {e.path, s.state, e.size, e.sha256, s.spots, s.kept_prefix, s.kept_placeholder, false});
       }
+      e.spots = std::move(s.spots);
       draft.table.entries.push_back(std::move(e));
     }
     packed.entries = draft.table.entries.size();
     packed.prefixes = draft.table.prefixes;
-    if (!job_.output.empty()) {
+    if (writes()) {
       draft.frames = assembly_.frames();
       draft.position = assembly_.position();
       packed.draft = encode_draft(draft);
@@ -244,19 +323,21 @@ class Packing {
 
   const PackJob& job_;
   Progress progress_;
-  int root_ = -1;
+  Fd root_;
   std::vector<Entry> entries_;
   std::vector<Studied> studied_;
   std::vector<uint8_t> dropped_;
-  std::vector<std::vector<uint64_t>> cuts_;
-  std::vector<size_t> companions_;  // of each entry: the entry that decides whether it is left out, SIZE_MAX: none
-  std::vector<size_t> large_;
+  std::vector<size_t> companions_;  // of each entry: the one that decides whether it is left out, or kNone
+  std::vector<Large> large_;
   std::vector<Task> tasks_;
   Assembly assembly_;
 };
 
 }  // namespace
 
-Packed pack(const PackJob& job, Progress progress) { return Packing(job, progress).run(); }
+Packed pack(const PackJob& job, Progress progress) {
+  check(job);
+  return Packing(job, progress).run();
+}
 
 }  // namespace cd

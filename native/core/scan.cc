@@ -12,7 +12,9 @@ namespace {
 
 struct Directory {  // closes what it opened
   DIR* stream = nullptr;
-  ~Directory() { if (stream) closedir(stream); }
+  ~Directory() {
+    if (stream) closedir(stream);
+  }
 };
 
 std::string read_link(int dir, const std::string& name, const std::string& path, size_t hint) {
@@ -34,10 +36,12 @@ Kind kind_of(mode_t mode) {
   return S_ISLNK(mode) ? Kind::symlink : Kind::other;
 }
 
-void read_directory(const ScanJob& job, int root, const std::string& relative, std::vector<Scanned>& out, Progress& progress) {
+void read_directory(const ScanJob& job, int root, const std::string& relative, std::vector<Scanned>& out,
+                    Progress& progress) {
   const std::string full = relative.empty() ? job.root : job.root + "/" + relative;
   // The root itself may be named through a symlink; nothing beneath it is followed.
-  const int fd = openat(root, relative.empty() ? "." : relative.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC | (relative.empty() ? 0 : O_NOFOLLOW));
+  const int fd = openat(root, relative.empty() ? "." : relative.c_str(),
+                        O_RDONLY | O_DIRECTORY | O_CLOEXEC | (relative.empty() ? 0 : O_NOFOLLOW));
   if (fd < 0) throw Failure::system("open", full);
   Directory directory{fdopendir(fd)};
   if (!directory.stream) {
@@ -59,7 +63,8 @@ void read_directory(const ScanJob& job, int root, const std::string& relative, s
     Scanned s;
     s.path = relative.empty() ? name : relative + "/" + name;
     struct stat st;
-    if (fstatat(fd, name.c_str(), &st, AT_SYMLINK_NOFOLLOW) != 0) throw Failure::system("stat", job.root + "/" + s.path);
+    if (fstatat(fd, name.c_str(), &st, AT_SYMLINK_NOFOLLOW) != 0)
+      throw Failure::system("stat", job.root + "/" + s.path);
     s.kind = kind_of(st.st_mode);
     s.mode = st.st_mode & 07777;
     s.mtime = st.st_mtim.tv_sec;  // tv_nsec is never negative: this is the floor
@@ -79,13 +84,17 @@ void read_directory(const ScanJob& job, int root, const std::string& relative, s
 std::vector<Scanned> scan(const ScanJob& job, Progress progress) {
   const int root = open(job.root.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   if (root < 0) throw Failure::system("open", job.root);
-  const struct Closer { int fd; ~Closer() { close(fd); } } closer{root};
+  const struct Closer {
+    int fd;
+    ~Closer() { close(fd); }
+  } closer{root};
 
   std::vector<Scanned> all;
   std::vector<std::string> level{""};
   while (!level.empty()) {
     std::vector<std::vector<Scanned>> found(level.size());
-    run_team(level.size(), job.threads, [&] { return [&](size_t i) { read_directory(job, root, level[i], found[i], progress); }; });
+    run_team(level.size(), job.threads,
+             [&] { return [&](size_t i) { read_directory(job, root, level[i], found[i], progress); }; });
     level.clear();
     for (auto& directory : found)
       for (auto& s : directory) {

@@ -6,6 +6,7 @@
 #include "draft.h"
 #include "frames.h"
 #include "sha256.h"
+#include "study.h"
 #include "table.h"
 #include "tar.h"
 #include "team.h"
@@ -13,58 +14,76 @@
 namespace cd {
 namespace {
 
+constexpr size_t kDigits = 64;
+
+// Generated entries are few and small: one thread makes their frames, all compress them.
 class Sealing {
  public:
   Sealing(const SealJob& job, Progress progress)
-      : job_(job), progress_(progress), draft_(decode_draft(job.draft)), prefixes_(draft_.table.prefixes), made_before_(draft_.table.entries.size()) {
+      : job_(job),
+        progress_(progress),
+        draft_(decode_draft(job.draft)),
+        prefixes_(draft_.table.prefixes),
+        made_before_(draft_.table.entries.size()),
+        assembly_(job.output, Assembly::Output::append, draft_.position, draft_.frames, 0, job.threads),
+        marks_(job.entries.size(), Mark::open) {
     for (const PackEntry& e : job.entries) {
+      if (e.entry.kind == Kind::file && !e.in_memory)
+        throw Failure("INVALID_OPTION", "seal: " + e.entry.path + " has no content", e.entry.path);
       draft_.table.entries.push_back(e.entry);
       contents_.emplace_back(reinterpret_cast<const char*>(e.data.data), e.data.size);
     }
-    for (size_t i = 0; i < draft_.table.entries.size(); ++i) numbers_.emplace(draft_.table.entries[i].path, static_cast<uint32_t>(i));
+    for (size_t i = 0; i < draft_.table.entries.size(); ++i)
+      numbers_.emplace(draft_.table.entries[i].path, static_cast<uint32_t>(i));
   }
 
   Sealed run() {
+    progress_.expect(job_.entries.size());
     for (size_t i = 0; i < job_.entries.size(); ++i) find_text_spots(i);
-    for (size_t i = 0; i < job_.entries.size(); ++i) resolve_digests(i);
-    for (size_t i = 0; i < job_.entries.size(); ++i) finish_entry(i);
+    for (size_t i = 0; i < job_.entries.size(); ++i) complete(i);
     for (size_t i = 0; i < job_.entries.size(); ++i) append_member(i);
     flush();
+    if (frames_.empty()) frames_.emplace_back();
     frames_.back().append(kTarEnd, '\0');
 
-    Assembly assembly(job_.output, false, draft_.position, draft_.frames);
     run_team(frames_.size(), job_.threads, [&] {
       auto compressor = std::make_shared<Compressor>(job_.level);
-      return [&, compressor](size_t i) {
+      return [this, compressor, packed = std::string()](size_t i) mutable {
         try {
           progress_.check();
-          std::string packed;
           compressor->compress(frames_[i].data(), frames_[i].size(), packed);
-          assembly.put(i, std::move(packed), static_cast<uint32_t>(frames_[i].size()));
+          assembly_.put(i, packed, static_cast<uint32_t>(frames_[i].size()));
         } catch (...) {
-          assembly.fail(std::current_exception());
+          assembly_.fail(std::current_exception());
           throw;
         }
       };
     });
-    return write_index(assembly);
+    return write_index();
   }
 
  private:
+  enum class Mark : uint8_t { open, busy, complete };
+
   Entry& entry(size_t i) { return draft_.table.entries[made_before_ + i]; }
 
   void find_text_spots(size_t i) {
     if (entry(i).kind != Kind::file || job_.entries[i].policy == Policy::report) return;
     std::vector<Spot>& spots = entry(i).spots;
     const auto* data = reinterpret_cast<const uint8_t*>(contents_[i].data());
-    struct Hit { Spot spot; size_t length; };
+    struct Hit {
+      Spot spot;
+      size_t length;
+    };
     std::vector<Hit> hits;
     for (const std::string& prefix : job_.prefixes)
       for (const Spot& s : find_text(data, contents_[i].size(), prefix, true)) {
         hits.push_back({s, prefix.size()});
         hits.back().spot.refers = static_cast<uint32_t>(&prefix - job_.prefixes.data());
       }
-    std::sort(hits.begin(), hits.end(), [](const Hit& a, const Hit& b) { return a.spot.offset < b.spot.offset || (a.spot.offset == b.spot.offset && a.length > b.length); });
+    std::sort(hits.begin(), hits.end(), [](const Hit& a, const Hit& b) {
+      return a.spot.offset < b.spot.offset || (a.spot.offset == b.spot.offset && a.length > b.length);
+    });
     uint64_t free = 0;
     for (Hit& h : hits) {
       if (h.spot.offset < free) continue;
@@ -74,53 +93,78 @@ class Sealing {
     }
   }
 
-  // A file that is stored as it will be deployed has its hash written now; of one with spots it is known only at its target.
-  void resolve_digests(size_t i) {
-    for (const auto& [offset, path] : job_.entries[i].digests) {
-      const auto found = numbers_.find(path);
-      if (found == numbers_.end() || draft_.table.entries[found->second].kind != Kind::file)
-        throw Failure("INVALID_OPTION", "seal: " + entry(i).path + " asks for the digest of '" + path + "', which is no file of the archive", path);
-      if (offset > contents_[i].size() || contents_[i].size() - offset < 64)
-        throw Failure("INVALID_OPTION", "seal: a digest of " + entry(i).path + " lies outside its content", entry(i).path);
-      const Entry& meant = draft_.table.entries[found->second];
-      if (!meant.spots.empty()) {
-        entry(i).spots.push_back({Encoding::digest, offset, found->second, 0});
-      } else if (found->second >= made_before_) {
-        throw Failure("INVALID_OPTION", "seal: " + entry(i).path + " asks for the digest of '" + path + "', which is generated itself", path);
-      }
-      const std::string digits = meant.spots.empty() ? hex(meant.sha256) : std::string(64, '0');
-      contents_[i].replace(static_cast<size_t>(offset), 64, digits);
-    }
-    std::sort(entry(i).spots.begin(), entry(i).spots.end(), [](const Spot& a, const Spot& b) { return a.offset < b.offset; });
+  // Number of the file entry that `path` names, itself or as a hard link.
+  uint32_t file_named(const std::string& path, const Entry& by) const {
+    auto found = numbers_.find(path);
+    if (found != numbers_.end() && draft_.table.entries[found->second].kind == Kind::hardlink)
+      found = numbers_.find(draft_.table.entries[found->second].target);
+    if (found == numbers_.end() || draft_.table.entries[found->second].kind != Kind::file)
+      throw Failure("INVALID_OPTION",
+                    "seal: " + by.path + " asks for the digest of '" + path + "', which is no file of the archive",
+                    path);
+    return found->second;
   }
 
-  void finish_entry(size_t i) {
+  // Writes the digests which an entry asks for, and its own hash. A file that is stored as it will be deployed has its hash written now;
+  // that of one with spots is known only at its target, and becomes a spot.
+  void complete(size_t i) {
     Entry& e = entry(i);
-    if (e.kind != Kind::file) return;
+    if (e.kind != Kind::file || marks_[i] == Mark::complete) return;
+    if (marks_[i] == Mark::busy)
+      throw Failure("INVALID_OPTION", "seal: " + e.path + " asks for its own digest", e.path);
+    marks_[i] = Mark::busy;
+    for (const auto& [offset, path] : job_.entries[i].digests) {
+      if (offset > contents_[i].size() || contents_[i].size() - offset < kDigits)
+        throw Failure("INVALID_OPTION", "seal: a digest of " + e.path + " lies outside its content", e.path);
+      const uint32_t number = file_named(path, e);
+      if (number >= made_before_) complete(number - made_before_);
+      const Entry& meant = draft_.table.entries[number];
+      if (!meant.spots.empty()) e.spots.push_back({Encoding::digest, offset, number, 0});
+      contents_[i].replace(static_cast<size_t>(offset), kDigits,
+                           meant.spots.empty() ? hex(meant.sha256) : std::string(kDigits, '0'));
+    }
+    std::sort(e.spots.begin(), e.spots.end(), [](const Spot& a, const Spot& b) { return a.offset < b.offset; });
     e.size = contents_[i].size();
     e.sha256 = sha256(contents_[i].data(), contents_[i].size());
+    marks_[i] = Mark::complete;
   }
 
-  // Generated files are small; one that is larger than a frame gets one of its own all the same.
   void append_member(size_t i) {
     Entry& e = entry(i);
-    if (!raw_.empty() && raw_.size() + contents_[i].size() > job_.frame_bytes) flush();
+    std::string& content = contents_[i];
+    if (e.size > job_.frame_bytes || raw_.size() + e.size > job_.frame_bytes) flush();
     raw_ += tar_header(e);
     if (e.kind == Kind::file) {
       e.frame = static_cast<uint32_t>(draft_.frames.size() + frames_.size());
       e.offset = raw_.size();
-      raw_ += contents_[i];
+      const size_t parts =
+          static_cast<size_t>(std::max<uint64_t>(1, (e.size + job_.frame_bytes - 1) / job_.frame_bytes));
+      const std::vector<uint64_t> cuts = cut(e.size, parts, solid_of(e));
+      for (size_t part = 0; part < parts; ++part) {
+        if (part > 0) flush();
+        raw_.append(content, static_cast<size_t>(cuts[part]), static_cast<size_t>(cuts[part + 1] - cuts[part]));
+      }
       raw_.append(static_cast<size_t>(tar_padding(e.size)), '\0');
+      if (parts > 1) flush();
     }
+    content = {};
     progress_.add(1, e.size);
   }
 
+  std::vector<Range> solid_of(const Entry& e) const {
+    std::vector<Range> solid;
+    for (const Spot& s : e.spots)
+      solid.push_back(
+          {s.offset, s.offset + (s.encoding == Encoding::digest ? kDigits : draft_.table.prefixes[s.refers].size())});
+    return solid;
+  }
+
   void flush() {
-    if (!raw_.empty() || frames_.empty()) frames_.push_back(std::move(raw_));
+    if (!raw_.empty()) frames_.push_back(std::move(raw_));
     raw_ = {};
   }
 
-  Sealed write_index(Assembly& assembly) {
+  Sealed write_index() {
     const std::string encoded = encode_table(draft_.table);
     Sealed sealed;
     sealed.summary = summarize(draft_.table, encoded, job_.json);
@@ -129,14 +173,16 @@ class Sealing {
     const uint64_t size = encoded.size();
     std::string head(8, '\0');
     for (int k = 0; k < 8; ++k) head[static_cast<size_t>(k)] = static_cast<char>(size >> (8 * k));
-    std::vector<Frame> all = assembly.frames();
-    for (const std::string& part : {skippable(kTableMagic, head + packed), skippable(kSummaryMagic, encode_summary(sealed.summary))}) {
-      all.push_back({assembly.position(), static_cast<uint32_t>(part.size()), 0});
-      assembly.append(part);
+    std::vector<Frame> all = assembly_.frames();
+    for (const std::string& part :
+         {skippable(kTableMagic, head + packed), skippable(kSummaryMagic, encode_summary(sealed.summary))}) {
+      all.push_back({assembly_.position(), static_cast<uint32_t>(part.size()), 0});
+      assembly_.append(part);
     }
-    assembly.append(seek_table(all));
-    sealed.packed_bytes = assembly.position();
-    sealed.frames = assembly.frames().size();
+    assembly_.append(seek_table(all));
+    assembly_.finish();
+    sealed.packed_bytes = assembly_.position();
+    sealed.frames = assembly_.frames().size();
     return sealed;
   }
 
@@ -145,6 +191,8 @@ class Sealing {
   Draft draft_;
   PrefixList prefixes_;
   const size_t made_before_;
+  Assembly assembly_;
+  std::vector<Mark> marks_;
   std::vector<std::string> contents_;
   std::unordered_map<std::string, uint32_t> numbers_;
   std::string raw_;
@@ -153,6 +201,9 @@ class Sealing {
 
 }  // namespace
 
-Sealed seal(const SealJob& job, Progress progress) { return Sealing(job, progress).run(); }
+Sealed seal(const SealJob& job, Progress progress) {
+  check_frame_bytes(job.frame_bytes);
+  return Sealing(job, progress).run();
+}
 
 }  // namespace cd

@@ -5,50 +5,50 @@
 #include "failure.h"
 
 namespace cd {
+namespace {
 
-OpenFile::OpenFile(int root, const std::string& root_path, const Entry& plan, size_t window)
-    : fd_(openat(root, plan.path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK)), path_(root_path + "/" + plan.path), window_(window) {
-  if (fd_ < 0) throw Failure::system("open", path_);
+Version version_of(const struct stat& st) { return {st.st_mtim.tv_sec, st.st_mtim.tv_nsec, st.st_ino}; }
+
+// What the plan calls a file is a link now, or gone, or lies beneath a directory that is.
+bool no_longer_there(int error) { return error == ENOENT || error == ENOTDIR || error == ELOOP || error == ENXIO; }
+
+}  // namespace
+
+OpenFile::OpenFile(int root, const std::string& root_path, const Entry& plan)
+    : path_(root_path + "/" + plan.path),
+      fd_(openat(root, plan.path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK)) {
+  if (!fd_ && !no_longer_there(errno)) throw Failure::system("open", path_);
   struct stat st;
-  if (fstat(fd_, &st) != 0 || !S_ISREG(st.st_mode) || static_cast<uint64_t>(st.st_size) != plan.size) {
-    close(fd_);
-    throw Failure("SOURCE_CHANGED", path_ + " is no longer the file of " + std::to_string(plan.size) + " bytes that was planned", path_);
+  if (fd_ && fstat(fd_.get(), &st) != 0) throw Failure::system("stat", path_);
+  if (!fd_ || !S_ISREG(st.st_mode) || static_cast<uint64_t>(st.st_size) != plan.size) {
+    const std::string planned = " is no longer the file of " + std::to_string(plan.size) + " bytes that was planned";
+    throw Failure("SOURCE_CHANGED", path_ + planned, path_);
   }
   size_ = plan.size;
-  mtime_sec_ = st.st_mtim.tv_sec;
-  mtime_nsec_ = st.st_mtim.tv_nsec;
+  version_ = version_of(st);
 }
 
-OpenFile::~OpenFile() { close(fd_); }
-
-void OpenFile::read_at(uint64_t offset, void* out, size_t n) {
-  for (size_t done = 0; done < n;) {
-    const ssize_t got = pread(fd_, static_cast<char*>(out) + done, n - done, static_cast<off_t>(offset + done));
-    if (got < 0) {
-      if (errno == EINTR) continue;
-      throw Failure::system("read", path_);
-    }
-    if (got == 0) throw Failure("SOURCE_CHANGED", path_ + " became shorter while it was read", path_);
-    done += static_cast<size_t>(got);
-  }
+void OpenFile::read_at(uint64_t offset, uint8_t* out, size_t n) {
+  if (read_all_at(fd_.get(), out, n, offset, path_) != n)
+    throw Failure("SOURCE_CHANGED", path_ + " became shorter while it was read", path_);
 }
 
 const uint8_t* OpenFile::at(uint64_t offset, size_t n) {
   if (buffer_.size() < n) buffer_.resize(n);
-  read_at(offset, buffer_.data(), n);
-  return reinterpret_cast<const uint8_t*>(buffer_.data());
+  auto* out = reinterpret_cast<uint8_t*>(buffer_.data());
+  read_at(offset, out, n);
+  return out;
 }
 
-void OpenFile::read_all(std::string& out) {
-  out.resize(static_cast<size_t>(size_));
-  read_at(0, out.data(), out.size());
-  check_unchanged();
+void OpenFile::read_all(uint8_t* out) {
+  read_at(0, out, static_cast<size_t>(size_));
+  check_unchanged(version_);
 }
 
-void OpenFile::check_unchanged() const {
+void OpenFile::check_unchanged(const Version& since) const {
   struct stat st;
-  if (fstat(fd_, &st) != 0) throw Failure::system("stat", path_);
-  if (static_cast<uint64_t>(st.st_size) != size_ || st.st_mtim.tv_sec != mtime_sec_ || st.st_mtim.tv_nsec != mtime_nsec_)
+  if (fstat(fd_.get(), &st) != 0) throw Failure::system("stat", path_);
+  if (static_cast<uint64_t>(st.st_size) != size_ || version_of(st) != since)
     throw Failure("SOURCE_CHANGED", path_ + " changed while it was read", path_);
 }
 

@@ -1,7 +1,8 @@
 // The content of one file while it is packed: in memory when it is small, read in windows when it is large.
 #pragma once
-#include <memory>
+#include <string>
 #include "entry.h"
+#include "root.h"
 
 namespace cd {
 
@@ -28,22 +29,30 @@ class Memory : public Source {  // borrows
   const uint8_t* data_;
 };
 
+// Tells whether a file is still the one that was read before.
+struct Version {
+  int64_t seconds = 0, nanoseconds = 0;
+  uint64_t inode = 0;
+  bool operator!=(const Version& o) const {
+    return seconds != o.seconds || nanoseconds != o.nanoseconds || inode != o.inode;
+  }
+};
+
 // A regular file beneath `root`, opened once; refuses with SOURCE_CHANGED when it is not what the plan says.
 class OpenFile : public Source {
  public:
-  OpenFile(int root, const std::string& root_path, const Entry& plan, size_t window);
-  ~OpenFile() override;
+  OpenFile(int root, const std::string& root_path, const Entry& plan);
   const uint8_t* at(uint64_t offset, size_t n) override;
-  size_t window() const override { return window_; }
-  void read_all(std::string& out);  // the whole content; also checks that nothing changed meanwhile
-  void check_unchanged() const;
+  size_t window() const override { return 256 << 10; }  // stays in a core's cache while it is hashed and searched
+  void read_all(uint8_t* out);                          // size() bytes; then checks that nothing changed meanwhile
+  const Version& version() const { return version_; }
+  void check_unchanged(const Version& since) const;
 
  private:
-  void read_at(uint64_t offset, void* out, size_t n);
-  int fd_;
+  void read_at(uint64_t offset, uint8_t* out, size_t n);
   std::string path_;
-  size_t window_;
-  int64_t mtime_sec_, mtime_nsec_;
+  Fd fd_;
+  Version version_;
   std::string buffer_;
 };
 

@@ -5,12 +5,14 @@
 
 namespace cd {
 
-struct Range { uint64_t begin = 0, end = 0; };
+struct Range {
+  uint64_t begin = 0, end = 0;
+};
 
 // A stretch of the source that stands differently in the archive.
 struct Edit {
   Range source;
-  uint64_t stored = 0;              // where its text stands in the stored content
+  uint64_t stored = 0;  // where its text stands in the stored content
   std::string text;
 };
 
@@ -18,17 +20,21 @@ inline constexpr uint32_t kPlaceholder = 0xFFFFFFFEu;  // Spot::refers: the entr
 
 struct Studied {
   State state = State::unknown;
-  uint64_t size = 0;                // stored
-  Digest sha256{};                  // of the stored content
+  uint64_t size = 0;  // stored
+  Digest sha256{};    // of the stored content
   std::vector<Edit> edits;
-  std::vector<Spot> spots;          // in terms of the stored content; refers: number in the job's prefixes, or kPlaceholder
-  std::vector<Range> solid;         // stretches of the stored content that one frame must hold whole
+  std::vector<Spot> spots;   // in terms of the stored content; refers: number in the job's prefixes, or kPlaceholder
+  std::vector<Range> solid;  // stretches of the stored content that one frame must hold whole
   uint64_t kept_prefix = 0, kept_placeholder = 0;
 };
 
-Studied study(Source& source, const PackEntry& entry, const std::vector<std::string>& prefixes, const std::string& marker);
+Studied study(Source& source, const PackEntry& entry, const std::vector<std::string>& prefixes,
+              const std::string& marker);
 
 // Stored bytes [range.begin, range.end), appended to out.
 void render(Source& source, const std::vector<Edit>& edits, Range range, std::string& out);
+
+// Where the parts of a large file begin in its stored content, and at last its size: about even, never inside a solid stretch.
+std::vector<uint64_t> cut(uint64_t size, size_t parts, const std::vector<Range>& solid);
 
 }  // namespace cd

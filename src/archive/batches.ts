@@ -63,9 +63,9 @@ export class Batches {
       ...(target === undefined ? {} : { target }),
       ...(from.detached ? { detached: true } : {}),
     }
-    if (kind !== 'file') this.members.push(member)
-    else if (size > batchBytes) this.members.push({ ...member, part: await this.writePart(from) })
-    else this.members.push({ ...member, at: await this.store(from) })
+    // Stored first: that may flush, and `this.members` is another list then.
+    const place = kind !== 'file' ? {} : size > batchBytes ? { part: await this.writePart(from) } : { at: await this.store(from) }
+    this.members.push({ ...member, ...place })
     // At once after a large file, so that few of them stand on the disk twice.
     if (size > batchBytes || this.members.length >= batchMembers) await this.flush()
   }

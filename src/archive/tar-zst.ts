@@ -1,6 +1,6 @@
 /** Our own format, `.tar.zst` as FORMAT.md describes it: the settings of the core's jobs that make and read it. */
 import { EnvError } from '../errors.js'
-import { type Index, native, type Packed, type PackEntry, runJob, type Sealed } from '../native.js'
+import { type Index, type JobOptions, native, type PackEntry, type Packed, runJob, type Sealed } from '../native.js'
 import { type Identity, parseIdentity } from '../tree/manifest.js'
 
 /** Bytes of members to a frame: small enough that many threads have work, large enough that compression loses nothing. */
@@ -9,13 +9,10 @@ const frameBytes = 4 << 20
 /** What is left of the placeholders of conda-build when a part of one is searched for; split so that this file does not hold it. */
 const marker = ['_placehold', '_placehold'].join('')
 
-export interface Writing {
+export interface Writing extends JobOptions {
   /** Of zstd, 0 (its default) to 19. */
   readonly level: number
   readonly threads: number
-  readonly signal?: AbortSignal | undefined
-  /** Called while the job runs, with the bytes done so far. */
-  readonly progress?: ((bytes: number) => void) | undefined
 }
 
 /** What to pack: entries of the tree at `root`, and the spellings of its prefix. */
@@ -40,7 +37,16 @@ export function sealTarZst(
   writing: Writing,
 ): Promise<Sealed> {
   const { entries, prefixes } = packing
-  const job = { output, draft, entries, prefixes, json: identity, level: writing.level, frameBytes, threads: writing.threads }
+  const job = {
+    output,
+    draft,
+    entries,
+    prefixes,
+    json: identity,
+    level: writing.level,
+    frameBytes,
+    threads: writing.threads,
+  }
   return runJob((counters) => native().seal(job, counters), writing)
 }
 
@@ -53,6 +59,7 @@ export interface OpenedTarZst {
 export async function openTarZst(path: string, list: boolean): Promise<OpenedTarZst | null> {
   const index = await native().index(path, list)
   if (index === null) return null
-  if (index.digest === '') throw new EnvError('ARCHIVE_UNKNOWN', `${path} is the index of a deployed tree, not an archive`, { path })
+  if (index.digest === '')
+    throw new EnvError('ARCHIVE_UNKNOWN', `${path} is the index of a deployed tree, not an archive`, { path })
   return { index, identity: parseIdentity(index.json, path) }
 }

@@ -5,6 +5,8 @@ import type { TalkSettings, Terminal } from './terminal.js'
 export interface Session {
   readonly terminal: Terminal
   readonly signal: AbortSignal
+  /** Stops acting on signals; see `Interruption`. */
+  readonly release: () => void
   /** Exit status when nothing was thrown. */
   status: number
 }
@@ -20,12 +22,6 @@ export function addGlobals(program: Command): void {
     .option('-q, --quiet', 'no progress and no summary; warnings and errors stay')
     .option('-v, --verbose', 'say what takes how long, and where a bug is')
     .option('--threads <n>', 'threads to use, -1 for all cores (default: all)', threads)
-}
-
-/** The options of an API call without those that were not given: the verbs refuse keys they do not know, and keep their defaults. */
-export function given<T extends object>(options: T): { [K in keyof T]?: Exclude<T[K], undefined> } {
-  const present = Object.entries(options).filter(([, value]) => value !== undefined)
-  return Object.fromEntries(present) as { [K in keyof T]?: Exclude<T[K], undefined> }
 }
 
 export function integer(text: string): number {

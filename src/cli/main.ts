@@ -12,6 +12,7 @@ import { addPack } from './commands/pack.js'
 import { addRun } from './commands/run.js'
 import { addVerify } from './commands/verify.js'
 import { addGlobals, type Globals, type Session } from './common.js'
+import { nameShell } from './shell.js'
 import { watchSignals } from './signals.js'
 import { Terminal } from './terminal.js'
 
@@ -62,11 +63,11 @@ async function main(): Promise<number> {
   const interruption = watchSignals()
   let globals = (): Globals => ({})
   const terminal = new Terminal(() => globals())
-  const session: Session = { terminal, signal: interruption.signal, status: 0 }
+  const session: Session = { terminal, signal: interruption.signal, release: interruption.release, status: 0 }
   const program = makeProgram(session)
   globals = () => program.opts<Globals>()
   try {
-    await program.parseAsync()
+    await program.parseAsync(nameShell(process.argv))
     terminal.close()
     return session.status
   } catch (thrown) {

@@ -1,6 +1,6 @@
 /**
- * SIGINT, SIGTERM and SIGHUP ask the running verb to stop: it ends its threads, takes its half-made things away and rejects. The
- * same again ends the process at once.
+ * SIGINT, SIGTERM and SIGHUP ask the running verb to stop: it ends its threads, takes its half-made things away and rejects. One more
+ * ends the process at once.
  */
 import { constants } from 'node:os'
 
@@ -8,17 +8,26 @@ export interface Interruption {
   readonly signal: AbortSignal
   /** 128 + the number of the first signal; undefined: none came. */
   status(): number | undefined
+  /** Stops acting on signals: from now on they are for a program that was started. */
+  release(): void
 }
+
+const names = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const
 
 export function watchSignals(): Interruption {
   const controller = new AbortController()
   let status: number | undefined
-  for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
-    process.on(name, () => {
-      if (status !== undefined) process.exit(status)
-      status = 128 + constants.signals[name]
-      controller.abort()
-    })
+  const caught = (name: NodeJS.Signals): void => {
+    if (status !== undefined) process.exit(status)
+    status = 128 + constants.signals[name]
+    controller.abort()
   }
-  return { signal: controller.signal, status: () => status }
+  for (const name of names) process.on(name, caught)
+  return {
+    signal: controller.signal,
+    status: () => status,
+    release: () => {
+      for (const name of names) process.off(name, caught)
+    },
+  }
 }

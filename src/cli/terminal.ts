@@ -45,6 +45,12 @@ export class Terminal implements Reporter {
     if (out !== '') process.stdout.write(`${out}\n`)
   }
 
+  /** The result of a verb that leaves stdout to somebody else: with --json the last line of stderr. */
+  aside(value: object): void {
+    this.close()
+    if (this.#settings().json) this.#line(JSON.stringify(value))
+  }
+
   /** A summary or a remark. */
   say(text: string): void {
     if (this.#settings().quiet || this.#settings().json) return

@@ -97,7 +97,8 @@ export function ownPath(record: PrefixRecord, files: ReadonlySet<string>, path: 
 
 function platformOf(records: readonly PrefixRecord[]): string {
   const counts = new Map<string, number>()
-  for (const { subdir } of records) if (subdir !== '' && subdir !== 'noarch') counts.set(subdir, (counts.get(subdir) ?? 0) + 1)
+  for (const { subdir } of records)
+    if (subdir !== '' && subdir !== 'noarch') counts.set(subdir, (counts.get(subdir) ?? 0) + 1)
   const [most] = [...counts].sort((a, b) => b[1] - a[1] || (a[0] < b[0] ? -1 : 1))
   return most?.[0] ?? 'noarch'
 }
@@ -112,7 +113,9 @@ async function namedByScripts(prefix: string, packages: readonly Package[]): Pro
     (recorded?.type === 'unix_python_entry_point' || (recorded?.mode === 'text' && recorded.placeholder !== undefined))
   const scripts = packages.flatMap((one) => one.owned.filter(isScript)).slice(0, scriptsRead)
   const heads = await Promise.all(scripts.map(({ path }) => head(join(prefix, path))))
-  return heads.flatMap((text) => /^#!(?:[ \t]*|\/bin\/sh\n'''exec' "?)(\/[^\n"]*?)\/bin\/[^/\n]*(?:\n|$)/.exec(text)?.[1] ?? [])
+  return heads.flatMap(
+    (text) => /^#!(?:[ \t]*|\/bin\/sh\n'''exec' "?)(\/[^\n"]*?)\/bin\/[^/\n]*(?:\n|$)/.exec(text)?.[1] ?? [],
+  )
 }
 
 /** The beginning of a file; empty when it cannot be read: what is missing or not readable is found by the scan. */

@@ -1,7 +1,7 @@
 /** Which environment is meant: by its path, by its name, or the active one. Reads directory names and environments.txt only. */
 import { readdirSync, readFileSync, realpathSync, statSync } from 'node:fs'
 import { homedir } from 'node:os'
-import { basename, delimiter, dirname, isAbsolute, join, relative, resolve } from 'node:path'
+import { basename, delimiter, dirname, isAbsolute, join, resolve } from 'node:path'
 import { EnvError, fromSystem } from '../errors.js'
 
 /** Variables of the caller's environment; `process.env` unless a test says otherwise. */
@@ -30,8 +30,10 @@ function spelled(prefix: string, variables: Variables): string {
 }
 
 function byPrefix(prefix: string): string {
-  if (!exists(prefix)) throw new EnvError('ENV_NOT_FOUND', `Environment path '${prefix}' doesn't exist`, { path: prefix })
-  if (!isEnvironment(prefix)) throw new EnvError('NOT_AN_ENV', `Path '${prefix}' is not a conda environment`, { path: prefix })
+  if (!exists(prefix))
+    throw new EnvError('ENV_NOT_FOUND', `Environment path '${prefix}' doesn't exist`, { path: prefix })
+  if (!isEnvironment(prefix))
+    throw new EnvError('NOT_AN_ENV', `Path '${prefix}' is not a conda environment`, { path: prefix })
   return prefix
 }
 
@@ -56,7 +58,9 @@ function byName(name: string, variables: Variables): string {
   const problem = found.length > 1 ? `is ambiguous: it may be ${found.join(' or ')}` : "doesn't exist"
   const looked = [...places.folders, places.list].join(', ')
   const there = found.length > 1 ? '' : `; found ${prefixes.sort().join(', ') || 'no environment'}`
-  throw new EnvError('ENV_NOT_FOUND', `Environment name '${name}' ${problem} (looked in ${looked}${there})`, { paths: found })
+  throw new EnvError('ENV_NOT_FOUND', `Environment name '${name}' ${problem} (looked in ${looked}${there})`, {
+    paths: found,
+  })
 }
 
 interface Places {
@@ -72,10 +76,20 @@ interface Places {
 function placesOf(variables: Variables): Places {
   const home = variables['HOME'] || homedir()
   const exe = variables['CONDA_EXE']
-  const bases = [exe && isAbsolute(exe) ? dirname(dirname(exe)) : '', variables['CONDA_ROOT'], variables['MAMBA_ROOT_PREFIX']]
+  const bases = [
+    exe && isAbsolute(exe) ? dirname(dirname(exe)) : '',
+    variables['CONDA_ROOT'],
+    variables['MAMBA_ROOT_PREFIX'],
+  ]
   const roots = [...new Set(bases.filter((base): base is string => Boolean(base)).map((base) => resolve(base)))]
-  const named = [variables['CONDA_ENVS_PATH'], variables['CONDA_ENVS_DIRS']].flatMap((text) => (text ?? '').split(delimiter))
-  const folders = [...named.filter((path) => path !== ''), join(home, '.conda/envs'), ...roots.map((root) => join(root, 'envs'))]
+  const named = [variables['CONDA_ENVS_PATH'], variables['CONDA_ENVS_DIRS']].flatMap((text) =>
+    (text ?? '').split(delimiter),
+  )
+  const folders = [
+    ...named.filter((path) => path !== ''),
+    join(home, '.conda/envs'),
+    ...roots.map((root) => join(root, 'envs')),
+  ]
   const list = join(home, '.conda/environments.txt')
   return { roots, folders: [...new Set(folders.map((path) => resolve(path)))], list, listed: listedIn(list) }
 }
@@ -92,11 +106,6 @@ export function spellingsOf(prefix: string, more: readonly string[], variables: 
   return [...new Set([prefix, true_, ...same])].sort((a, b) => b.length - a.length || (a < b ? -1 : 1))
 }
 
-export function isInside(folder: string, path: string): boolean {
-  const way = relative(folder, path)
-  return way === '' || (way !== '..' && !way.startsWith('../') && !isAbsolute(way))
-}
-
 const isEnvironment = (prefix: string): boolean =>
   reading(() => statSync(join(prefix, 'conda-meta'), { throwIfNoEntry: false })?.isDirectory()) === true
 
@@ -106,7 +115,11 @@ function subfolders(folder: string): string[] {
 
 function listedIn(file: string): string[] {
   const text = reading(() => readFileSync(file, 'utf8')) ?? ''
-  return text.split('\n').map((line) => line.trim()).filter((line) => isAbsolute(line)).map((line) => resolve(line))
+  return text
+    .split('\n')
+    .map((line) => line.trim())
+    .filter((line) => isAbsolute(line))
+    .map((line) => resolve(line))
 }
 
 const real = (path: string): string | null => reading(() => realpathSync(path))

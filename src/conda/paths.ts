@@ -52,8 +52,13 @@ export function legacyPaths(files: string, hasPrefix: string, where: string): Pa
     const words = (line.match(/"[^"]*"|'[^']*'|\S+/g) ?? []).map((word) => word.replace(/^["']|["']$/g, ''))
     const [first = '', mode = '', path = ''] = words
     if (words.length === 1) prefixes.set(first, { placeholder: oldPlaceholder, mode: 'text' })
-    else if (words.length === 3 && (mode === 'text' || mode === 'binary')) prefixes.set(path, { placeholder: first, mode })
-    else throw new EnvError('ENV_DAMAGED', `${where}/has_prefix: expected 'PATH' or 'PLACEHOLDER MODE PATH', got '${line}'`)
+    else if (words.length === 3 && (mode === 'text' || mode === 'binary'))
+      prefixes.set(path, { placeholder: first, mode })
+    else
+      throw new EnvError(
+        'ENV_DAMAGED',
+        `${where}/has_prefix: expected 'PATH' or 'PLACEHOLDER MODE PATH', got '${line}'`,
+      )
   }
   return lines(files).map((path) => ({ path, type: 'hardlink', ...prefixes.get(path) }))
 }

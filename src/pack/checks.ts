@@ -19,7 +19,8 @@ export async function editablePackages(environment: Environment, scanned: readon
     const finder = /^__editable__[._]+([^/]+)\.pth$/.exec(rest)?.[1]
     if (link !== undefined) names.add(link)
     else if (finder !== undefined) names.add(projectName(finder))
-    else if (distInfo !== undefined && (await saysEditable(join(environment.prefix, path)))) names.add(projectName(distInfo))
+    else if (distInfo !== undefined && (await saysEditable(join(environment.prefix, path))))
+      names.add(projectName(distInfo))
   }
   return [...names].sort()
 }

@@ -47,7 +47,11 @@ async function read(path: string): Promise<Buffer> {
 }
 
 /** The files that conda-unpack has to complete. `meta`: with content; `outcomes`: of all of them. */
-export function unpackFiles(plan: Plan, meta: readonly PackEntry[], outcomes: ReadonlyMap<string, Outcome>): UnpackFile[] {
+export function unpackFiles(
+  plan: Plan,
+  meta: readonly PackEntry[],
+  outcomes: ReadonlyMap<string, Outcome>,
+): UnpackFile[] {
   const links = new Map<string, string[]>()
   for (const [path, target] of plan.shared) links.set(target, [...(links.get(target) ?? []), path])
   return [...plan.entries, ...meta].flatMap(({ path, digests = [] }) => {

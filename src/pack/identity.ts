@@ -46,7 +46,9 @@ export function findingsOf(
     counts,
     modified: kept.filter((outcome) => outcome.state === 'modified').map((outcome) => outcome.path),
     kept: kept.filter((one) => one.kept.prefix > 0).map((one) => ({ path: one.path, count: one.kept.prefix })),
-    placeholders: kept.filter((one) => one.kept.placeholder > 0).map((one) => ({ path: one.path, count: one.kept.placeholder })),
+    placeholders: kept
+      .filter((one) => one.kept.placeholder > 0)
+      .map((one) => ({ path: one.path, count: one.kept.placeholder })),
     outsideLinks: plan.outsideLinks,
     leftOut: plan.leftOut,
     droppedPyc: said.filter((outcome) => outcome.dropped).map((outcome) => outcome.path),

@@ -37,20 +37,26 @@ export function outputPath(output: string | undefined, format: string, name: str
 function inferred(output: string | undefined): string {
   if (output === undefined) return 'tar.zst'
   const found = suffixes.find(([suffix]) => output.endsWith(suffix))
-  if (!found) throw new EnvError('INVALID_OPTION', `Unknown file extension '${output}'`, { hint: 'end its name with .tar.zst' })
+  if (!found)
+    throw new EnvError('INVALID_OPTION', `Unknown file extension '${output}'`, { hint: 'end its name with .tar.zst' })
   return found[1]
 }
 
-/** Throws OUTPUT_EXISTS, or IO where the directory is missing; with `force` the directory is made. */
+/** Throws OUTPUT_EXISTS, or IO where the directory is missing; with `force` neither matters. */
 export function checkOutput(output: string, force: boolean): void {
-  if (!force && existsSync(output)) throw existing(output)
+  if (force) return
+  if (existsSync(output)) throw existing(output)
   const folder = dirname(output)
-  if (existsSync(folder)) return
-  if (!force) throw new EnvError('IO', `The target output directory ${folder} does not exist`, { path: folder })
+  if (!existsSync(folder))
+    throw new EnvError('IO', `The target output directory ${folder} does not exist`, { path: folder })
+}
+
+/** Makes the directory of `output` where it is missing. */
+export function makeFolder(output: string): void {
   try {
-    mkdirSync(folder, { recursive: true })
+    mkdirSync(dirname(output), { recursive: true })
   } catch (error) {
-    throw fromSystem(error, 'cannot make', folder)
+    throw fromSystem(error, 'cannot make', dirname(output))
   }
 }
 
@@ -76,4 +82,5 @@ export function discard(part: string): void {
   rmSync(part, { force: true })
 }
 
-const existing = (output: string): EnvError => new EnvError('OUTPUT_EXISTS', `File '${output}' already exists`, { path: output })
+const existing = (output: string): EnvError =>
+  new EnvError('OUTPUT_EXISTS', `File '${output}' already exists`, { path: output })

@@ -3,51 +3,25 @@
  * the native core reads, proves and compresses. Nothing here deploys, and nothing changes the environment.
  */
 import { readdir } from 'node:fs/promises'
-import { availableParallelism } from 'node:os'
 import { relative } from 'node:path'
 import { packTarZst, sealTarZst, type Writing } from '../archive/tar-zst.js'
 import { type Environment, openEnvironment } from '../conda/environment.js'
 import { findPrefix } from '../conda/find.js'
-import { EnvError, fromSystem } from '../errors.js'
+import { fromSystem } from '../errors.js'
 import { native, type Outcome, type PackEntry, runJob, type Scanned, type Sealed } from '../native.js'
-import { checkOptions, type Shape } from '../options.js'
 import { longestPrefix } from '../prefix/plan.js'
-import { type Reporter, silent } from '../report.js'
 import type { Filter } from '../tree/filter.js'
 import { version } from '../version.js'
 import { editableError, editablePackages, missingError } from './checks.js'
 import { contentsOf } from './contents.js'
 import { metaEntries, remadePaths, unpackFiles } from './generate.js'
 import { type Findings, findingsOf, identityJson, warningsOf } from './identity.js'
-import { checkOutput, discard, outputPath, partOf, publish } from './output.js'
+import { type PackOptions, settle } from './options.js'
+import { checkOutput, discard, makeFolder, outputPath, partOf, publish } from './output.js'
 import { ignored, type Plan, planPack } from './plan.js'
 import { activationScripts, unpackScript } from './scripts/index.js'
 
-/** Options of conda-pack have its names, defaults and meaning, except for `nThreads`, where all cores are the default. */
-export interface PackOptions {
-  /** The environment by its name, as `conda activate` takes it; or */
-  readonly name?: string | undefined
-  /** by its path. Neither: the active one (CONDA_PREFIX). */
-  readonly prefix?: string | undefined
-  /** The archive to write; default: the environment's name with `.tar.zst`, in the working directory. */
-  readonly output?: string | undefined
-  /** `infer` (default): by the suffix of `output`. This version writes `tar.zst`. */
-  readonly format?: string | undefined
-  /** Of zstd: 0 to 19, default 4. */
-  readonly compressLevel?: number | undefined
-  /** Default, and -1: all cores. */
-  readonly nThreads?: number | undefined
-  readonly ignoreEditablePackages?: boolean | undefined
-  readonly ignoreMissingFiles?: boolean | undefined
-  /** Patterns over the paths in the environment, applied in their order; see `Filter`. */
-  readonly filters?: readonly Filter[] | undefined
-  /** Replace an existing output, and make its directory. */
-  readonly force?: boolean | undefined
-  /** Find out everything and write nothing. */
-  readonly dryRun?: boolean | undefined
-  readonly signal?: AbortSignal | undefined
-  readonly reporter?: Reporter | undefined
-}
+export type { PackOptions } from './options.js'
 
 export interface PackResult extends Findings {
   /** Path of the archive, and the SHA-256 by which its content is known; null with `dryRun`. */
@@ -69,7 +43,13 @@ export interface PackResult extends Findings {
   readonly rewritten: number
   /** The longest prefix, in bytes, to which the archive can be deployed; null: no limit. */
   readonly longestPrefix: number | null
-  readonly seconds: { readonly read: number; readonly scan: number; readonly pack: number; readonly seal: number; readonly total: number }
+  readonly seconds: {
+    readonly read: number
+    readonly scan: number
+    readonly pack: number
+    readonly seal: number
+    readonly total: number
+  }
   readonly warnings: readonly string[]
 }
 
@@ -78,8 +58,7 @@ export interface PackResult extends Findings {
  * OUTPUT_EXISTS, UNSUPPORTED (format), INVALID_OPTION, PERMISSION, SOURCE_CHANGED, NO_SPACE, IO, CANCELLED. On any of them nothing is left.
  */
 export async function pack(options: PackOptions = {}): Promise<PackResult> {
-  const settings = settle(options)
-  const { force, dryRun, reporter, writing } = settings
+  const { force, dryRun, reporter, writing } = settle(options)
   const clock = new Clock()
   const prefix = findPrefix(named(options))
   const environment = await openEnvironment(prefix)
@@ -96,10 +75,13 @@ export async function pack(options: PackOptions = {}): Promise<PackResult> {
   if (plan.missing.length > 0 && !options.ignoreMissingFiles) throw missingError(plan.missing)
   clock.lap('scan')
 
-  reporter.phase('pack', plan.entries.reduce((sum, entry) => sum + entry.size, 0), 'bytes')
+  const planned = plan.entries.reduce((sum, entry) => sum + entry.size, 0)
+  reporter.phase('pack', planned, 'bytes')
   const part = dryRun ? null : partOf(output)
+  const showing: Writing = { ...writing, progress: (bytes) => reporter.progress(bytes) }
   try {
-    const done = await write(environment, plan, editable, part, { ...writing, progress: (bytes) => reporter.progress(bytes) }, clock)
+    if (part !== null && force) makeFolder(output)
+    const done = await write(environment, plan, editable, part, showing, clock)
     if (part !== null) publish(part, output, force)
     clock.lap('seal')
     const warnings = warningsOf(done.findings)
@@ -147,12 +129,31 @@ async function write(
 
   const text = unpackScript({ producer: version, files: unpackFiles(plan, meta, outcomes) })
   const data = Buffer.from(text)
-  const unpack: PackEntry = { path: unpackPath, kind: 'file', mode: 0o755, mtime: plan.mtime, size: data.length, data, policy: 'report' }
+  const unpack: PackEntry = {
+    path: unpackPath,
+    kind: 'file',
+    mode: 0o755,
+    mtime: plan.mtime,
+    size: data.length,
+    data,
+    policy: 'report',
+  }
   const generated = [unpack, ...meta]
-  const found = findingsOf({ ...plan, entries: [...plan.entries, unpack] }, outcomes, remadePaths(environment), editable)
+  const found = findingsOf(
+    { ...plan, entries: [...plan.entries, unpack] },
+    outcomes,
+    remadePaths(environment),
+    editable,
+  )
   if (part === null) return { findings: found, totals: studyTotals(plan, packed.bytes, generated, outcomes) }
   const json = identityJson(environment, found)
-  const sealed = await sealTarZst(packed.draft, { entries: generated, prefixes: environment.spellings }, json, part, quiet)
+  const sealed = await sealTarZst(
+    packed.draft,
+    { entries: generated, prefixes: environment.spellings },
+    json,
+    part,
+    quiet,
+  )
   return { findings: found, totals: sealedTotals(sealed) }
 }
 
@@ -166,7 +167,12 @@ const sealedTotals = ({ digest, entries, files, bytes, packedBytes, rewritten, l
   ratio: bytes / packedBytes,
 })
 
-function studyTotals(plan: Plan, bytes: number, generated: readonly PackEntry[], outcomes: ReadonlyMap<string, Outcome>): Totals {
+function studyTotals(
+  plan: Plan,
+  bytes: number,
+  generated: readonly PackEntry[],
+  outcomes: ReadonlyMap<string, Outcome>,
+): Totals {
   const all = [...plan.entries, ...generated].filter(({ path }) => !outcomes.get(path)?.dropped)
   const files = [...outcomes.values()].filter((outcome) => !outcome.dropped)
   const hashed = new Set(generated.filter(({ digests = [] }) => digests.length > 0).map(({ path }) => path))
@@ -182,7 +188,12 @@ function studyTotals(plan: Plan, bytes: number, generated: readonly PackEntry[],
   }
 }
 
-async function planOf(environment: Environment, scanned: readonly Scanned[], output: string, filters: readonly Filter[]): Promise<Plan> {
+async function planOf(
+  environment: Environment,
+  scanned: readonly Scanned[],
+  output: string,
+  filters: readonly Filter[],
+): Promise<Plan> {
   const names = await readdir(environment.prefix).catch((error: unknown) => {
     throw fromSystem(error, 'cannot read', environment.prefix)
   })
@@ -199,36 +210,6 @@ const named = ({ name, prefix }: PackOptions): { name?: string; prefix?: string 
   ...(name === undefined ? {} : { name }),
   ...(prefix === undefined ? {} : { prefix }),
 })
-
-const shape: Shape<PackOptions> = {
-  name: 'string',
-  prefix: 'string',
-  output: 'string',
-  format: 'string',
-  compressLevel: 'number',
-  nThreads: 'number',
-  ignoreEditablePackages: 'boolean',
-  ignoreMissingFiles: 'boolean',
-  filters: 'object',
-  force: 'boolean',
-  dryRun: 'boolean',
-  signal: 'object',
-  reporter: 'object',
-}
-
-function settle(options: PackOptions): { force: boolean; dryRun: boolean; reporter: Reporter; writing: Writing } {
-  checkOptions<PackOptions>('pack', options, shape)
-  const { compressLevel: level = 4, nThreads = -1 } = options
-  for (const { kind } of options.filters ?? [])
-    if (kind !== 'include' && kind !== 'exclude') throw new EnvError('INVALID_OPTION', `Unknown filter of kind '${String(kind)}'`)
-  if (!Number.isInteger(level) || level < 0 || level > 19)
-    throw new EnvError('INVALID_OPTION', `compress-level must be a whole number from 0 to 19, got ${level}`)
-  if (nThreads !== -1 && (!Number.isInteger(nThreads) || nThreads < 1))
-    throw new EnvError('INVALID_OPTION', `n-threads must be >= 1, or -1 for all cores, got ${nThreads}`)
-  const threads = nThreads === -1 ? availableParallelism() : nThreads
-  const writing = { level, threads, signal: options.signal }
-  return { force: options.force === true, dryRun: options.dryRun === true, reporter: options.reporter ?? silent, writing }
-}
 
 /** Seconds by phase. */
 class Clock {

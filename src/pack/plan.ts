@@ -80,24 +80,43 @@ export function planPack(environment: Environment, scanned: readonly Scanned[], 
   }
   const content = kept.filter((node) => node.kind !== 'directory')
   const scripts = options.scripts.map(
-    ({ path, text, mode }): PackEntry => ({ path, kind: 'file', mode, mtime, size: Buffer.byteLength(text), data: Buffer.from(text) }),
+    ({ path, text, mode }): PackEntry => ({
+      path,
+      kind: 'file',
+      mode,
+      mtime,
+      size: Buffer.byteLength(text),
+      data: Buffer.from(text),
+    }),
   )
   const anew = [...scripts.map((entry) => entry.path), ...options.reserved]
   const folders = directories(nodes, kept, [...content.map((node) => node.path), ...anew], isExcluded, mtime)
-  const ordered = inOrder(folders, [...content.map((node) => contentEntry(node, owners.get(node.path)?.at(-1))), ...scripts])
+  const ordered = inOrder(folders, [
+    ...content.map((node) => contentEntry(node, owners.get(node.path)?.at(-1))),
+    ...scripts,
+  ])
   const sourceOf = (path: string): string | null => follow(nodes, pycSource(path) ?? '', true)
   const isMeta = (path: string): boolean => path === 'conda-meta' || path.startsWith('conda-meta/')
-  const joined = joinFiles(ordered.filter(({ path }) => !isMeta(path)), (path) => nodes.get(path)?.inode, sourceOf)
+  const joined = joinFiles(
+    ordered.filter(({ path }) => !isMeta(path)),
+    (path) => nodes.get(path)?.inode,
+    sourceOf,
+  )
   return {
     entries: joined.entries,
     meta: ordered.filter(({ path }) => isMeta(path)),
-    relinked: new Map(scanned.flatMap(({ path, target }) => (nodes.get(path)?.target === target ? [] : [[path, target ?? '']]))),
+    relinked: new Map(
+      scanned.flatMap(({ path, target }) => (nodes.get(path)?.target === target ? [] : [[path, target ?? '']])),
+    ),
     owners,
     shared: joined.shared,
     mtime,
     missing,
     outsideLinks: content.filter(leavesTree).map(({ path, target }) => ({ path, target: target ?? '' })),
-    leftOut: [...leftOut, ...joined.orphans.map((path) => ({ path, why: 'compiled from a source that a link leads to' }))],
+    leftOut: [
+      ...leftOut,
+      ...joined.orphans.map((path) => ({ path, why: 'compiled from a source that a link leads to' })),
+    ],
   }
 }
 
@@ -156,7 +175,8 @@ function compare(environment: Environment, nodes: Nodes, isExcluded: (path: stri
 
 /** Of packages that claim one path, the one whose recorded size is that of the file comes last. */
 function trustLast(several: OwnedFile[], size: number): void {
-  const trust = ({ recorded }: OwnedFile): number => (recorded?.sha256 === undefined ? 0 : recorded.size === size ? 2 : 1)
+  const trust = ({ recorded }: OwnedFile): number =>
+    recorded?.sha256 === undefined ? 0 : recorded.size === size ? 2 : 1
   several.sort((a, b) => trust(a) - trust(b))
 }
 
@@ -172,7 +192,8 @@ function directories(
   const empty = kept.filter(({ kind, path }) => kind === 'directory' && !parents.has(path) && !isExcluded(path))
   const needed = new Set(empty.map((node) => node.path))
   for (const path of [...content, ...needed])
-    for (let parent = parentOf(path); parent !== '' && !needed.has(parent); parent = parentOf(parent)) needed.add(parent)
+    for (let parent = parentOf(path); parent !== '' && !needed.has(parent); parent = parentOf(parent))
+      needed.add(parent)
   return [...needed].map((path): PackEntry => {
     const node = nodes.get(path)
     if (node && node.kind !== 'directory')
@@ -190,7 +211,9 @@ function contentEntry(node: Scanned, owner: OwnedFile | undefined): PackEntry {
 }
 
 /** What is recorded about a file, and what may be done with prefixes in it when that cannot be proven. */
-function knownOf(owner: OwnedFile | undefined): Pick<PackEntry, 'expect' | 'slot'> & Required<Pick<PackEntry, 'policy'>> {
+function knownOf(
+  owner: OwnedFile | undefined,
+): Pick<PackEntry, 'expect' | 'slot'> & Required<Pick<PackEntry, 'policy'>> {
   const recorded = owner?.recorded
   if (!recorded) return { policy: 'detect' }
   const { sha256, sha256InPrefix, placeholder, mode } = recorded

@@ -25,7 +25,11 @@ export function recordText(record: PrefixRecord, contents: Contents, sitePackage
   const listed = new Set(record.files)
   const waiting: string[] = []
   const path = (item: unknown): unknown => {
-    const raw = item as { readonly _path?: unknown; readonly sha256?: unknown; readonly sha256_in_prefix?: unknown } | null
+    const raw = item as {
+      readonly _path?: unknown
+      readonly sha256?: unknown
+      readonly sha256_in_prefix?: unknown
+    } | null
     if (typeof raw?._path !== 'string') return []
     const own = ownPath(record, listed, raw._path, sitePackages)
     if (!contents.has(own)) return []
@@ -42,15 +46,22 @@ export function recordText(record: PrefixRecord, contents: Contents, sitePackage
   if (isObject(made['link'])) made['link'] = { ...made['link'], source: '' }
   if (Array.isArray(made['files'])) made['files'] = record.files.filter((file) => contents.has(file))
   const data = made['paths_data']
-  if (isObject(data) && Array.isArray(data['paths'])) made['paths_data'] = { ...data, paths: data['paths'].flatMap(path) }
+  if (isObject(data) && Array.isArray(data['paths']))
+    made['paths_data'] = { ...data, paths: data['paths'].flatMap(path) }
   const text = ascii(`${JSON.stringify(made, null, 2)}\n`)
   return { text, digests: places64(record, text, waiting) }
 }
 
-function hashInPrefix(contents: Contents, path: string, inPackage: unknown, old: unknown): ReturnType<Contents['hash']> {
+function hashInPrefix(
+  contents: Contents,
+  path: string,
+  inPackage: unknown,
+  old: unknown,
+): ReturnType<Contents['hash']> {
   const link = contents.link(path)
   // rattler hashes the text of a link; conda and mamba hash what it leads to.
-  if (link && (old ?? inPackage) === sha256(link.was)) return old === undefined && link.text === link.was ? null : { sha256: sha256(link.text) }
+  if (link && (old ?? inPackage) === sha256(link.was))
+    return old === undefined && link.text === link.was ? null : { sha256: sha256(link.text) }
   const kept = typeof old === 'string' ? { sha256: old } : null
   const hash = contents.hash(path)
   if (link && hash === null) return kept
@@ -87,7 +98,9 @@ function withoutLocalUrls(text: string): string {
   return text.replace(/file:\/\/[^\s"'[\]]*/g, (url) => {
     const [path = '', ...more] = url.slice('file://'.length).split('::')
     const parts = path.split('/').filter((part) => part !== '')
-    const platform = parts.findLastIndex((part) => part === 'noarch' || /^(linux|osx|win|emscripten|wasi|freebsd|zos)-[a-z0-9]+$/.test(part))
+    const platform = parts.findLastIndex(
+      (part) => part === 'noarch' || /^(linux|osx|win|emscripten|wasi|freebsd|zos)-[a-z0-9]+$/.test(part),
+    )
     const from = platform < 0 ? parts.length - 1 : platform - 1
     return [`file:///${parts.slice(Math.max(0, from)).join('/')}`, ...more].join('::')
   })

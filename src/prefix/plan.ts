@@ -44,7 +44,10 @@ export function checkFits(files: Files, prefix: string): void {
   const paths = found.map((file) => file.path)
   const few = paths.slice(0, 3).join(', ') + (paths.length > 3 ? ` and ${paths.length - 3} more` : '')
   const sizes = `${Buffer.byteLength(prefix)} bytes, expected at most ${longestPrefix(files)}`
-  throw new EnvError('PREFIX_TOO_LONG', `the prefix ${prefix} has ${sizes}: it does not fit into ${few}`, { path: prefix, paths })
+  throw new EnvError('PREFIX_TOO_LONG', `the prefix ${prefix} has ${sizes}: it does not fit into ${few}`, {
+    path: prefix,
+    paths,
+  })
 }
 
 const isBounded = (encoding: Encoding): boolean => encoding !== 'text' && encoding !== 'digest'

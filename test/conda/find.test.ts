@@ -31,7 +31,10 @@ beforeAll(() => {
   environment('elsewhere/noted')
   environment('elsewhere/twice')
   mkdirSync(join(root, 'project/no-environment'), { recursive: true })
-  writeFileSync(join(home, '.conda/environments.txt'), `${join(root, 'elsewhere/noted')}\n${join(root, 'gone')}\n${join(root, 'elsewhere/twice')}\n`)
+  writeFileSync(
+    join(home, '.conda/environments.txt'),
+    `${join(root, 'elsewhere/noted')}\n${join(root, 'gone')}\n${join(root, 'elsewhere/twice')}\n`,
+  )
 })
 
 test.each([
@@ -47,8 +50,12 @@ test.each([
 test('MAMBA_ROOT_PREFIX and CONDA_ENVS_DIRS are places too', () => {
   environment('mamba/envs/m')
   environment('other/o')
-  expect(findPrefix({ name: 'm' }, { HOME: home, MAMBA_ROOT_PREFIX: join(root, 'mamba') })).toBe(join(root, 'mamba/envs/m'))
-  expect(findPrefix({ name: 'o' }, { HOME: home, CONDA_ENVS_DIRS: `${join(root, 'x')}:${join(root, 'other')}` })).toBe(join(root, 'other/o'))
+  expect(findPrefix({ name: 'm' }, { HOME: home, MAMBA_ROOT_PREFIX: join(root, 'mamba') })).toBe(
+    join(root, 'mamba/envs/m'),
+  )
+  expect(findPrefix({ name: 'o' }, { HOME: home, CONDA_ENVS_DIRS: `${join(root, 'x')}:${join(root, 'other')}` })).toBe(
+    join(root, 'other/o'),
+  )
 })
 
 test('one environment by two ways is not ambiguous; two environments are', () => {
@@ -63,14 +70,26 @@ test('a name that is nowhere: where was looked, and what is there', () => {
   const error = failure(() => findPrefix({ name: 'no-environment' }, variables))
   expect(error.code).toBe('ENV_NOT_FOUND')
   expect(error.message).toMatch(/^Environment name 'no-environment' doesn't exist/)
-  for (const part of ['project', 'home/.conda/envs', 'conda/envs', 'home/.conda/environments.txt', 'elsewhere/noted', 'conda/envs/one'])
+  for (const part of [
+    'project',
+    'home/.conda/envs',
+    'conda/envs',
+    'home/.conda/environments.txt',
+    'elsewhere/noted',
+    'conda/envs/one',
+  ])
     expect(error.message).toContain(join(root, part))
 })
 
 test('paths', () => {
   expect(findPrefix({ prefix: `${join(root, 'conda')}/` }, variables)).toBe(join(root, 'conda'))
-  expect(failure(() => findPrefix({ prefix: join(root, 'gone') })).message).toBe(`Environment path '${join(root, 'gone')}' doesn't exist`)
-  expect(failure(() => findPrefix({ prefix: home }))).toMatchObject({ code: 'NOT_AN_ENV', message: `Path '${home}' is not a conda environment` })
+  expect(failure(() => findPrefix({ prefix: join(root, 'gone') })).message).toBe(
+    `Environment path '${join(root, 'gone')}' doesn't exist`,
+  )
+  expect(failure(() => findPrefix({ prefix: home }))).toMatchObject({
+    code: 'NOT_AN_ENV',
+    message: `Path '${home}' is not a conda environment`,
+  })
   expect(failure(() => findPrefix({ prefix: root, name: 'x' })).message).toBe("Cannot specify both 'name' and 'prefix'")
 })
 
@@ -85,6 +104,9 @@ test('spellings of a prefix, longest first; what only looks alike is none', () =
   symlinkSync(true_, link)
   symlinkSync(join(root, 'conda'), join(root, 'c'))
   const short = join(root, 'c/envs/one')
-  const found = spellingsOf(link, [short, join(root, 'gone'), 'relative', join(root, 'conda')], { HOME: home, CONDA_PREFIX: true_ })
+  const found = spellingsOf(link, [short, join(root, 'gone'), 'relative', join(root, 'conda')], {
+    HOME: home,
+    CONDA_PREFIX: true_,
+  })
   expect(found).toEqual([link, true_, short].sort((a, b) => b.length - a.length))
 })

@@ -20,16 +20,37 @@ describe('a record', () => {
       noarch: 'python',
       files: ['bin/x'],
       link: { source: '/pkgs/x-1-py_0', type: 1 },
-      paths_data: { paths: [{ _path: 'python-scripts/x', path_type: 'hardlink', sha256: sha, file_mode: 'text', prefix_placeholder: '/p' }, {}, 3] },
+      paths_data: {
+        paths: [
+          {
+            _path: 'python-scripts/x',
+            path_type: 'hardlink',
+            sha256: sha,
+            file_mode: 'text',
+            prefix_placeholder: '/p',
+          },
+          {},
+          3,
+        ],
+      },
     }
     const record = parseRecord('conda-meta/x.json', JSON.stringify(raw))
     expect(record).toMatchObject({ name: 'x', noarch: 'python', source: '/pkgs/x-1-py_0', sitePackages: null })
-    expect(record.paths).toEqual([{ path: 'python-scripts/x', type: 'hardlink', sha256: sha.toLowerCase(), mode: 'text', placeholder: '/p' }])
+    expect(record.paths).toEqual([
+      { path: 'python-scripts/x', type: 'hardlink', sha256: sha.toLowerCase(), mode: 'text', placeholder: '/p' },
+    ])
   })
 
   test('of rattler, without a link; and one so old that it has no paths', () => {
-    expect(parseRecord('r', '{"name":"x","version":"1","link":null,"paths_data":{"paths":[]}}')).toMatchObject({ source: '', paths: [], files: [] })
-    expect(parseRecord('r', '{"name":"x","version":"1","noarch":true}')).toMatchObject({ paths: null, noarch: 'generic' })
+    expect(parseRecord('r', '{"name":"x","version":"1","link":null,"paths_data":{"paths":[]}}')).toMatchObject({
+      source: '',
+      paths: [],
+      files: [],
+    })
+    expect(parseRecord('r', '{"name":"x","version":"1","noarch":true}')).toMatchObject({
+      paths: null,
+      noarch: 'generic',
+    })
   })
 
   test.each([
@@ -51,7 +72,9 @@ test('the old files of a package say the same as paths.json', () => {
     { path: 'lib/b c', type: 'hardlink', placeholder: '/old/place holder', mode: 'binary' },
     { path: 'lib/d', type: 'hardlink' },
   ])
-  expect(() => legacyPaths('a', 'one two', 'info')).toThrowError(/expected 'PATH' or 'PLACEHOLDER MODE PATH', got 'one two'/)
+  expect(() => legacyPaths('a', 'one two', 'info')).toThrowError(
+    /expected 'PATH' or 'PLACEHOLDER MODE PATH', got 'one two'/,
+  )
 })
 
 test('a package in the cache is read by paths.json, by the old files, or not at all', async () => {

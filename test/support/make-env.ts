@@ -1,6 +1,16 @@
 /** Small environments from a literal, as conda, mamba or pixi would have installed them: files with the prefix in place, and records. */
 import { createHash } from 'node:crypto'
-import { lstatSync, mkdirSync, mkdtempSync, readdirSync, readlinkSync, rmSync, symlinkSync, utimesSync, writeFileSync } from 'node:fs'
+import {
+  lstatSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readlinkSync,
+  rmSync,
+  symlinkSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { afterAll } from 'vitest'
@@ -93,7 +103,9 @@ export function makeEnvironment(prefix: string, what: FakeEnvironment): void {
         sha256: before,
         ...(style !== 'pixi' || after !== before ? { sha256_in_prefix: after } : {}),
         size_in_bytes: content(file, placeholder).length,
-        ...(replaced && style !== 'mamba' ? { prefix_placeholder: placeholder, file_mode: file.binary === undefined ? 'text' : 'binary' } : {}),
+        ...(replaced && style !== 'mamba'
+          ? { prefix_placeholder: placeholder, file_mode: file.binary === undefined ? 'text' : 'binary' }
+          : {}),
       })
     }
     for (const { path, type } of one.listed ?? []) paths.push({ _path: path, path_type: type })
@@ -103,7 +115,10 @@ export function makeEnvironment(prefix: string, what: FakeEnvironment): void {
       channel: 'https://conda.example.org/forge/linux-64',
       depends: [],
       extracted_package_dir: `/opt/source-machine/pkgs/${dist}`,
-      files: [...(one.files ?? []).map((file) => installed(file.path, one.noarch)), ...(one.listed ?? []).map((file) => file.path)],
+      files: [
+        ...(one.files ?? []).map((file) => installed(file.path, one.noarch)),
+        ...(one.listed ?? []).map((file) => file.path),
+      ],
       link: style === 'pixi' ? null : { source: `/opt/source-machine/pkgs/${dist}`, type: 1 },
       name: one.name,
       ...(one.noarch === undefined ? {} : { noarch: one.noarch }),
@@ -116,7 +131,11 @@ export function makeEnvironment(prefix: string, what: FakeEnvironment): void {
     }
     write(prefix, `conda-meta/${dist}.json`, { path: '', text: JSON.stringify(record, null, 2) }, mtime + 5)
   }
-  if (style !== 'pixi') write(prefix, 'conda-meta/history', { path: '', text: what.history ?? '# cmd: /opt/c/bin/conda create -p {prefix}\n' })
+  if (style !== 'pixi')
+    write(prefix, 'conda-meta/history', {
+      path: '',
+      text: what.history ?? '# cmd: /opt/c/bin/conda create -p {prefix}\n',
+    })
   for (const file of what.files ?? []) write(prefix, file.path, file)
 }
 
@@ -124,7 +143,10 @@ export function makeEnvironment(prefix: string, what: FakeEnvironment): void {
 export const python: FakePackage = {
   name: 'python',
   version: '3.11.4',
-  files: [{ path: 'bin/python3.11', binary: 'ELF-like\0home={prefix}\0end', executable: true }, { path: 'bin/python', link: 'python3.11' }],
+  files: [
+    { path: 'bin/python3.11', binary: 'ELF-like\0home={prefix}\0end', executable: true },
+    { path: 'bin/python', link: 'python3.11' },
+  ],
 }
 
 /** What the core's scan says of a tree, by Node's own means. */
@@ -135,7 +157,13 @@ export function scanTree(root: string, skip: readonly string[] = []): Scanned[] 
       if (relative === '' && skip.includes(name)) continue
       const path = relative === '' ? name : `${relative}/${name}`
       const stat = lstatSync(join(root, path))
-      const kind = stat.isDirectory() ? 'directory' : stat.isSymbolicLink() ? 'symlink' : stat.isFile() ? 'file' : 'other'
+      const kind = stat.isDirectory()
+        ? 'directory'
+        : stat.isSymbolicLink()
+          ? 'symlink'
+          : stat.isFile()
+            ? 'file'
+            : 'other'
       found.push({
         path,
         kind,

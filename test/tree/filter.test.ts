@@ -41,7 +41,8 @@ describe('fnmatch', () => {
     expect(fnmatch(pattern).test(path)).toBe(matches)
   })
 
-  const script = 'import fnmatch,json,sys;print(json.dumps([fnmatch.fnmatchcase(p,q) for q,p,_ in json.load(sys.stdin)]))'
+  const script =
+    'import fnmatch,json,sys;print(json.dumps([fnmatch.fnmatchcase(p,q) for q,p,_ in json.load(sys.stdin)]))'
   const python = spawnSync('python3', ['-c', script], { input: JSON.stringify(cases), encoding: 'utf8' })
   test.skipIf(python.status !== 0)('Python says the same (needs python3)', () => {
     expect(JSON.parse(python.stdout)).toEqual(cases.map(([, , matches]) => matches))

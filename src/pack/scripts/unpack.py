@@ -27,7 +27,6 @@ import re
 import stat
 import sys
 
-VERSION = 1
 UNITS = {'c8': 1, 'c16le': 2, 'c16be': 2, 'c32le': 4, 'c32be': 4}
 CODECS = {'c16le': 'utf-16-le', 'c16be': 'utf-16-be', 'c32le': 'utf-32-le', 'c32be': 'utf-32-be'}
 SHEBANG_MAX = 127  # Linux before 5.1 reads 128 bytes, with the closing NUL
@@ -82,7 +81,7 @@ def safe(path):
 def read_table(script):
     with open(script, 'rb') as f:
         rows = [json.loads(line[3:].decode('ascii')) for line in f if line.startswith(b'#: ')]
-    if not rows or rows[0]['version'] != VERSION or len(rows) != rows[0]['files'] + 1:
+    if not rows or rows[0]['version'] != 1 or len(rows) != rows[0]['files'] + 1:
         raise Refused('the table at the end of %s is incomplete' % shown(script))
     prefixes = [to_bytes(p) for p in rows[0]['prefixes']]
     return rows[0], [File(row, prefixes) for row in rows[1:]]

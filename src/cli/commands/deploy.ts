@@ -1,0 +1,128 @@
+/** `conda-deploy ARCHIVE`: the one step. Its flags are those of `run` too. */
+import { type Command, Option } from 'commander'
+import { type Shell, shells } from '../../conda/shell-code.js'
+import type { DeployOptions, DeployResult } from '../../deploy/deploy.js'
+import { EnvError } from '../../errors.js'
+import { example, type Globals, type Session } from '../common.js'
+import { callingShell, guessShell } from '../shell.js'
+import { aligned, bytes, count, counted, duration } from '../text.js'
+
+export interface DeployFlags extends Globals {
+  readonly to?: string
+  readonly root?: string
+  readonly allowShared?: boolean
+  readonly writable?: boolean
+  readonly verify?: boolean
+  readonly dryRun?: boolean
+}
+
+interface Flags extends DeployFlags {
+  readonly shell?: Shell | typeof callingShell
+}
+
+export function addDeployFlags(command: Command): Command {
+  return command
+    .option('--to <dir>', 'the target, which must not exist (default: a directory named after the content, in scratch)')
+    .option(
+      '--root <dir>',
+      'the scratch folder (default: the first local one of $CONDA_DEPLOY_ROOT, $SLURM_TMPDIR, $LOCAL_SCRATCH, $TMPDIR, ' +
+        '/mnt/bb/$USER, /scratch/$USER, /local, /tmp, /dev/shm)',
+    )
+    .option('--allow-shared', 'let the target be on a network or parallel file system')
+    .option('--writable', 'keep write permission on files and directories')
+    .option('--verify', 'read every file back before publishing')
+    .option('--dry-run', 'say what would be done, and do nothing')
+}
+
+export function deployOptions(archive: string, flags: DeployFlags, session: Session): DeployOptions {
+  const { to, root, allowShared, verify, dryRun, threads } = flags
+  return {
+    ...{ archive, to, root, allowShared, verify, dryRun, threads },
+    readOnly: flags.writable !== true,
+    signal: session.signal,
+    reporter: session.terminal,
+  }
+}
+
+export function addDeploy(program: Command, session: Session): void {
+  const command = program
+    .command('deploy', { isDefault: true })
+    .summary('put an archive onto this node (the default command)')
+    .description('Put an archive onto this node, or find that it is there. Prints the prefix.')
+    .argument('<archive>', 'a .tar.zst of conda-deploy, or a tar archive of conda-pack')
+  addDeployFlags(command).addOption(
+    new Option('--shell [name]', 'print what eval needs to activate it').choices([callingShell, ...shells]),
+  )
+  example(
+    command,
+    'conda-deploy /shared/myenv.tar.zst',
+    'eval "$(conda-deploy /shared/myenv.tar.zst --shell bash)"',
+    'conda-deploy deploy /shared/myenv.tar.zst --to /scratch/myenv --writable',
+  )
+  command.action(async (archive: string, _: unknown, self: Command) => {
+    const flags = self.optsWithGlobals<Flags>()
+    const shell = shellOf(flags)
+    const { deploy } = await import('../../deploy/deploy.js')
+    const result = await deploy(deployOptions(archive, flags, session))
+    const { terminal } = session
+    if (result.dryRun) terminal.result(result, summary(result))
+    else {
+      terminal.result(result, shell === undefined ? result.prefix : await activationCode(result.prefix, shell, session))
+      terminal.say(summary(result))
+    }
+  })
+}
+
+function shellOf({ shell, json, dryRun }: Flags): Shell | undefined {
+  if (shell === undefined) return undefined
+  const other = json ? '--json' : dryRun ? '--dry-run' : undefined
+  if (other !== undefined) {
+    const hint = '--shell json prints the activation as JSON'
+    throw new EnvError('USAGE', `--shell and ${other} exclude each other`, { hint })
+  }
+  return shell === callingShell ? guessShell() : shell
+}
+
+async function activationCode(prefix: string, shell: Shell, { terminal }: Session): Promise<string> {
+  const { readActivation } = await import('../../conda/activation.js')
+  const { shellCode } = await import('../../conda/shell-code.js')
+  const activation = await readActivation(prefix)
+  for (const warning of activation.warnings) terminal.warn(warning)
+  return shellCode(activation, shell).trimEnd()
+}
+
+export function summary(result: DeployResult): string {
+  const { method, dryRun, prefix, target, seconds } = result
+  const place = `${target.fileSystem.type}${target.fileSystem.locality === 'memory' ? ', memory' : ''}`
+  const did = dryRun ? (method === 'adopted' ? 'would adopt' : 'would deploy to') : method
+  const size = `${count(result.files)} files, ${bytes(result.bytes)}`
+  const wrote = method === 'deployed' && !dryRun
+  const phases = Object.entries(seconds).filter(([name, spent]) => name !== 'total' && spent >= 0.001)
+  return aligned([
+    [did, `${prefix} (${place})`],
+    ['because', target.reason === 'to' ? undefined : reason(result)],
+    ['content', result.files === 0 && result.bytes === 0 ? 'not known before it is read' : size],
+    ['relocated', wrote ? relocated(result) : undefined],
+    [
+      'took',
+      dryRun
+        ? undefined
+        : `${duration(seconds.total)} by ${counted(result.threads, 'thread')}: ` +
+          phases.map(([name, spent]) => `${name} ${duration(spent)}`).join(', ') +
+          (wrote ? ` (${bytes(result.bytes / Math.max(seconds.extract, 0.001))}/s)` : ''),
+    ],
+  ])
+}
+
+function relocated({ rewritten, spots, trampolines, byPath }: DeployResult): string {
+  const parts = [`${counted(rewritten, 'file')} in ${counted(spots, 'place')}`]
+  if (trampolines > 0) parts.push(`${counted(trampolines, 'script')} by way of /bin/sh`)
+  if (byPath.length > 0) parts.push(`${counted(byPath.length, 'script')} by PATH`)
+  return parts.join(', ')
+}
+
+function reason({ target }: DeployResult): string {
+  const passed = target.rejected.map((place) => `${place.path} was passed over (${place.why})`)
+  const named = target.reason === 'default' ? `${target.root} is local` : `${target.reason} names ${target.root}`
+  return [named, ...passed].join('; ')
+}

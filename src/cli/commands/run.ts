@@ -1,0 +1,39 @@
+/** `conda-deploy run ARCHIVE -- COMMAND…`: ends as its program ends. stdin and stdout are the program's alone. */
+import { constants } from 'node:os'
+import type { Command } from 'commander'
+import { example, type Session } from '../common.js'
+import { addDeployFlags, type DeployFlags, deployOptions, summary } from './deploy.js'
+
+export function addRun(program: Command, session: Session): void {
+  const command = program
+    .command('run')
+    .summary('deploy an archive and run a program in it')
+    .description(
+      'Deploy an archive, or find that it is there, activate it, and run a program in it. Ends with the status of the program. ' +
+        "stdout is the program's; with --json the result is the last line of stderr.",
+    )
+    .usage('[options] <archive> -- <command...>')
+    .argument('<archive>', 'a .tar.zst of conda-deploy, or a tar archive of conda-pack')
+    .argument('<command...>', 'the program and its arguments, after --')
+  addDeployFlags(command)
+  example(command, 'srun conda-deploy run /shared/myenv.tar.zst -- python train.py --epochs 9')
+  command.action(async (archive: string, words: string[], _: unknown, self: Command) => {
+    const flags = self.optsWithGlobals<DeployFlags>()
+    const { terminal } = session
+    const { dryRun, ...options } = deployOptions(archive, flags, session)
+    if (dryRun === true) {
+      const { deploy } = await import('../../deploy/deploy.js')
+      const planned = await deploy({ ...options, dryRun })
+      terminal.result({ deployment: planned, command: words }, `${summary(planned)}\nwould run ${words.join(' ')}`)
+      return
+    }
+    const { run } = await import('../../deploy/run.js')
+    const onStart = (): void => {
+      terminal.close()
+      session.release()
+    }
+    const result = await run({ ...options, command: words, onStart })
+    terminal.aside(result)
+    session.status = result.signal === null ? (result.status ?? 0) : 128 + constants.signals[result.signal]
+  })
+}

@@ -1,0 +1,106 @@
+/** The verb: deploys, activates, runs one program in it, and tells how it ended. */
+import { spawn } from 'node:child_process'
+import { isatty } from 'node:tty'
+import { environmentOf } from '../conda/activated.js'
+import { readActivation } from '../conda/activation.js'
+import { EnvError, fromSystem } from '../errors.js'
+import { silent } from '../report.js'
+import { type DeployOptions, type DeployResult, deploy } from './deploy.js'
+import { cancelled } from './lock.js'
+
+export interface RunOptions extends Omit<DeployOptions, 'dryRun'> {
+  /** The program, found by the PATH of the environment, and its arguments. It has this process's standard streams. */
+  readonly command: readonly string[]
+  /**
+   * Called when the program has started. From then on the signals that this process gets are handed to it, and what else acts on them
+   * should stop doing so; `signal` ends it with SIGTERM.
+   */
+  readonly onStart?: ((pid: number) => void) | undefined
+}
+
+export interface RunResult {
+  /** Exit status; null: a signal ended the program. */
+  readonly status: number | null
+  readonly signal: NodeJS.Signals | null
+  readonly deployment: DeployResult
+  /** What the scripts of activate.d said, and what could not be activated. */
+  readonly warnings: readonly string[]
+}
+
+/**
+ * Runs a program in the environment of an archive. Throws what `deploy` throws, and COMMAND_NOT_FOUND, PERMISSION (the program cannot
+ * be executed), NOT_AN_ENV (the prefix cannot be activated), CANCELLED before the program has started.
+ */
+export async function run(options: RunOptions): Promise<RunResult> {
+  const { command, onStart, ...rest } = options
+  const [program, ...args] = checkCommand(command)
+  if (onStart !== undefined && typeof onStart !== 'function')
+    throw new EnvError('INVALID_OPTION', `run: option 'onStart' must be a function, got ${typeof onStart}`)
+  const deployment = await deploy(rest)
+  const { signal, reporter = silent } = rest
+  reporter.phase('activate')
+  const activation = await readActivation(deployment.prefix)
+  const { variables, warnings: said } = await environmentOf(activation, process.env, signal)
+  const warnings = [...activation.warnings, ...said]
+  for (const warning of warnings) reporter.warn(warning)
+  if (signal?.aborted) throw cancelled(signal)
+  reporter.phase('run')
+  return { ...(await runProgram(program, args, variables, signal, onStart)), deployment, warnings }
+}
+
+function checkCommand(command: readonly string[]): [string, ...string[]] {
+  const all: unknown = command
+  if (!Array.isArray(all) || !all.every((part) => typeof part === 'string'))
+    throw new EnvError('INVALID_OPTION', "run: option 'command' must be an array of strings")
+  const [program, ...args] = all as string[]
+  if (program === undefined || program === '') throw new EnvError('INVALID_OPTION', 'run: no command is named')
+  return [program, ...args]
+}
+
+/** Signals that mean the program, not us. */
+const forwarded = ['SIGTERM', 'SIGHUP', 'SIGUSR1', 'SIGUSR2', 'SIGCONT', 'SIGWINCH'] as const
+/** A terminal sends these to the program too, as it is in the same process group; a second one would be one too many. */
+const fromTerminal = ['SIGINT', 'SIGQUIT'] as const
+
+type Ended = Pick<RunResult, 'status' | 'signal'>
+
+function runProgram(
+  program: string,
+  args: readonly string[],
+  env: Readonly<Record<string, string>>,
+  signal: AbortSignal | undefined,
+  onStart: RunOptions['onStart'],
+): Promise<Ended> {
+  return new Promise((resolve, reject) => {
+    const child = spawn(program, args, { env, stdio: 'inherit' })
+    const hand = (name: NodeJS.Signals): void => void child.kill(name)
+    const pass = (): void => undefined
+    const end = (): void => void child.kill('SIGTERM')
+    const atTerminal = [0, 1, 2].some((descriptor) => isatty(descriptor))
+    const handlers = [
+      ...forwarded.map((name) => [name, hand] as const),
+      ...fromTerminal.map((name) => [name, atTerminal ? pass : hand] as const),
+    ]
+    const stop = (): void => {
+      for (const [name, handler] of handlers) process.off(name, handler)
+      signal?.removeEventListener('abort', end)
+    }
+    for (const [name, handler] of handlers) process.on(name, handler)
+    signal?.addEventListener('abort', end)
+    child.once('spawn', () => onStart?.(child.pid ?? 0))
+    child.once('error', (error) => {
+      stop()
+      reject(failure(error, program))
+    })
+    child.once('exit', (status, ending) => {
+      stop()
+      resolve({ status, signal: ending })
+    })
+  })
+}
+
+function failure(error: NodeJS.ErrnoException, program: string): EnvError {
+  if (error.code !== 'ENOENT') return fromSystem(error, 'cannot run', program)
+  const where = program.includes('/') ? '' : ' in the environment, nor elsewhere in PATH'
+  return new EnvError('COMMAND_NOT_FOUND', `there is no program ${program}${where}`, { path: program, cause: error })
+}
