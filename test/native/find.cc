@@ -1,7 +1,9 @@
 // Finding prefixes: what counts as the prefix, in which encodings, and that a source read in windows gives the same as one in memory.
 #include "prefix.h"
+#include <algorithm>
 #include "check.h"
 #include "search.h"
+#include "sha256.h"
 
 using namespace cd;
 
@@ -54,6 +56,33 @@ class Windows : public Source {  // a file read in windows of a size
   std::string copy_;
 };
 
+static bool equal(const std::vector<Spot>& a, const std::vector<Spot>& b) {
+  return std::equal(a.begin(), a.end(), b.begin(), b.end(), [](const Spot& x, const Spot& y) {
+    return x.offset == y.offset && x.encoding == y.encoding;
+  });
+}
+
+// Hits that overlap one another, at every place of a window's border.
+static void overlaps() {
+  std::string repeated = "/a";
+  for (int i = 0; i < 400; ++i) repeated += "/a";  // "/a/a" stands in it at every second byte
+  for (size_t pad = 0; pad < 8; ++pad) {
+    const std::string wide = std::string(2 * pad + 200, '\0') + encode_as("/a/env/x", Encoding::c16le) + std::string(300, '\0') +
+                             encode_as("/a/env/x", Encoding::c16be) + std::string(300, '\0') +
+                             encode_as("/a/env/x", Encoding::c32be) + std::string(300, '\0');
+    for (const size_t window : {1, 64, 128, 256}) {
+      const std::string text = std::string(pad, 'x') + repeated;
+      Windows narrow(text, window), part(wide, window);
+      CHECK(equal(find_all(narrow, "/a/a", true, false),
+                  find_text(reinterpret_cast<const uint8_t*>(text.data()), text.size(), "/a/a", false)));
+      const auto found = find_all(part, "/a/env", false, true);
+      CHECK(equal(found, find_binary(reinterpret_cast<const uint8_t*>(wide.data()), wide.size(), "/a/env", true)));
+      CHECK(found.size() == 3 && found[0].encoding == Encoding::c16le && found[1].encoding == Encoding::c16be &&
+            found[2].encoding == Encoding::c32be);
+    }
+  }
+}
+
 static void windows() {
   std::string data;
   for (int i = 0; i < 200; ++i) {
@@ -64,26 +93,27 @@ static void windows() {
   Memory memory(reinterpret_cast<const uint8_t*>(data.data()), data.size());
   for (const size_t window : {1, 64, 100, 128, 1000, 4096}) {
     Windows part(data, window);
-    CHECK(hash(part) == hash(memory));
-    CHECK(has_nul(part));
-    CHECK(count_names(part, "_placehold_placehold") == 16);
+    const Survey one = survey(part, "_placehold_placehold"), other = survey(memory, "_placehold_placehold");
+    CHECK(one.sha256 == other.sha256 && one.sha256 == sha256(data.data(), data.size()));
+    CHECK(one.has_nul && one.names == 16 && other.names == 16);
+    CHECK(survey(part, "").names == 0);
     for (const bool whole : {true, false})
       for (const bool is_text : {true, false}) {
         const auto one = find_all(part, "/a/env", is_text, whole), other = find_all(memory, "/a/env", is_text, whole);
-        bool same = one.size() == other.size();
-        for (size_t i = 0; same && i < one.size(); ++i) same = one[i].offset == other[i].offset && one[i].encoding == other[i].encoding;
-        CHECK_MORE(same, "window " + std::to_string(window));
+        CHECK_MORE(equal(one, other), "window " + std::to_string(window));
       }
   }
   CHECK(nul_after(memory, 0, 1) == data.find('\0'));
   std::string none = "abc";
   Windows without(none, 2);
-  CHECK(nul_after(without, 0, 1) == 3 && !has_nul(without));
+  CHECK(nul_after(without, 0, 1) == 3 && !survey(without, "").has_nul);
+  CHECK(!all_nul(without, 3, 4) && all_nul(without, 3, 3));
 }
 
 int main() {
   names();
   encodings();
+  overlaps();
   windows();
   return check::done();
 }
