@@ -58,7 +58,10 @@ std::vector<Spot> find_all(Source& source, const std::string& prefix, bool text,
   std::vector<Spot> out;
   uint64_t free = 0;
   windows(source, 4 * prefix.size() + kAhead, [&](const uint8_t* data, uint64_t begin, size_t n, bool last) {
-    for (Spot s : text ? find_text(data, n, prefix, whole) : find_binary(data, n, prefix, whole)) {
+    // A text is searched on from the last hit, as in one piece: a prefix may overlap itself.
+    const size_t known = text && free > begin ? static_cast<size_t>(free - begin) : 0;
+    for (Spot s : text ? find_text(data + known, n - known, prefix, whole) : find_binary(data, n, prefix, whole)) {
+      s.offset += known;
       const size_t length = unit_of(s.encoding) == 1 ? prefix.size() : encode_as(prefix, s.encoding).size();
       if (!last && s.offset + length + kAhead > n) continue;  // the next window holds it whole
       s.offset += begin;

@@ -50,13 +50,14 @@ function makeProgram(session: Session): Command {
 }
 
 /** A wrong command line as the error that everything else is; undefined: help or the version was asked for, and printed. */
-function usageError(error: CommanderError): EnvError | undefined {
+function usageError(error: CommanderError, argv: readonly string[]): EnvError | undefined {
   if (error.exitCode === 0) return undefined
   const [message = '', ...suggestion] = error.message.replace(/^error: /, '').split('\n')
-  const help = 'conda-deploy --help tells what there is'
-  return new EnvError('USAGE', message, {
-    hint: suggestion.length > 0 ? suggestion.join(' ').replace(/^\(|\)$/g, '') : help,
-  })
+  const forProgram = error.code === 'commander.unknownOption' && argv[2] === 'run' && !argv.includes('--')
+  const hint = forProgram
+    ? 'options of the program come after --'
+    : suggestion.join(' ').replace(/^\(|\)$/g, '') || 'conda-deploy --help tells what there is'
+  return new EnvError('USAGE', message, { hint })
 }
 
 async function main(): Promise<number> {
@@ -71,7 +72,7 @@ async function main(): Promise<number> {
     terminal.close()
     return session.status
   } catch (thrown) {
-    const error = thrown instanceof CommanderError ? usageError(thrown) : thrown
+    const error = thrown instanceof CommanderError ? usageError(thrown, process.argv) : thrown
     if (error === undefined) return 0
     terminal.error(error)
     return interruption.status() ?? (error instanceof EnvError ? error.exitStatus : bug)

@@ -91,7 +91,12 @@ async function ownedBy(record: PrefixRecord, sitePackages: string): Promise<Owne
 }
 
 /** Where a recorded path was installed: `files` has the real paths, whoever wrote the record. */
-export function ownPath(record: PrefixRecord, files: ReadonlySet<string>, path: string, sitePackages: string): string {
+export function ownPath(
+  record: Pick<PrefixRecord, 'noarch'>,
+  files: ReadonlySet<string>,
+  path: string,
+  sitePackages: string,
+): string {
   return record.noarch !== 'python' || files.has(path) ? path : installedPath(path, sitePackages)
 }
 

@@ -1,20 +1,9 @@
 /** What the archive holds once the core has packed it: which paths, and the hash of each file as it will be deployed. Pure. */
 import { createHash } from 'node:crypto'
+import type { Contents } from '../conda/record-text.js'
 import type { Outcome, PackEntry } from '../native.js'
 import { follow, type Node } from '../tree/follow.js'
 import type { Plan } from './plan.js'
-
-/** A known hash, or the entry whose hash is known only after deploying. */
-export type Hash = { readonly sha256: string } | { readonly of: string }
-
-export interface Contents {
-  /** Whether an installed path, reached over links to directories too, is in the archive. */
-  has(path: string): boolean
-  /** Of the file at the end of `path`, links followed; null: none, or not known. */
-  hash(path: string): Hash | null
-  /** The link that stands at `path`: its text now, and in the source; null: no link. */
-  link(path: string): { readonly text: string; readonly was: string } | null
-}
 
 export const sha256 = (data: Uint8Array | string): string => createHash('sha256').update(data).digest('hex')
 

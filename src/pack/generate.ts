@@ -2,12 +2,11 @@
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Environment } from '../conda/environment.js'
+import { type Contents, historyText, recordText } from '../conda/record-text.js'
 import { fromSystem } from '../errors.js'
 import type { Outcome, PackEntry } from '../native.js'
 import type { Spot } from '../tree/entry.js'
-import type { Contents } from './contents.js'
 import type { Plan } from './plan.js'
-import { historyText, recordText } from './records.js'
 import type { UnpackFile } from './scripts/index.js'
 
 const history = 'conda-meta/history'

@@ -88,29 +88,27 @@ function identityOf(environment: Environment, findings: Findings, most: number):
   }
 }
 
-/** What the user should know although packing goes on, a sentence each. */
-export function warningsOf(findings: Findings): string[] {
+/** What the user should know although packing goes on, a sentence each. `generated`: paths that hold old prefixes by their nature. */
+export function warningsOf(findings: Findings, generated: ReadonlySet<string>): string[] {
   const { kept, placeholders, outsideLinks, leftOut, missing, editable } = findings
+  const isCompiled = (path: string): boolean => path.endsWith('.pyc')
+  const own = (list: readonly Kept[]): string[] =>
+    list.map((one) => one.path).filter((path) => !generated.has(path) && !isCompiled(path))
   const special = leftOut.filter((one) => one.why === 'socket, fifo or device')
-  const compiled = (list: readonly Kept[]): string => {
-    const count = list.filter((one) => one.path.endsWith('.pyc')).length
-    return count === 0 ? '' : `, ${count} of them compiled Python, where it is only shown in error messages`
-  }
-  const texts: (readonly [list: readonly { readonly path: string }[], text: string])[] = [
-    [kept, `files that keep the prefix of this environment${compiled(kept)}`],
-    [placeholders, `files that keep the placeholder of their package${compiled(placeholders)}`],
-    [outsideLinks, 'links that lead out of the environment'],
-    [special, 'sockets, fifos and devices, left out'],
-    [missing.map((path) => ({ path })), 'files of conda packages that are missing'],
-    [editable.map((path) => ({ path })), 'packages in editable form, whose code is not in the archive'],
+  const texts: (readonly [paths: readonly string[], text: string])[] = [
+    [own(kept), 'files that keep the prefix of this environment'],
+    [own(placeholders), 'files that keep the placeholder of their package'],
+    [outsideLinks.map((one) => one.path), 'links that lead out of the environment'],
+    [special.map((one) => one.path), 'sockets, fifos and devices, left out'],
+    [missing, 'files of conda packages that are missing'],
+    [editable, 'packages in editable form, whose code is not in the archive'],
   ]
-  return texts
-    .filter(([list]) => list.length > 0)
-    .map(([list, text]) => `${text}: ${list.length} (${few([...list].sort(sourcesFirst).map((one) => one.path))})`)
+  const warnings = texts.filter(([paths]) => paths.length > 0).map(([paths, text]) => `${text}: ${few(paths)}`)
+  const compiled = new Set([...kept, ...placeholders].map((one) => one.path).filter(isCompiled)).size
+  if (compiled > 0)
+    warnings.push(`compiled Python that names an old path, which Python corrects on import: ${compiled}`)
+  return warnings
 }
 
-const sourcesFirst = (a: { readonly path: string }, b: { readonly path: string }): number =>
-  Number(a.path.endsWith('.pyc')) - Number(b.path.endsWith('.pyc'))
-
 const few = (paths: readonly string[]): string =>
-  paths.length > 4 ? `${paths.slice(0, 3).join(', ')} and ${paths.length - 3} more` : paths.join(', ')
+  `${paths.length} (${paths.length > 4 ? `${paths.slice(0, 3).join(', ')} and ${paths.length - 3} more` : paths.join(', ')})`

@@ -84,7 +84,7 @@ export async function pack(options: PackOptions = {}): Promise<PackResult> {
     const done = await write(environment, plan, editable, part, showing, clock)
     if (part !== null) publish(part, output, force)
     clock.lap('seal')
-    const warnings = warningsOf(done.findings)
+    const warnings = warningsOf(done.findings, remadePaths(environment).add(unpackPath))
     for (const warning of warnings) reporter.warn(warning)
     return {
       output: part === null ? null : output,
@@ -127,24 +127,12 @@ async function write(
   const studied = await packTarZst({ ...packing, entries: texts }, null, quiet)
   for (const outcome of studied.outcomes) outcomes.set(outcome.path, outcome)
 
-  const text = unpackScript({ producer: version, files: unpackFiles(plan, meta, outcomes) })
-  const data = Buffer.from(text)
-  const unpack: PackEntry = {
-    path: unpackPath,
-    kind: 'file',
-    mode: 0o755,
-    mtime: plan.mtime,
-    size: data.length,
-    data,
-    policy: 'report',
-  }
+  const unpack = unpackEntry(unpackScript({ producer: version, files: unpackFiles(plan, meta, outcomes) }), plan.mtime)
+  const said = await packTarZst({ ...packing, entries: [unpack] }, null, quiet)
+  for (const outcome of said.outcomes) outcomes.set(outcome.path, outcome)
   const generated = [unpack, ...meta]
-  const found = findingsOf(
-    { ...plan, entries: [...plan.entries, unpack] },
-    outcomes,
-    remadePaths(environment),
-    editable,
-  )
+  const remade = remadePaths(environment).add(unpackPath)
+  const found = findingsOf({ ...plan, entries: [...plan.entries, unpack] }, outcomes, remade, editable)
   if (part === null) return { findings: found, totals: studyTotals(plan, packed.bytes, generated, outcomes) }
   const json = identityJson(environment, found)
   const sealed = await sealTarZst(
@@ -158,6 +146,12 @@ async function write(
 }
 
 const unpackPath = 'bin/conda-unpack'
+
+/** Its table holds the prefixes that it replaces in other files: they have to stay. */
+function unpackEntry(text: string, mtime: number): PackEntry {
+  const data = Buffer.from(text)
+  return { path: unpackPath, kind: 'file', mode: 0o755, mtime, size: data.length, data, policy: 'report' }
+}
 
 const byPath = (outcomes: readonly Outcome[]): Map<string, Outcome> =>
   new Map(outcomes.map((outcome) => [outcome.path, outcome]))

@@ -1,6 +1,6 @@
 /**
  * What goes into the archive: an environment and what a scan found of it become the list of entries for the native core. Pure: reads
- * no file, decides all policy. The content of conda-meta is made anew: see records.ts; the order of entries: see order.ts.
+ * no file, decides all policy. The content of conda-meta is made anew: see conda/record-text.ts; the order of entries: see order.ts.
  */
 import type { Environment, OwnedFile } from '../conda/environment.js'
 import { pycSource } from '../conda/noarch.js'

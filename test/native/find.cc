@@ -1,7 +1,7 @@
 // Finding prefixes: what counts as the prefix, in which encodings, and that a source read in windows gives the same as one in memory.
-#include "prefix.h"
 #include <algorithm>
 #include "check.h"
+#include "prefix.h"
 #include "search.h"
 #include "sha256.h"
 
@@ -15,7 +15,8 @@ static std::vector<Spot> binary(const std::string& s, const std::string& prefix 
 }
 
 static void names() {
-  for (const char* one : {"/a/env", "/a/env/bin", "x=/a/env:/b", "-L/a/env/lib", "in /a/env.", "\"/a/env\"", "//a/env/", "/a/env.\n", "/a/env:2"})
+  for (const char* one : {"/a/env", "/a/env/bin", "x=/a/env:/b", "-L/a/env/lib", "in /a/env.", "\"/a/env\"", "//a/env/",
+                          "/a/env.\n", "/a/env:2"})
     CHECK_MORE(text(one, true).size() == 1, one);
   for (const char* other : {"/a/env2", "/a/env-old", "/a/env_x", "/a/env.bak", "/a/envs/x", "/a/env+", "/a/en", ""})
     CHECK_MORE(text(other, true).empty(), other);
@@ -34,7 +35,8 @@ static void encodings() {
   for (const Encoding e : {Encoding::c8, Encoding::c16le, Encoding::c16be, Encoding::c32le, Encoding::c32be}) {
     const std::string pad(8, '\0'), end(unit_of(e), '\0');
     const auto found = binary(pad + encode_as("/a/env", e) + encode_as("/lib", e) + end + pad);
-    CHECK_MORE(found.size() == 1 && found[0].encoding == e && found[0].offset == 8, std::to_string(static_cast<int>(e)));
+    CHECK_MORE(found.size() == 1 && found[0].encoding == e && found[0].offset == 8,
+               std::to_string(static_cast<int>(e)));
     CHECK(binary(pad + encode_as("/a/env", e) + encode_as("2", e) + end).empty());
   }
   CHECK(binary("/a/env").size() == 1);
@@ -57,9 +59,8 @@ class Windows : public Source {  // a file read in windows of a size
 };
 
 static bool equal(const std::vector<Spot>& a, const std::vector<Spot>& b) {
-  return std::equal(a.begin(), a.end(), b.begin(), b.end(), [](const Spot& x, const Spot& y) {
-    return x.offset == y.offset && x.encoding == y.encoding;
-  });
+  return std::equal(a.begin(), a.end(), b.begin(), b.end(),
+                    [](const Spot& x, const Spot& y) { return x.offset == y.offset && x.encoding == y.encoding; });
 }
 
 // Hits that overlap one another, at every place of a window's border.
@@ -67,8 +68,8 @@ static void overlaps() {
   std::string repeated = "/a";
   for (int i = 0; i < 400; ++i) repeated += "/a";  // "/a/a" stands in it at every second byte
   for (size_t pad = 0; pad < 8; ++pad) {
-    const std::string wide = std::string(2 * pad + 200, '\0') + encode_as("/a/env/x", Encoding::c16le) + std::string(300, '\0') +
-                             encode_as("/a/env/x", Encoding::c16be) + std::string(300, '\0') +
+    const std::string wide = std::string(2 * pad + 200, '\0') + encode_as("/a/env/x", Encoding::c16le) +
+                             std::string(300, '\0') + encode_as("/a/env/x", Encoding::c16be) + std::string(300, '\0') +
                              encode_as("/a/env/x", Encoding::c32be) + std::string(300, '\0');
     for (const size_t window : {1, 64, 128, 256}) {
       const std::string text = std::string(pad, 'x') + repeated;
@@ -87,7 +88,8 @@ static void windows() {
   std::string data;
   for (int i = 0; i < 200; ++i) {
     data += std::string(static_cast<size_t>(i * 7 % 61), 'x') + "/a/env" + (i % 5 == 0 ? "2" : "/b") + '\0';
-    if (i % 9 == 0) data += std::string(data.size() % 2, '\0') + encode_as("/a/env", Encoding::c16le) + std::string(2, '\0');
+    if (i % 9 == 0)
+      data += std::string(data.size() % 2, '\0') + encode_as("/a/env", Encoding::c16le) + std::string(2, '\0');
     if (i % 13 == 0) data += "_placehold_placehold_placehold/x";
   }
   Memory memory(reinterpret_cast<const uint8_t*>(data.data()), data.size());

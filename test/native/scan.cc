@@ -22,11 +22,15 @@ int main() {
     const auto found = scan({folder.path(), {"pkgs"}, threads}, Progress());
     std::string names;
     for (const auto& s : found) names += s.path + " ";
-    CHECK_MORE(names == "bin bin/python dangling empty fifo lib lib/a lib/a-b lib/a-b/x lib/a/x lib/a/y lib/link lib/pkgs lib/pkgs/kept ", names);
+    CHECK_MORE(names ==
+                   "bin bin/python dangling empty fifo lib lib/a lib/a-b lib/a-b/x lib/a/x lib/a/y lib/link lib/pkgs "
+                   "lib/pkgs/kept ",
+               names);
     for (const auto& s : found) {
       if (s.path == "fifo") CHECK(s.kind == Kind::other);
       if (s.path == "empty") CHECK(s.kind == Kind::directory);
-      if (s.path == "bin/python") CHECK(s.kind == Kind::file && s.mode == 0755 && s.size == 2 && s.inode.empty() && s.mtime > 1000000000);
+      if (s.path == "bin/python")
+        CHECK(s.kind == Kind::file && s.mode == 0755 && s.size == 2 && s.inode.empty() && s.mtime > 1000000000);
       if (s.path == "lib/link") CHECK(s.kind == Kind::symlink && s.target == "a");
       if (s.path == "dangling") CHECK(s.target == "/nowhere");
       if (s.path == "lib/a/y") CHECK(!s.inode.empty() && s.size == 2);

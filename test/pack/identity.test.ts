@@ -46,15 +46,20 @@ test('lists are cut before they outgrow a summary, and their totals stay', () =>
   expect(identity?.modified).toEqual({ total: 1, list: ['a'] })
 })
 
-test('warnings name what comes first, sources before compiled Python', () => {
-  expect(warningsOf(nothing)).toEqual([])
-  const kept = ['a.pyc', 'b.so', 'c.pyc', 'd.pyc', 'e.pyc'].map((path) => ({ path, count: 1 }))
+test('warnings name what the user should look at, and only count compiled Python', () => {
+  expect(warningsOf(nothing, new Set())).toEqual([])
+  const kept = ['a.pyc', 'b.so', 'conda-meta/x.json', 'd.so', 'e.so', 'f.so', 'g.so'].map((path) => ({
+    path,
+    count: 1,
+  }))
+  const placeholders = ['a.pyc', 'c.pyc'].map((path) => ({ path, count: 1 }))
   const leftOut = [
     { path: 's', why: 'socket, fifo or device' },
     { path: 'pkgs', why: 'ignored' },
   ]
-  expect(warningsOf({ ...nothing, kept, leftOut })).toEqual([
-    'files that keep the prefix of this environment, 4 of them compiled Python, where it is only shown in error messages: 5 (b.so, a.pyc, c.pyc and 2 more)',
+  expect(warningsOf({ ...nothing, kept, placeholders, leftOut }, new Set(['conda-meta/x.json']))).toEqual([
+    'files that keep the prefix of this environment: 5 (b.so, d.so, e.so and 2 more)',
     'sockets, fifos and devices, left out: 1 (s)',
+    'compiled Python that names an old path, which Python corrects on import: 2',
   ])
 })

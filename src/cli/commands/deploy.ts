@@ -5,7 +5,7 @@ import type { DeployOptions, DeployResult } from '../../deploy/deploy.js'
 import { EnvError } from '../../errors.js'
 import { example, type Globals, type Session } from '../common.js'
 import { callingShell, guessShell } from '../shell.js'
-import { aligned, bytes, count, counted, duration } from '../text.js'
+import { aligned, bytes, counted, duration } from '../text.js'
 
 export interface DeployFlags extends Globals {
   readonly to?: string
@@ -63,7 +63,9 @@ export function addDeploy(program: Command, session: Session): void {
     const flags = self.optsWithGlobals<Flags>()
     const shell = shellOf(flags)
     const { deploy } = await import('../../deploy/deploy.js')
-    const result = await deploy(deployOptions(archive, flags, session))
+    const result = await deploy(deployOptions(archive, flags, session)).catch((error: unknown) => {
+      throw orCommand(error, archive)
+    })
     const { terminal } = session
     if (result.dryRun) terminal.result(result, summary(result))
     else {
@@ -93,14 +95,16 @@ async function activationCode(prefix: string, shell: Shell, { terminal }: Sessio
 
 export function summary(result: DeployResult): string {
   const { method, dryRun, prefix, target, seconds } = result
-  const place = `${target.fileSystem.type}${target.fileSystem.locality === 'memory' ? ', memory' : ''}`
+  const { type, locality } = target.fileSystem
+  const place = locality === 'local' ? type : `${type}, ${locality}`
   const did = dryRun ? (method === 'adopted' ? 'would adopt' : 'would deploy to') : method
-  const size = `${count(result.files)} files, ${bytes(result.bytes)}`
+  const size = `${counted(result.files, 'file')}, ${bytes(result.bytes)}`
   const wrote = method === 'deployed' && !dryRun
-  const phases = Object.entries(seconds).filter(([name, spent]) => name !== 'total' && spent >= 0.001)
+  const phases = Object.entries(seconds).filter(([name, spent]) => name !== 'total' && spent >= 0.01)
   return aligned([
     [did, `${prefix} (${place})`],
-    ['because', target.reason === 'to' ? undefined : reason(result)],
+    ['because', target.reason === 'to' ? undefined : reason(target)],
+    ...target.rejected.map(({ path, why }) => ['not', `${path}: ${why}`] as const),
     ['content', result.files === 0 && result.bytes === 0 ? 'not known before it is read' : size],
     ['relocated', wrote ? relocated(result) : undefined],
     [
@@ -121,8 +125,15 @@ function relocated({ rewritten, spots, trampolines, byPath }: DeployResult): str
   return parts.join(', ')
 }
 
-function reason({ target }: DeployResult): string {
-  const passed = target.rejected.map((place) => `${place.path} was passed over (${place.why})`)
-  const named = target.reason === 'default' ? `${target.root} is local` : `${target.reason} names ${target.root}`
-  return [named, ...passed].join('; ')
+function reason({ root, reason: named }: DeployResult['target']): string {
+  if (named === 'default') return `${root} is local`
+  return `${named === 'root' ? '--root' : named} is ${root}`
+}
+
+/** A name that is neither a file's nor a command's may be a misspelt command. */
+function orCommand(error: unknown, archive: string): unknown {
+  const unknown = error instanceof EnvError && error.code === 'ARCHIVE_NOT_FOUND' && /^[a-z-]+$/.test(archive)
+  if (!unknown) return error
+  const hint = `'${archive}' is no command either; conda-deploy --help tells what there is`
+  return new EnvError(error.code, error.message, { path: archive, hint, cause: error })
 }

@@ -45,7 +45,7 @@ function table(result: InspectResult): string {
     ['files', `${count(result.files)}, ${bytes(result.bytes)}; ${kinds.join(', ')}`],
     ['packed', `${bytes(result.packedBytes)} in ${counted(result.frames, 'frame')}`],
     ['relocated', `${counted(result.rewritten, 'file')} in ${counted(result.spots, 'place')}`],
-    ['from', result.prefixes.join('\n').replaceAll('\n', `\n${' '.repeat(13)}`)],
+    ['from', prefixes(result)],
     ['to', result.longestPrefix === null ? 'any prefix' : `prefixes of at most ${result.longestPrefix} bytes`],
     ['fits', fit === undefined ? undefined : `${fit.fits ? 'yes' : 'no'}, ${fit.prefix}`],
     [
@@ -58,6 +58,13 @@ function table(result: InspectResult): string {
   ])
 }
 
+/** The source's own, and how many placeholders of its packages: they all look alike. */
+function prefixes({ prefixes: all }: InspectResult): string {
+  const placeholders = all.filter((prefix) => prefix.includes('_placehold'))
+  const own = all.filter((prefix) => !prefix.includes('_placehold'))
+  return [...own, ...(placeholders.length > 0 ? [counted(placeholders.length, 'placeholder')] : [])].join(', ')
+}
+
 const environment = ({ packages, python }: InspectResult): string =>
   `${counted(packages, 'package')}${python === null ? '' : `, python ${python}`}`
 
@@ -66,7 +73,7 @@ function sections(result: InspectResult, most: number): string[] {
   const section = (title: string, lines: readonly string[], total: number = lines.length): string[] =>
     lines.length === 0 ? [] : [`${title} (${count(total)}):\n${indented(firstOf(lines, most))}`]
   const kept = (files: InspectResult['kept']): string[] =>
-    files.map((file) => `${file.path} (${counted(file.count, 'place')})`)
+    [...files].sort(compiledLast).map((file) => `${file.path} (${counted(file.count, 'place')})`)
   const limits = (files: InspectResult['limits']): string[] => files.map((file) => `${file.path} (${file.slot} bytes)`)
   return [
     ...section('Does not fit there', fit === undefined ? [] : limits(fit.tooLong)),
@@ -88,5 +95,9 @@ function sections(result: InspectResult, most: number): string[] {
     ...section('Compiled Python left out, to be made anew', result.droppedPyc, cut.droppedPyc),
   ]
 }
+
+/** In compiled Python an old path only shows in error messages: what comes first matters more. */
+const compiledLast = (a: { readonly path: string }, b: { readonly path: string }): number =>
+  Number(a.path.endsWith('.pyc')) - Number(b.path.endsWith('.pyc'))
 
 const indented = (lines: readonly string[]): string => lines.map((line) => `  ${line}`).join('\n')

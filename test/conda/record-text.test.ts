@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest'
 import { parseRecord } from '../../src/conda/record.js'
-import { type Contents, type Hash, sha256 } from '../../src/pack/contents.js'
-import { historyText, recordText } from '../../src/pack/records.js'
+import { type Contents, type Hash, historyText, recordText } from '../../src/conda/record-text.js'
+import { sha256 } from '../../src/pack/contents.js'
 
 const [a, b, c] = ['a', 'b', 'c'].map((letter) => letter.repeat(64)) as [string, string, string]
 const zeros = '0'.repeat(64)

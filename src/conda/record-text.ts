@@ -1,8 +1,20 @@
 /** conda-meta for an environment that will stand elsewhere: records and the history, true after deployment. Pure. */
-import { ownPath } from '../conda/environment.js'
-import type { PrefixRecord } from '../conda/record.js'
+import { createHash } from 'node:crypto'
 import { EnvError } from '../errors.js'
-import { type Contents, sha256 } from './contents.js'
+import { ownPath } from './environment.js'
+import type { PrefixRecord } from './record.js'
+
+/** A known hash, or the entry whose hash is known only after deploying. */
+export type Hash = { readonly sha256: string } | { readonly of: string }
+
+export interface Contents {
+  /** Whether an installed path, reached over links to directories too, will be there. */
+  has(path: string): boolean
+  /** Of the file at the end of `path`, links followed; null: none, or not known. */
+  hash(path: string): Hash | null
+  /** The link that stands at `path`: its text now, and in the source; null: no link. */
+  link(path: string): { readonly text: string; readonly was: string } | null
+}
 
 /** A text whose hashes are filled in by deploying. */
 export interface RecordText {
@@ -10,6 +22,8 @@ export interface RecordText {
   /** Where 64 digits stand, in bytes, and the path of the entry whose hash belongs there. */
   readonly digests: readonly { readonly offset: number; readonly path: string }[]
 }
+
+const sha256 = (text: string): string => createHash('sha256').update(text).digest('hex')
 
 /** What stands for a hash until the archive is deployed. */
 const unknown = '0'.repeat(64)

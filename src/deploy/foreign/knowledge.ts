@@ -1,0 +1,114 @@
+/** What the records in an archive say about its files. Grows while the archive is read: records come before most of what they speak of. */
+import { ownPath } from '../../conda/environment.js'
+import { defaultSitePackages } from '../../conda/noarch.js'
+import { parseRecord } from '../../conda/record.js'
+import { EnvError } from '../../errors.js'
+import type { Rewrite } from '../../native.js'
+
+/** Of a file that a package owns. */
+export interface Known {
+  /** SHA-256 in the package; several when packages share the path. */
+  readonly sha256: readonly string[]
+  /** Placeholders that stand in it as it was in the package. */
+  readonly rewrites: readonly Rewrite[]
+  /** Made or rewritten by the installer: the prefix of the environment belongs into it. */
+  readonly installed: boolean
+}
+
+/** A record without its document, which may be large. */
+type Claims = Pick<ReturnType<typeof parseRecord>, 'file' | 'name' | 'noarch' | 'files' | 'paths'>
+
+/** The file is a record of a package. */
+export const isRecord = (path: string): boolean => /^conda-meta\/[^/.][^/]*\.json$/.test(path)
+
+export class Knowledge {
+  private readonly files = new Map<string, Known>()
+  /** noarch python packages, until it is known where python keeps them. */
+  private waiting: Claims[] = []
+  private python: string | null = null
+  private count = 0
+
+  /** Records read so far. */
+  get records(): number {
+    return this.count
+  }
+
+  /** Where noarch python packages are installed; empty: no record of a python came by. */
+  get sitePackages(): string {
+    return this.python ?? ''
+  }
+
+  /** Throws ENV_DAMAGED for what is no record. */
+  add(path: string, text: string): void {
+    const record = parseRecord(path, text)
+    const { file, name, noarch, files, paths } = record
+    this.count++
+    if (name === 'python') this.python = record.sitePackages ?? defaultSitePackages(record.version)
+    if (noarch === 'python') this.waiting.push({ file, name, noarch, files, paths })
+    else this.claim(record)
+    if (this.python === null) return
+    for (const claims of this.waiting) this.claim(claims)
+    this.waiting = []
+  }
+
+  /** To be called when nothing more comes. Returns the packages whose files have no place: they need a python, and there is none. */
+  finish(): string[] {
+    return this.waiting.map((record) => record.name)
+  }
+
+  of(path: string): Known | undefined {
+    return this.files.get(path)
+  }
+
+  /** All placeholders that packages name. */
+  placeholders(): Set<string> {
+    const all = new Set<string>()
+    for (const { rewrites } of this.files.values()) for (const { prefix } of rewrites) all.add(prefix)
+    return all
+  }
+
+  /** Throws PREFIX_TOO_LONG, naming all files of the records read so far into which `prefix` does not fit. */
+  checkLength(prefix: string): void {
+    const length = Buffer.byteLength(prefix)
+    const tight: { path: string; slot: number }[] = []
+    for (const [path, { rewrites }] of this.files)
+      for (const rewrite of rewrites) {
+        const slot = Buffer.byteLength(rewrite.prefix)
+        if (rewrite.mode === 'binary' && slot < length) tight.push({ path, slot })
+      }
+    if (tight.length > 0) throw tooLong(prefix, tight)
+  }
+
+  private claim(record: Claims): void {
+    const listed = new Set(record.files)
+    for (const recorded of record.paths ?? []) {
+      const path = ownPath(record, listed, recorded.path, this.sitePackages)
+      listed.delete(path)
+      const { sha256, sha256InPrefix, placeholder, mode, type } = recorded
+      // mamba does not name the placeholder that it replaced; its hashes tell that there was one.
+      const replaced = sha256 !== undefined && sha256InPrefix !== undefined && sha256 !== sha256InPrefix
+      this.note(path, {
+        sha256: sha256 === undefined ? [] : [sha256],
+        rewrites: placeholder === undefined ? [] : [{ prefix: placeholder, mode: mode ?? 'text' }],
+        installed: placeholder !== undefined || replaced || type.endsWith('entry_point'),
+      })
+    }
+    for (const path of listed) this.note(path, { sha256: [], rewrites: [], installed: true })
+  }
+
+  private note(path: string, more: Known): void {
+    const there = this.files.get(path)
+    const all = (key: 'sha256') => [...(there?.[key] ?? []), ...more[key]]
+    const rewrites = [...(there?.rewrites ?? []), ...more.rewrites]
+    this.files.set(path, there ? { sha256: all('sha256'), rewrites, installed: there.installed || more.installed } : more)
+  }
+}
+
+export function tooLong(prefix: string, tight: readonly { readonly path: string; readonly slot: number }[]): EnvError {
+  const most = tight.reduce((least, { slot }) => Math.min(least, slot), Number.POSITIVE_INFINITY)
+  const named = [...tight].sort((a, b) => a.slot - b.slot).slice(0, 3)
+  const list = named.map(({ path, slot }) => `${path} (${slot})`).join(', ')
+  const more = tight.length > named.length ? `, and ${tight.length - named.length} more` : ''
+  const message = `${prefix} has ${Buffer.byteLength(prefix)} bytes; at most ${most} fit into ${list}${more}`
+  return new EnvError('PREFIX_TOO_LONG', message, { path: prefix, paths: tight.map(({ path }) => path) })
+}

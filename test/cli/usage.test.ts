@@ -1,0 +1,86 @@
+/** Help, the version, and wrong command lines. */
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { describe, expect, test } from 'vitest'
+import { version } from '../../src/version.js'
+import { runCli } from '../support/run-cli.js'
+
+const commands = ['deploy', 'run', 'pack', 'inspect', 'verify']
+
+describe('help', () => {
+  test('--version prints the version alone', async () => {
+    expect(await runCli(['--version'])).toEqual({ status: 0, signal: null, stdout: `${version}\n`, stderr: '' })
+  })
+
+  test.each([[], ...commands.map((name) => [name])])('%s --help fits into 80 columns and has an example', async (...name) => {
+    const { status, stdout, stderr } = await runCli([...name, '--help'])
+    expect({ status, stderr }).toEqual({ status: 0, stderr: '' })
+    expect(stdout).toMatch(/Examples?:\n {2}\$ /)
+    expect(stdout.split('\n').filter((line) => line.length > 80)).toEqual([])
+    // A flag whose line ends with its name has no help.
+    expect(stdout.split('\n').filter((line) => /^ {2}(?:-\w, )?--[\w-]+(?: [<[].*)?$/.test(line.trimEnd()))).toEqual([])
+  })
+
+  test('help names every command', async () => {
+    const { stdout } = await runCli(['help'])
+    for (const name of commands) expect(stdout).toMatch(new RegExp(`^ {2}${name} `, 'm'))
+  })
+})
+
+describe('wrong usage ends with 2, says what is wrong and what to do', () => {
+  test.each([
+    [['deploy', 'x.tar.zst', '--tu', '/x'], /unknown option '--tu'/, /Did you mean --to\?/],
+    [['--nothing'], /unknown option '--nothing'/, /--help/],
+    [[], /missing required argument 'archive'/, /--help/],
+    [['verify'], /missing required argument 'path'/, /--help/],
+    [['verify', 'one', 'two'], /too many arguments/, /--help/],
+    [['deploy', 'x', '--shell=powershell'], /'powershell' is invalid/, /--help/],
+    [['deploy', 'x', '--threads', '0'], /at least 1/, /--help/],
+    [['pack', '-j', 'many'], /whole number/, /--help/],
+    [['pack', '--compress-level', '99', '-p', '.'], /compress-level/, undefined],
+    [['deploy', 'x', '--shell', '--json'], /exclude each other/, /--shell json/],
+    [['deploy', 'x', '--to', '/a', '--root', '/b'], /exclude each other/, undefined],
+    [['run', 'x', 'python', '-c', '1'], /unknown option '-c'/, /after --/],
+  ] as const)('%j', async (args, message, hint) => {
+    const done = await runCli(args, { cwd: tmpdir() })
+    if (args.includes('--json' as never)) expect(JSON.parse(done.stderr).error.message).toMatch(message)
+    else expect(done.stderr).toMatch(new RegExp(`^conda-deploy: .*${message.source}`))
+    if (hint !== undefined) expect(done.stderr).toMatch(hint)
+    expect(done).toMatchObject({ status: 2, stdout: '' })
+  })
+})
+
+describe('requests that fail end with 1', () => {
+  test('an archive that is not there', async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'conda-deploy-usage-'))
+    const done = await runCli(['x.tar.zst'], { cwd: folder })
+    rmSync(folder, { recursive: true })
+    expect(done).toMatchObject({ status: 1, stdout: '' })
+    expect(done.stderr).toContain(join(folder, 'x.tar.zst'))
+  })
+
+  test('a misspelt command', async () => {
+    const done = await runCli(['inspekt'])
+    expect(done).toMatchObject({ status: 1, stdout: '' })
+    expect(done.stderr).toMatch(/hint: 'inspekt' is no command either/)
+  })
+
+  test.each([
+    [['--arcroot', 'x']],
+    [['-d', '/x']],
+    [['--dest-prefix=/x']],
+    [['--parcel-root', 'x']],
+    [['--parcel-name', 'x']],
+    [['--parcel-version', 'x']],
+    [['--parcel-distro', 'x']],
+    [['--zip-symlinks']],
+    [['--no-zip-64']],
+    [['--format', 'zip']],
+    [['-o', 'x.squashfs']],
+  ])('an option of conda-pack that is not there yet is refused, not ignored: %j', async (args) => {
+    const done = await runCli(['pack', '--json', '-p', '/', ...args])
+    expect(JSON.parse(done.stderr)).toMatchObject({ error: { code: expect.stringMatching(/^UNSUPPORTED$|^NOT_AN_ENV$/) } })
+    expect(done).toMatchObject({ status: 1, stdout: '' })
+  })
+})
