@@ -17,6 +17,6 @@ export async function makeCorpus(root: string, target: string): Promise<{ env: s
     execFileSync('python3', scenario, { cwd: channel, stdio: ['ignore', 'ignore', 'inherit'], env: { ...process.env, PYTHONDONTWRITEBYTECODE: '1' } })
     return { env: join(target, 'home/alice/.conda/envs/myproject'), corpus: 'Jupyter' }
   }
-  const sample = await makeSampleEnvironment(target, { filler: 18_000 })
+  const sample = makeSampleEnvironment(target, { filler: 18_000 })
   return { env: sample.prefix, corpus: 'sample of 18,000 files' }
 }

@@ -65,8 +65,8 @@ Fd Root::open(const std::string& beneath, int flags) const {
       Fd found(static_cast<int>(::syscall(kOpenat2, fd(), beneath.c_str(), &how, sizeof how)));
       if (found) return found;
       if (errno == EAGAIN || errno == EINTR) continue;  // a rename elsewhere raced the walk
-      if (errno != ENOSYS && errno != EPERM) return found;
-      break;
+      if (errno != ENOSYS && errno != EPERM && errno != ENOTDIR) return found;
+      break;  // ENOTDIR may be a link in the way: the walk tells
     }
     if (errno == ENOSYS) has_openat2.store(false, std::memory_order_relaxed);
   }

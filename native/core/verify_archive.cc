@@ -59,11 +59,17 @@ class ArchiveCheck {
     std::string error;
     try {
       archive_.read(i, decompressor, packed, plain);
-      members(i, plain);
     } catch (const Failure& failure) {
-      if (failure.code != "ARCHIVE_CORRUPT" && failure.code != "IO") throw;
       error = failure.what();
       if (parts_[i].empty()) faults_.add("", "unreadable", "frame " + std::to_string(i), error);
+    }
+    if (error.empty()) {
+      try {
+        members(i, plain);
+      } catch (const Failure& failure) {  // contents are compared all the same
+        const std::string path = parts_[i].empty() ? "" : entries_[parts_[i][0].entry].path;
+        faults_.add(path, "unreadable", "the tar headers of frame " + std::to_string(i), failure.what());
+      }
     }
     for (const Part& part : parts_[i]) {
       const Entry& entry = entries_[part.entry];
@@ -119,7 +125,7 @@ class ArchiveCheck {
     if (end != (i + 1 == parts_.size())) throw Failure("ARCHIVE_CORRUPT", end ? "the tar ends before its last frame" : "the tar has no end");
     Run& run = runs_[i];
     run.known = true;
-    if (members.empty()) return;
+    if (members.empty()) return;  // nothing but a part of a large file
     const auto first = numbers_.find(members[0].path);
     if (first == numbers_.end()) return unknown(run, members[0].path);
     run.first = first->second;

@@ -66,7 +66,7 @@ function csh({ prefix, scripts, deactivates }: Activation, { set, again }: Assig
       ? `sh -c 'echo "conda-deploy: ${name} has a line break: csh cannot set it by eval" >&2'`
       : `setenv ${name} ${inCsh(value)}`,
   )
-  lines.push(`if ( "$PATH:q" \\!~ ${bin}:* ) setenv PATH ${bin}":$PATH:q"`, 'rehash')
+  lines.push(`if ( "$path[1]:q" != ${bin} ) setenv PATH ${bin}":$PATH:q"`, 'rehash')
   if (deactivates) lines.push(`alias deactivate 'source "$CONDA_PREFIX:q/bin/deactivate.csh"'`)
   // Only eval keeps csh from looking at $prompt where there is none.
   if (!again) lines.push(`if ( $?prompt ) eval 'set prompt = "$CONDA_PROMPT_MODIFIER:q$prompt:q"'`)

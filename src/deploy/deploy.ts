@@ -95,7 +95,7 @@ export async function deploy(options: DeployOptions): Promise<DeployResult> {
   const clock: Phases = new Clock(['plan', 'wait', 'extract', 'verify', 'publish'])
   if (signal?.aborted) throw cancelled(signal)
   reporter.phase('plan')
-  const source = await openSource(resolve(options.archive))
+  const source = await openSource(resolve(options.archive), signal)
   const wish = {
     ...(options.to === undefined ? {} : { to: options.to }),
     ...(options.root === undefined ? {} : { root: options.root }),

@@ -3,9 +3,9 @@ import { resolve } from 'node:path'
 import { openTarZst } from '../archive/tar-zst.js'
 import { EnvError } from '../errors.js'
 import { checkOptions, type Shape } from '../options.js'
+import { tooLong } from '../prefix/plan.js'
 import type { Entry } from '../tree/entry.js'
 import type { Counts, Identity, Kept, LeftOut, OutsideLink } from '../tree/manifest.js'
-import { tightest } from './preflight.js'
 
 export interface InspectOptions {
   /** A prefix: would the environment fit there? */
@@ -86,7 +86,6 @@ export async function inspect(archive: string, options: InspectOptions = {}): Pr
   const { index, identity } = opened
   const { version, digest, packedBytes, frames, entries, files, bytes, largestFile, rewritten, longestPrefix, prefixes } = index
   const list = index.list ?? []
-  const limits = tightest(list)
   return {
     archive: path,
     version,
@@ -104,8 +103,8 @@ export async function inspect(archive: string, options: InspectOptions = {}): Pr
     spots: list.reduce((sum, { spots = [] }) => sum + spots.length, 0),
     prefixes,
     longestPrefix,
-    limits: limits.slice(0, limitsShown),
-    ...(options.to === undefined ? {} : { fit: fitAt(resolve(options.to), limits) }),
+    limits: tightest(list).slice(0, limitsShown),
+    ...(options.to === undefined ? {} : { fit: fitAt(resolve(options.to), list) }),
     counts: identity?.counts ?? null,
     ...findingsOf(identity),
   }
@@ -113,10 +112,19 @@ export async function inspect(archive: string, options: InspectOptions = {}): Pr
 
 const countOf = (list: readonly Entry[], kind: Entry['kind']): number => list.filter((entry) => entry.kind === kind).length
 
-function fitAt(prefix: string, limits: readonly Limit[]): NonNullable<InspectResult['fit']> {
-  const length = Buffer.byteLength(prefix)
-  const tooLong = limits.filter(({ slot }) => slot < length)
-  return { prefix, fits: tooLong.length === 0, tooLong }
+/** Files by the longest prefix they can take, shortest first; those without a limit are left out. */
+function tightest(list: readonly Entry[]): Limit[] {
+  return list
+    .flatMap(({ path, spots = [] }) => {
+      const slots = spots.filter((spot) => spot.slot > 0).map((spot) => spot.slot)
+      return slots.length === 0 ? [] : [{ path, slot: slots.reduce((a, b) => Math.min(a, b)) }]
+    })
+    .sort((a, b) => a.slot - b.slot || (a.path < b.path ? -1 : 1))
+}
+
+function fitAt(prefix: string, list: readonly Entry[]): NonNullable<InspectResult['fit']> {
+  const limits = tooLong(list, prefix).map(({ path, slot }) => ({ path, slot }))
+  return { prefix, fits: limits.length === 0, tooLong: limits }
 }
 
 type Lists = 'kept' | 'placeholders' | 'outsideLinks' | 'modified' | 'leftOut' | 'droppedPyc' | 'missing'

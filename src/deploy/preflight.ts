@@ -2,6 +2,7 @@
 import { access, constants } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { EnvError, fromSystem } from '../errors.js'
+import { checkFits } from '../prefix/plan.js'
 import type { Entry } from '../tree/entry.js'
 import { type FileSystem, fileSystemOf, nearestExisting } from './file-system.js'
 
@@ -11,6 +12,8 @@ export interface Content {
   readonly digest: string
   /** null: the archive does not tell (made by others). */
   readonly size: { readonly entries: number; readonly files: number; readonly bytes: number } | null
+  /** Bytes that are needed in any case. */
+  readonly leastBytes: number
   /** Bytes; null: no limit, or not known. */
   readonly longestPrefix: number | null
   /** All entries; called only when the sums above do not decide. */
@@ -50,43 +53,28 @@ async function look(parent: string): Promise<{ at: string; fileSystem: FileSyste
   }
 }
 
-async function checkLength(prefix: string, content: Content): Promise<void> {
-  const length = Buffer.byteLength(prefix)
-  if (content.longestPrefix === null || length <= content.longestPrefix) return
-  const files = tightest(await content.list()).filter(({ slot }) => slot < length)
-  const named = files.slice(0, 3).map(({ path, slot }) => `${path} (${slot})`)
-  const more = files.length > named.length ? `, and ${files.length - named.length} more` : ''
-  const message = `${prefix} has ${length} bytes; at most ${content.longestPrefix} fit into ${named.join(', ')}${more}`
-  throw new EnvError('PREFIX_TOO_LONG', message, { path: prefix, paths: files.map(({ path }) => path) })
-}
-
-/** Files by the longest prefix they can take, shortest first; those without a limit are left out. */
-export function tightest(list: readonly Entry[]): { readonly path: string; readonly slot: number }[] {
-  return list
-    .flatMap(({ path, spots = [] }) => {
-      const slots = spots.filter((spot) => spot.slot > 0).map((spot) => spot.slot)
-      return slots.length === 0 ? [] : [{ path, slot: slots.reduce((a, b) => Math.min(a, b)) }]
-    })
-    .sort((a, b) => a.slot - b.slot || (a.path < b.path ? -1 : 1))
+/** The sum decides for most prefixes; the list names the files, and counts characters where encodings differ. */
+async function checkLength(prefix: string, { longestPrefix, list }: Content): Promise<void> {
+  if (longestPrefix !== null && Buffer.byteLength(prefix) > longestPrefix) checkFits(await list(), prefix)
 }
 
 async function checkRoom(place: string, fileSystem: FileSystem, content: Content): Promise<void> {
-  if (content.size === null) return
-  const { entries, bytes } = content.size
-  const { block, freeBytes, freeFiles, type } = fileSystem
-  const table = entries * tableBytes
-  const atMost = bytes + entries * block + table
-  // Only where the sums do not decide, the sizes are looked at one by one.
-  const needed = freeBytes >= atMost || freeBytes < bytes ? atMost : inBlocks(await content.list(), block) + table
-  const least = freeBytes < bytes ? bytes : needed
-  if (freeBytes < needed) {
-    const message = `${place} has ${amount(freeBytes)} free on ${type}; ${amount(least)} are needed`
-    throw new EnvError('NO_SPACE', message, { path: place })
+  const { freeBytes, freeFiles, type } = fileSystem
+  const refuse = (free: string, needed: string): never => {
+    throw new EnvError('NO_SPACE', `${place} has ${free} on ${type}; ${needed} are needed`, { path: place })
   }
-  if (freeFiles !== null && freeFiles < entries) {
-    const message = `${place} has ${freeFiles} free inodes on ${type}; ${entries} are needed`
-    throw new EnvError('NO_SPACE', message, { path: place })
-  }
+  const needed = freeBytes < content.leastBytes ? content.leastBytes : await bytesNeeded(fileSystem, content)
+  if (freeBytes < needed) refuse(`${amount(freeBytes)} free`, amount(needed))
+  const files = content.size?.entries ?? 1
+  if (freeFiles !== null && freeFiles < files) refuse(`${freeFiles} free inodes`, `${files}`)
+}
+
+/** Only where the sums do not decide, the sizes are looked at one by one. */
+async function bytesNeeded({ block, freeBytes }: FileSystem, { size, leastBytes, list }: Content): Promise<number> {
+  if (size === null) return leastBytes
+  const table = size.entries * tableBytes
+  const most = size.bytes + size.entries * block + table
+  return freeBytes >= most ? most : inBlocks(await list(), block) + table
 }
 
 /** Bytes that the entries take: files in whole blocks, one block to a directory; links stand in their inodes. */

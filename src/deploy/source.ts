@@ -1,6 +1,8 @@
 /** An archive as deploying sees it: what is known of its content beforehand, and the way to unpack it. */
 import { openTarZst } from '../archive/tar-zst.js'
 import { native, runJob } from '../native.js'
+import { openForeign } from './foreign.js'
+import type { ForeignFacts } from './foreign/facts.js'
 import type { Content } from './preflight.js'
 
 /** What unpacking did. */
@@ -18,6 +20,8 @@ export interface Unpacked {
   readonly byPath: readonly string[]
   /** What unpacking could not do as well as it should. */
   readonly warnings: readonly string[]
+  /** Only for archives made by others. */
+  readonly foreign?: ForeignFacts
 }
 
 export interface UnpackJob {
@@ -42,16 +46,17 @@ export interface Source {
 }
 
 /** Throws ARCHIVE_NOT_FOUND, ARCHIVE_UNKNOWN, ARCHIVE_CORRUPT, UNSAFE_PATH, UNSUPPORTED, PERMISSION, IO. */
-export async function openSource(archive: string): Promise<Source> {
+export async function openSource(archive: string, signal?: AbortSignal): Promise<Source> {
   const opened = await openTarZst(archive, false)
-  if (opened === null) throw new Error('foreign')
+  if (opened === null) return await openForeign(archive, signal)
   const { digest, entries, files, bytes, longestPrefix } = opened.index
   const list = async () => (await openTarZst(archive, true))?.index.list ?? []
   return {
-    content: { digest, size: { entries, files, bytes }, longestPrefix, list },
+    content: { digest, size: { entries, files, bytes }, leastBytes: bytes, longestPrefix, list },
     async unpack(job, unpacking) {
       const done = await runJob((counters) => native().extract({ archive, ...job }, counters), unpacking)
-      return { ...done, warnings: byPathWarning(done.byPath) }
+      const { files, bytes, readBytes, rewritten, spots, trampolines, byPath } = done
+      return { files, bytes, readBytes, rewritten, spots, trampolines, byPath, warnings: byPathWarning(byPath) }
     },
   }
 }

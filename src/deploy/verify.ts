@@ -73,7 +73,8 @@ async function verifyTree(root: string, hash: Hash): Promise<Found> {
     const lacks = ready === null ? 'a complete .conda-deploy/ready' : 'its .conda-deploy/index'
     throw new EnvError('NOT_A_DEPLOYMENT', `${root} is no deployment: it lacks ${lacks}`, { path: root })
   }
-  const { entries, bytes, faults } = await hash(root, indexOf(root), index.bytes)
+  // The core opens no root through a link.
+  const { entries, bytes, faults } = await hash(await realpath(root), indexOf(root), index.bytes)
   return { kind: 'deployment', digest: ready.digest, entries, bytes, faults: [...(await moved(root, ready)), ...faults] }
 }
 

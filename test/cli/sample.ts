@@ -16,7 +16,7 @@ export interface Sample {
 /** Answers with the status that it is told, and says what it sees. */
 const tool: FakeFile = {
   path: 'bin/tool',
-  text: '#!/bin/sh\n# {prefix}/lib\nprintf "%s\\n" "prefix=$CONDA_PREFIX" "args=$*"\nexit "${TOOL_STATUS:-0}"\n',
+  text: '#!/bin/sh\n# {prefix}/lib\nprintf "%s\\n" "prefix=$CONDA_PREFIX" "args=$*"\nexit $TOOL_STATUS\n',
   executable: true,
 }
 

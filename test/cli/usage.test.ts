@@ -13,13 +13,13 @@ describe('help', () => {
     expect(await runCli(['--version'])).toEqual({ status: 0, signal: null, stdout: `${version}\n`, stderr: '' })
   })
 
-  test.each([[], ...commands.map((name) => [name])])('%s --help fits into 80 columns and has an example', async (...name) => {
-    const { status, stdout, stderr } = await runCli([...name, '--help'])
+  test.each(['', ...commands])('%s --help fits into 80 columns and has an example', async (name) => {
+    const { status, stdout, stderr } = await runCli([name, '--help'].filter((word) => word !== ''))
     expect({ status, stderr }).toEqual({ status: 0, stderr: '' })
     expect(stdout).toMatch(/Examples?:\n {2}\$ /)
     expect(stdout.split('\n').filter((line) => line.length > 80)).toEqual([])
     // A flag whose line ends with its name has no help.
-    expect(stdout.split('\n').filter((line) => /^ {2}(?:-\w, )?--[\w-]+(?: [<[].*)?$/.test(line.trimEnd()))).toEqual([])
+    expect(stdout).not.toMatch(/^ {2}(?:-\w, )?--[\w-]+(?: [<[]\S*)?$/m)
   })
 
   test('help names every command', async () => {
@@ -76,11 +76,11 @@ describe('requests that fail end with 1', () => {
     [['--parcel-distro', 'x']],
     [['--zip-symlinks']],
     [['--no-zip-64']],
-    [['--format', 'zip']],
-    [['-o', 'x.squashfs']],
   ])('an option of conda-pack that is not there yet is refused, not ignored: %j', async (args) => {
     const done = await runCli(['pack', '--json', '-p', '/', ...args])
-    expect(JSON.parse(done.stderr)).toMatchObject({ error: { code: expect.stringMatching(/^UNSUPPORTED$|^NOT_AN_ENV$/) } })
+    expect(JSON.parse(done.stderr)).toMatchObject({
+      error: { code: 'UNSUPPORTED', message: expect.stringContaining('--') },
+    })
     expect(done).toMatchObject({ status: 1, stdout: '' })
   })
 })

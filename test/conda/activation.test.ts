@@ -63,7 +63,9 @@ describe('reading', () => {
     const read = await readActivation(broken)
     expect(read.variables).toEqual({ GOOD: '1' })
     expect(read.warnings).toHaveLength(4)
-    expect(read.warnings.join('\n')).toMatch(/a\.json: expected an object.*b\.json: BAD is no text.*NUL.*state: .*not set/s)
+    expect(read.warnings.join('\n')).toMatch(
+      /a\.json: expected an object.*b\.json: BAD is no text.*NUL.*state: .*not set/s,
+    )
     await expect(readActivation('/a:b')).rejects.toMatchObject({ code: 'NOT_AN_ENV' })
   })
 })
@@ -115,9 +117,15 @@ describe.each(shells.filter((shell) => isInstalled(shell.command[0] ?? '')))('co
   test('activates by eval, and deactivate goes back', () => {
     const code = join(work, `code-${word}`)
     writeFileSync(code, shellCode(activation, name, base))
-    const read = { sh: `eval "$(cat '${code}')"`, fish: `cat '${code}' | source`, csh: `eval "\`cat '${code}'\`"` }[shell.family]
+    const read = { sh: `eval "$(cat '${code}')"`, fish: `cat '${code}' | source`, csh: `eval "\`cat '${code}'\`"` }[
+      shell.family
+    ]
     const strict = shell.family === 'sh' ? 'set -eu\n' : ''
-    const ran = runScript(shell, `${strict}SNAPSHOT before\n${read}\nSNAPSHOT active\ndeactivate\nSNAPSHOT after\n`, base)
+    const ran = runScript(
+      shell,
+      `${strict}SNAPSHOT before\n${read}\nSNAPSHOT active\ndeactivate\nSNAPSHOT after\n`,
+      base,
+    )
     expect(ran.status, ran.stderr).toBe(0)
     const { MULTI, ...active } = ran.seen.get('active') ?? {}
     expect(active).toMatchObject({
@@ -129,7 +137,8 @@ describe.each(shells.filter((shell) => isInstalled(shell.command[0] ?? '')))('co
       OVER: 'state',
       ORDER: '+B+a',
     })
-    if (shell.family === 'csh') expect([MULTI, ran.stderr]).toEqual([undefined, expect.stringContaining('MULTI has a line break')])
+    if (shell.family === 'csh')
+      expect([MULTI, ran.stderr]).toEqual([undefined, expect.stringContaining('MULTI has a line break')])
     else expect(MULTI).toBe('a\nb')
     expect(ran.seen.get('after')).toEqual({ ...ran.seen.get('before'), ORDER: '+B+a-a-B' })
   })
@@ -149,17 +158,32 @@ describe.each(shells.filter((shell) => isInstalled(shell.command[0] ?? '')))('co
 
 test('as JSON', () => {
   const told = JSON.parse(shellCode(activation, 'json', { PATH: '/bin' })) as Record<string, unknown>
-  expect(told).toMatchObject({ prefix, variables: { CONDA_PREFIX: prefix, PATH: `${prefix}/bin:/bin`, PKG_VAR: hostile } })
+  expect(told).toMatchObject({
+    prefix,
+    variables: { CONDA_PREFIX: prefix, PATH: `${prefix}/bin:/bin`, PKG_VAR: hostile },
+  })
   expect(told['scripts']).toEqual(activation.scripts)
 })
 
 describe('the environment for a program', () => {
   test('has the effect of the scripts, and nothing else of the shell that ran them', async () => {
-    const env = { PATH: '/usr/bin:/bin', OVER: 'x', HOME: '/nonexistent', PWD: '/', SHLVL: '3', BASH_ENV: '/nonexistent/startup' }
+    const env = {
+      PATH: '/usr/bin:/bin',
+      OVER: 'x',
+      HOME: '/nonexistent',
+      PWD: '/',
+      SHLVL: '3',
+      BASH_ENV: '/nonexistent/startup',
+    }
     const { variables, warnings } = await environmentOf(activation, env)
     expect(warnings).toEqual([])
     const { set } = assignments(activation, env)
-    expect(variables).toEqual({ ...env, ...Object.fromEntries(set), PATH: `${prefix}/bin:/usr/bin:/bin`, ORDER: '+B+a' })
+    expect(variables).toEqual({
+      ...env,
+      ...Object.fromEntries(set),
+      PATH: `${prefix}/bin:/usr/bin:/bin`,
+      ORDER: '+B+a',
+    })
   })
 
   test('without scripts no shell is started', async () => {

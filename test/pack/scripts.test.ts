@@ -5,7 +5,15 @@ import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { activationScripts, unpackScript } from '../../src/pack/scripts/index.js'
-import { hostile, isInstalled, makeActivationFiles, runScript, shells, type TestShell, write } from '../support/shells.js'
+import {
+  hostile,
+  isInstalled,
+  makeActivationFiles,
+  runScript,
+  shells,
+  type TestShell,
+  write,
+} from '../support/shells.js'
 
 const folder = resolve(import.meta.dirname, '../../src/pack/scripts')
 let work: string
@@ -28,7 +36,11 @@ afterAll(() => rmSync(work, { recursive: true, force: true }))
 
 const single = (text: string): string => `'${text.replaceAll("'", "'\\''")}'`
 const quote = ({ family }: TestShell, text: string): string =>
-  family === 'fish' ? `'${text.replaceAll('\\', '\\\\').replaceAll("'", "\\'")}'` : family === 'csh' ? single(text).replaceAll('!', '\\!') : single(text)
+  family === 'fish'
+    ? `'${text.replaceAll('\\', '\\\\').replaceAll("'", "\\'")}'`
+    : family === 'csh'
+      ? single(text).replaceAll('!', '\\!')
+      : single(text)
 const source = (shell: TestShell, prefix: string, name = 'activate'): string => {
   const suffix = shell.family === 'sh' ? '' : `.${shell.family}`
   return `${shell.family === 'sh' ? '.' : 'source'} ${quote(shell, `${prefix}/bin/${name}${suffix}`)}`
@@ -53,13 +65,18 @@ describe('the texts', () => {
 })
 
 const absent = shells.filter((shell) => !isInstalled(shell.command[0] ?? ''))
-if (absent.length > 0) console.warn(`skipped: test/pack/scripts: not installed: ${absent.map((shell) => shell.name).join(', ')}`)
+if (absent.length > 0)
+  console.warn(`skipped: test/pack/scripts: not installed: ${absent.map((shell) => shell.name).join(', ')}`)
 
 describe.each(shells.filter((shell) => !absent.includes(shell)))('$name', (shell) => {
   const strict = shell.family === 'sh' ? 'set -eu\n' : ''
 
   test('activating sets what conda sets, and deactivating brings everything back', () => {
-    const ran = runScript(shell, `${strict}SNAPSHOT before\n${source(shell, one)}\nSNAPSHOT active\ndeactivate\nSNAPSHOT after\n`, { OVER: hostile })
+    const ran = runScript(
+      shell,
+      `${strict}SNAPSHOT before\n${source(shell, one)}\nSNAPSHOT active\ndeactivate\nSNAPSHOT after\n`,
+      { OVER: hostile },
+    )
     expect(ran.status, ran.stderr).toBe(0)
     const [before, active, after] = ['before', 'active', 'after'].map((name) => ran.seen.get(name) ?? {})
     expect(active).toMatchObject({
@@ -81,7 +98,14 @@ describe.each(shells.filter((shell) => !absent.includes(shell)))('$name', (shell
 
   test('environments nest, and one that is active already is not entered twice', () => {
     const steps = ['SNAPSHOT before', source(shell, one), 'SNAPSHOT first', source(shell, one), 'SNAPSHOT again']
-    steps.push(source(shell, two), 'SNAPSHOT second', 'deactivate', 'SNAPSHOT back', source(shell, one, 'deactivate'), 'SNAPSHOT after')
+    steps.push(
+      source(shell, two),
+      'SNAPSHOT second',
+      'deactivate',
+      'SNAPSHOT back',
+      source(shell, one, 'deactivate'),
+      'SNAPSHOT after',
+    )
     const ran = runScript(shell, `${strict}${steps.join('\n')}\n`)
     expect(ran.status, ran.stderr).toBe(0)
     const at = (name: string): Record<string, string> => {
@@ -90,7 +114,12 @@ describe.each(shells.filter((shell) => !absent.includes(shell)))('$name', (shell
     }
     expect(at('first')).toMatchObject({ CONDA_SHLVL: '1' })
     expect(at('again')).toEqual(at('first'))
-    expect(at('second')).toMatchObject({ CONDA_PREFIX: two, CONDA_DEFAULT_ENV: 'two', CONDA_PREFIX_1: one, CONDA_SHLVL: '2' })
+    expect(at('second')).toMatchObject({
+      CONDA_PREFIX: two,
+      CONDA_DEFAULT_ENV: 'two',
+      CONDA_PREFIX_1: one,
+      CONDA_SHLVL: '2',
+    })
     expect(at('second')['PATH']).toBe(`${two}/bin:${one}/bin:${at('before')['PATH']}`)
     expect(at('back')).toEqual(at('first'))
     expect(at('after')).toEqual(at('before'))
@@ -137,19 +166,39 @@ describe('prompts', () => {
     { shell: 'dash', command: ['dash', '-i'], show: 'echo "@$PS1@"' },
     { shell: 'tcsh', command: ['tcsh', '-f', '-i'], show: 'echo "@$prompt:q@"' },
   ]
-  test.each(prompts.filter(({ shell }) => isInstalled(shell)))('$shell shows the name while it is interactive', ({ shell, command, show }) => {
-    const csh = shell === 'tcsh'
-    const set = csh ? "set prompt = 'here> '" : "PS1='here> '"
-    const enter = (prefix: string): string => (csh ? `source '${prefix}/bin/activate.csh'` : `. '${prefix}/bin/activate'`)
-    const plain = makeEnvironment(join(work, 'plain'))
-    const evil = makeEnvironment(join(work, 'evil$(touch pwned)'))
-    const input = [`cd ${work}`, set, enter(plain), show, 'deactivate', show, enter(evil), show, 'deactivate', 'exit', ''].join('\n')
-    const [program = '', ...args] = command
-    const env = { PATH: '/usr/bin:/bin', HOME: work, TERM: 'dumb' }
-    const done = spawnSync(program, args, { input, encoding: 'utf8', env })
-    expect(done.stdout.match(/@[^@\n]*@/g), done.stderr).toEqual(['@(plain) here> @', '@here> @', '@(environment) here> @'])
-    expect(() => readFileSync(join(work, 'pwned'))).toThrow()
-  })
+  test.each(prompts.filter(({ shell }) => isInstalled(shell)))(
+    '$shell shows the name while it is interactive',
+    ({ shell, command, show }) => {
+      const csh = shell === 'tcsh'
+      const set = csh ? "set prompt = 'here> '" : "PS1='here> '"
+      const enter = (prefix: string): string =>
+        csh ? `source '${prefix}/bin/activate.csh'` : `. '${prefix}/bin/activate'`
+      const plain = makeEnvironment(join(work, 'plain'))
+      const evil = makeEnvironment(join(work, 'evil$(touch pwned)'))
+      const input = [
+        `cd ${work}`,
+        set,
+        enter(plain),
+        show,
+        'deactivate',
+        show,
+        enter(evil),
+        show,
+        'deactivate',
+        'exit',
+        '',
+      ].join('\n')
+      const [program = '', ...args] = command
+      const env = { PATH: '/usr/bin:/bin', HOME: work, TERM: 'dumb' }
+      const done = spawnSync(program, args, { input, encoding: 'utf8', env, timeout: 20_000 })
+      expect(done.stdout.match(/@[^@\n]*@/g), done.stderr).toEqual([
+        '@(plain) here> @',
+        '@here> @',
+        '@(environment) here> @',
+      ])
+      expect(() => readFileSync(join(work, 'pwned'))).toThrow()
+    },
+  )
 })
 
 test('a shell that does not tell where it reads from says what to do', () => {
@@ -157,7 +206,11 @@ test('a shell that does not tell where it reads from says what to do', () => {
   mkdirSync(join(work, 'nowhere'), { recursive: true })
   const text = readFileSync(join(one, 'bin/activate'), 'utf8')
   const run = (env: Record<string, string>) =>
-    spawnSync('dash', ['-c', 'eval "$TEXT"; echo "$CONDA_PREFIX"'], { encoding: 'utf8', cwd: work, env: { PATH: '/usr/bin:/bin', TEXT: text, ...env } })
+    spawnSync('dash', ['-c', 'eval "$TEXT"; echo "$CONDA_PREFIX"'], {
+      encoding: 'utf8',
+      cwd: work,
+      env: { PATH: '/usr/bin:/bin', TEXT: text, ...env },
+    })
   if (!isInstalled('dash')) return
   expect(run({}).stderr).toContain('CONDA_DEPLOY_PREFIX=/path/of/env')
   expect(run({ CONDA_DEPLOY_PREFIX: one }).stdout.trim()).toBe(one)

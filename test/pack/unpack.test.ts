@@ -115,7 +115,10 @@ describe.skipIf(!python)('conda-unpack', () => {
     expect(readFileSync(join(p, 'lib/wide.so')).subarray(2).toString('utf16le')).toBe(`${p}/é${gap(1)}\0\0rest`)
     const changed = differences(before, describeTree(p, ['.conda-deploy'])).map((line) => line.split(':')[0])
     expect(changed.sort()).toEqual(['bin/tool', 'lib/a.pc', 'lib/wide.so'])
-    expect([lstatSync(join(p, 'bin/tool')).mode & 0o777, statSync(join(p, 'bin/tool')).mtimeMs]).toEqual([0o755, time * 1000])
+    expect([lstatSync(join(p, 'bin/tool')).mode & 0o777, statSync(join(p, 'bin/tool')).mtimeMs]).toEqual([
+      0o755,
+      time * 1000,
+    ])
     expect(statSync(join(p, 'lib')).mtimeMs).toBe((time - 5) * 1000)
 
     const after = describeTree(p)
@@ -147,7 +150,9 @@ describe.skipIf(!python)('conda-unpack', () => {
     writeFileSync(join(tree.prefix, '.conda-deploy/ready'), JSON.stringify({ version: 1, prefix: '/other' }))
     expect(unpack(tree.prefix)).toMatchObject({ status: 1 })
     writeFileSync(join(tree.prefix, '.conda-deploy/ready'), JSON.stringify({ version: 1, prefix: tree.prefix }))
-    expect(differences(before, describeTree(tree.prefix)).filter((line) => !line.startsWith('.conda-deploy'))).toEqual([])
+    expect(differences(before, describeTree(tree.prefix)).filter((line) => !line.startsWith('.conda-deploy'))).toEqual(
+      [],
+    )
   })
 
   test('a prefix that does not fit is refused before anything is written', () => {
@@ -191,7 +196,9 @@ describe.skipIf(!python)('conda-unpack', () => {
     const done = unpack(half)
     expect(done, done.stderr).toMatchObject({ status: 0 })
     const files = (root: string) => new Map([...describeTree(root)].filter(([, line]) => !line.startsWith('directory')))
-    expect(differences(files(whole.prefix), files(half)).filter((line) => !line.startsWith('.conda-deploy'))).toEqual([])
+    expect(differences(files(whole.prefix), files(half)).filter((line) => !line.startsWith('.conda-deploy'))).toEqual(
+      [],
+    )
   })
 
   test('digests are those of the files as they are now, hard links stay links', () => {
@@ -215,7 +222,9 @@ describe.skipIf(!python)('conda-unpack', () => {
 
   test('a program that is running is replaced, not edited', async () => {
     const tree = makeTree('running')
-    const sleep = readFileSync(execFileSync('sh', ['-c', 'readlink -f "$(command -v sleep)"'], { encoding: 'utf8' }).trim())
+    const sleep = readFileSync(
+      execFileSync('sh', ['-c', 'readlink -f "$(command -v sleep)"'], { encoding: 'utf8' }).trim(),
+    )
     const binary = Buffer.concat([sleep, Buffer.from(`\0${placeholder}\0`)])
     tree.add('bin/sleeper', binary, spotsOf(binary, 'c8'))
     tree.seal()
@@ -234,7 +243,12 @@ describe.skipIf(!python)('conda-unpack', () => {
     const tree = makeTree('näme')
     const content = Buffer.from(`${placeholder}\n`)
     tree.add('share/ünïcode 😀', content, spotsOf(content, 'text'))
-    tree.files.push({ path: 'share/\udcff', size: content.length, sha256: sha256(content), spots: spotsOf(content, 'text') })
+    tree.files.push({
+      path: 'share/\udcff',
+      size: content.length,
+      sha256: sha256(content),
+      spots: spotsOf(content, 'text'),
+    })
     const odd = Buffer.concat([Buffer.from(`${tree.prefix}/share/`), Buffer.from([0xff])])
     writeFileSync(odd, content)
     tree.seal()
@@ -354,7 +368,9 @@ describe.skipIf(!python)('shebangs', () => {
   })
 
   test('no line end, no first spot in the first line, carriage returns', () => {
-    expect(deployed('no-end', `#!${placeholder}/bin/python`, `/${long}`).out).toBe(`#!/bin/sh\n'''exec' "/${long}/bin/python" "$0" "$@" #'''`)
+    expect(deployed('no-end', `#!${placeholder}/bin/python`, `/${long}`).out).toBe(
+      `#!/bin/sh\n'''exec' "/${long}/bin/python" "$0" "$@" #'''`,
+    )
     const env = `#!/usr/bin/env ${placeholder}/bin/python\n`
     expect(deployed('env', env, `/${long}`).out).toBe(`#!/usr/bin/env /${long}/bin/python\n`)
     expect(deployed('cr', `#!${placeholder}/bin/python\r\nx\r\n`, '/short').out).toBe('#!/short/bin/python\r\nx\r\n')

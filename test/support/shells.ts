@@ -38,13 +38,22 @@ export const hostile = 'it\'s "quoted" $HOME `id` \\ ! é😀 %d *'
 export function makeActivationFiles(prefix: string): void {
   const file = (path: string, content: string): void => write(join(prefix, path), content)
   file('conda-meta/history', '')
-  file('etc/conda/env_vars.d/pkg.json', JSON.stringify({ PKG_VAR: hostile, OVER: 'package', MULTI: 'a\nb', GONE: 'x', NUMBER: 1 }))
+  file(
+    'etc/conda/env_vars.d/pkg.json',
+    JSON.stringify({ PKG_VAR: hostile, OVER: 'package', MULTI: 'a\nb', GONE: 'x', NUMBER: 1 }),
+  )
   const state = { version: 1, env_vars: { OVER: 'state', GONE: '***unset***', 'bad-name': '1', PATH: 'evil' } }
   file('conda-meta/state', JSON.stringify(state))
-  for (const [folder, mark] of [['activate.d', '+'], ['deactivate.d', '-']] as const)
+  for (const [folder, mark] of [
+    ['activate.d', '+'],
+    ['deactivate.d', '-'],
+  ] as const)
     for (const name of ['B', 'a']) {
       // The scripts of others are not written for `set -eu`, and may end with a false condition.
-      file(`etc/conda/${folder}/${name}.sh`, `test -z $NOBODY_SET_THIS\nexport ORDER="\${ORDER-}${mark}${name}"\nfalse\n`)
+      file(
+        `etc/conda/${folder}/${name}.sh`,
+        `test -z $NOBODY_SET_THIS\nexport ORDER="\${ORDER-}${mark}${name}"\nfalse\n`,
+      )
       file(`etc/conda/${folder}/${name}.fish`, `set -gx ORDER "$ORDER"${mark}${name}\n`)
       file(`etc/conda/${folder}/${name}.csh`, `setenv ORDER "\`printenv ORDER\`${mark}${name}"\n`)
     }
@@ -58,7 +67,20 @@ export interface Ran {
   readonly seen: ReadonlyMap<string, Readonly<Record<string, string>>>
 }
 
-const own = new Set(['_', 'PWD', 'OLDPWD', 'SHLVL', 'HOST', 'HOSTTYPE', 'MACHTYPE', 'OSTYPE', 'VENDOR', 'GROUP', 'LOGNAME', 'USER'])
+const own = new Set([
+  '_',
+  'PWD',
+  'OLDPWD',
+  'SHLVL',
+  'HOST',
+  'HOSTTYPE',
+  'MACHTYPE',
+  'OSTYPE',
+  'VENDOR',
+  'GROUP',
+  'LOGNAME',
+  'USER',
+])
 
 /** Runs a script by a shell with a small environment; `SNAPSHOT name` in it keeps the exported variables of that moment. */
 export function runScript(shell: TestShell, script: string, env: Readonly<Record<string, string>> = {}): Ran {
@@ -68,11 +90,13 @@ export function runScript(shell: TestShell, script: string, env: Readonly<Record
   const folder = mkdtempSync(join(tmpdir(), 'conda-deploy-shell-'))
   const file = join(folder, 'script')
   writeFileSync(file, text)
-  const done = spawnSync(program, [...args, file], { encoding: 'utf8', env: { ...base, ...env } })
+  const done = spawnSync(program, [...args, file], { encoding: 'utf8', env: { ...base, ...env }, timeout: 20_000 })
   rmSync(folder, { recursive: true })
   const seen = new Map<string, Record<string, string>>()
   for (const [, name = '', block = ''] of done.stdout.matchAll(/@@(\w+)\n([\s\S]*?)@@\n/g)) {
-    const pairs = block.split('\0').map((line): [string, string] => [line.split('=', 1)[0] ?? '', line.slice(line.indexOf('=') + 1)])
+    const pairs = block
+      .split('\0')
+      .map((line): [string, string] => [line.split('=', 1)[0] ?? '', line.slice(line.indexOf('=') + 1)])
     seen.set(name, Object.fromEntries(pairs.filter(([key]) => key !== '' && !own.has(key) && !key.startsWith('_AST'))))
   }
   return { status: done.status, stdout: done.stdout, stderr: done.stderr, seen }

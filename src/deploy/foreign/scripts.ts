@@ -20,10 +20,10 @@ export function isEnvScript(path: string, head: string, known: Known | undefined
   return known === undefined || known.installed
 }
 
-const envLine = /^#!\/usr\/bin\/env ([^\s/]+)(.*)$/m
+const envLine = /^#!\/usr\/bin\/env ([^\s/]+)([^\n]*)/
 
 /** The name of the program that a script calls by PATH. */
-export const programOf = (head: string): string => (head.startsWith('#!') ? (envLine.exec(head)?.[1] ?? '') : '')
+export const programOf = (head: string): string => envLine.exec(head)?.[1] ?? ''
 
 export interface Restored {
   readonly data: Buffer

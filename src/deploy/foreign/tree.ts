@@ -27,10 +27,10 @@ export interface Met {
 export class ForeignTree {
   private readonly archive: string
   private readonly members = new Map<string, Member>()
-  /** Implied by what stands beneath them. */
-  private readonly parents = new Set<string>()
-  /** Files that hard links share. */
-  private readonly shared = new Set<string>()
+  /** Directories that members stand in, with the time of the newest thing beneath. */
+  private readonly parents = new Map<string, number>()
+  /** How many hard links share a file. */
+  private readonly shared = new Map<string, number>()
   private readonly duplicates = new Set<string>()
   private readonly own: string[] = []
   private readonly setuid = new Set<string>()
@@ -58,7 +58,7 @@ export class ForeignTree {
   }
 
   private place(member: Member): void {
-    const { path } = member
+    const { path, mtime } = member
     const there = this.members.get(path)
     if (there && !(there.kind === 'directory' && member.kind === 'directory')) {
       if (this.shared.has(path)) throw this.broken('ARCHIVE_CORRUPT', path, 'is named again after a hard link to it')
@@ -69,10 +69,10 @@ export class ForeignTree {
       const parent = path.slice(0, slash)
       const kind = this.members.get(parent)?.kind ?? 'directory'
       if (kind !== 'directory') throw this.broken('UNSAFE_PATH', path, `stands beneath ${JSON.stringify(parent)}, which is a ${kind}`)
-      if (this.parents.has(parent)) break
-      this.parents.add(parent)
+      if ((this.parents.get(parent) ?? Number.NEGATIVE_INFINITY) >= mtime) break
+      this.parents.set(parent, mtime)
     }
-    if (member.kind === 'hardlink') this.shared.add(this.sharedBy(member))
+    if (member.kind === 'hardlink') this.share(this.sharedBy(member), 1)
     if (member.kind === 'symlink' && !member.target) throw this.broken('ARCHIVE_CORRUPT', path, 'is a symbolic link without a target')
     if ((member.mode & 0o7000) !== 0 && member.kind === 'file') this.setuid.add(path)
     if (member.detached) this.detached.add(path)
@@ -89,6 +89,12 @@ export class ForeignTree {
       throw this.broken('ARCHIVE_CORRUPT', path, `is a hard link to ${JSON.stringify(target)}, ${what}`)
     }
     return there.kind === 'hardlink' ? this.sharedBy(there) : target
+  }
+
+  private share(path: string, more: 1 | -1): void {
+    const links = (this.shared.get(path) ?? 0) + more
+    if (links > 0) this.shared.set(path, links)
+    else this.shared.delete(path)
   }
 
   private broken(code: 'ARCHIVE_CORRUPT' | 'UNSAFE_PATH', path: string, what: string): EnvError {
@@ -109,10 +115,24 @@ export class ForeignTree {
     return member?.kind === 'file' ? path : null
   }
 
-  /** Takes a file out, so that nothing is said of it any more. Throws for what hard links share. */
-  leaveOut(path: string): void {
-    if (this.shared.has(path)) throw this.broken('ARCHIVE_CORRUPT', path, 'is shared by a hard link')
+  /** Takes a member out, so that nothing is said of it any more; false: hard links share it, it has to stay. */
+  leaveOut(path: string): boolean {
+    const member = this.members.get(path)
+    if (this.shared.has(path)) return false
+    if (member?.kind === 'hardlink') this.share(this.sharedBy(member), -1)
     this.members.delete(path)
+    return true
+  }
+
+  /** Text of the symbolic link at `path` as the archive has it. */
+  linkText(path: string): string | undefined {
+    const member = this.members.get(path)
+    return member?.kind === 'symlink' ? member.target : undefined
+  }
+
+  /** Paths of files and of hard links. */
+  *files(): Generator<string> {
+    for (const { path, kind } of this.members.values()) if (kind === 'file' || kind === 'hardlink') yield path
   }
 
   /** Hard links, then symbolic ones; those that lead to one of `origins` lead to the same place in this tree. */
@@ -131,18 +151,11 @@ export class ForeignTree {
     return links
   }
 
-  /** All directories, those that only follow from names too; these have the time of the newest thing in them. */
+  /** All directories; those that only follow from names have the time of the newest thing beneath them. */
   directories(): MaterializeEntry[] {
-    const newest = new Map<string, number>()
-    for (const { path, mtime } of this.members.values())
-      for (let slash = path.lastIndexOf('/'); slash > 0; slash = path.lastIndexOf('/', slash - 1)) {
-        const parent = path.slice(0, slash)
-        if ((newest.get(parent) ?? Number.NEGATIVE_INFINITY) >= mtime) break
-        newest.set(parent, mtime)
-      }
-    const named = [...this.members.values()].filter(({ kind }) => kind === 'directory')
-    for (const { path, mtime } of named) newest.set(path, mtime)
-    return [...newest].map(([path, mtime]) => ({ path, kind: 'directory', mode: 0o755, mtime }))
+    const times = new Map(this.parents)
+    for (const { path, kind, mtime } of this.members.values()) if (kind === 'directory') times.set(path, mtime)
+    return [...times].map(([path, mtime]) => ({ path, kind: 'directory', mode: 0o755, mtime }))
   }
 
   met(links: readonly MaterializeEntry[]): Met {

@@ -52,70 +52,70 @@ function deactivate -d 'Leave the conda environment that was activated last'
     end
 end
 
-# `bin/deactivate.fish` wants the functions only.
-if set -q CONDA_DEPLOY_DEFINE
-    set -e CONDA_DEPLOY_DEFINE
-    return 0
-end
-
+# `return` would end the function that sources this file; so all that may not run stands in a branch.
 set -g __conda_deploy_here (status --current-filename)
 set -g __conda_deploy_here (sh -c 'CDPATH= cd "$(dirname "$1")/.." && pwd' sh $__conda_deploy_here)
-if not test -f "$__conda_deploy_here/bin/activate.fish"
+if set -q CONDA_DEPLOY_DEFINE
+    # `bin/deactivate.fish` wants the functions only.
+    set -e CONDA_DEPLOY_DEFINE
+else if not test -f "$__conda_deploy_here/bin/activate.fish"
     echo 'activate: this shell does not tell where bin/activate.fish is; source it by its path' >&2
-    return 1
-end
-if string match -q '*:*' -- $__conda_deploy_here
+    false
+else if string match -q '*:*' -- $__conda_deploy_here
     echo "activate: $__conda_deploy_here cannot stand in PATH, because it has a colon" >&2
-    return 1
-end
-
-# Active already: begin anew, so that one deactivate suffices.
-if test "$CONDA_PREFIX" = $__conda_deploy_here; and set -q CONDA_DEPLOY_SET_(__conda_deploy_level_now)
-    deactivate
-end
-
-set -g __conda_deploy_level (__conda_deploy_level_now)
-set -g __conda_deploy_names
-
-set -g __conda_deploy_files
-for file in (__conda_deploy_list $__conda_deploy_here/etc/conda/env_vars.d json) $__conda_deploy_here/conda-meta/state
-    test -f $file; and set -a __conda_deploy_files $file
-end
-if set -q __conda_deploy_files[1]
-    if command -q awk
-        LC_ALL=C awk -v shell=fish -f $__conda_deploy_here/bin/activate.awk $__conda_deploy_files | source
-    else
-        echo "activate: there is no awk to read them: the variables of $__conda_deploy_files are not set" >&2
-    end
-end
-if test $__conda_deploy_level -gt 0
-    # As conda itself notes an environment that stands on another one.
-    test -n "$CONDA_PREFIX"; and __conda_deploy_set CONDA_PREFIX_$__conda_deploy_level $CONDA_PREFIX
-    set -gx CONDA_STACKED_(math $__conda_deploy_level + 1) true
-end
-__conda_deploy_set CONDA_PREFIX $__conda_deploy_here
-if string match -qr '/envs/[^/]*$' -- $__conda_deploy_here
-    __conda_deploy_set CONDA_DEFAULT_ENV (string replace -r '.*/' '' -- $__conda_deploy_here)
+    false
 else
-    __conda_deploy_set CONDA_DEFAULT_ENV $__conda_deploy_here
-end
-__conda_deploy_set CONDA_PROMPT_MODIFIER "("(string replace -r '.*/' '' -- $__conda_deploy_here)") "
-__conda_deploy_set CONDA_SHLVL (math $__conda_deploy_level + 1)
-set -gx CONDA_DEPLOY_SET_$CONDA_SHLVL "$__conda_deploy_names"
-set -gx PATH $CONDA_PREFIX/bin $PATH
-
-if status is-interactive; and functions -q fish_prompt; and not functions -q __conda_deploy_prompt
-    functions -c fish_prompt __conda_deploy_prompt
-    function fish_prompt
-        set -l last $status
-        printf '%s' $CONDA_PROMPT_MODIFIER
-        # The wrapped prompt may show the status of the last command.
-        sh -c "exit $last"
-        __conda_deploy_prompt
+    # Active already: begin anew, so that one deactivate suffices.
+    if test "$CONDA_PREFIX" = $__conda_deploy_here; and set -q CONDA_DEPLOY_SET_(__conda_deploy_level_now)
+        deactivate
     end
-end
 
-for file in (__conda_deploy_list $CONDA_PREFIX/etc/conda/activate.d fish)
-    source $file
+    set -g __conda_deploy_level (__conda_deploy_level_now)
+    set -g __conda_deploy_names
+
+    set -g __conda_deploy_files
+    for file in (__conda_deploy_list $__conda_deploy_here/etc/conda/env_vars.d json) $__conda_deploy_here/conda-meta/state
+        test -f $file; and set -a __conda_deploy_files $file
+    end
+    if set -q __conda_deploy_files[1]
+        if command -q awk
+            LC_ALL=C awk -v shell=fish -f $__conda_deploy_here/bin/activate.awk $__conda_deploy_files | source
+        else
+            echo "activate: there is no awk to read them: the variables of $__conda_deploy_files are not set" >&2
+        end
+    end
+    if test $__conda_deploy_level -gt 0
+        # As conda itself notes an environment that stands on another one.
+        test -n "$CONDA_PREFIX"; and __conda_deploy_set CONDA_PREFIX_$__conda_deploy_level $CONDA_PREFIX
+        set -gx CONDA_STACKED_(math $__conda_deploy_level + 1) true
+    end
+    __conda_deploy_set CONDA_PREFIX $__conda_deploy_here
+    if string match -qr '/envs/[^/]*$' -- $__conda_deploy_here
+        __conda_deploy_set CONDA_DEFAULT_ENV (string replace -r '.*/' '' -- $__conda_deploy_here)
+    else
+        __conda_deploy_set CONDA_DEFAULT_ENV $__conda_deploy_here
+    end
+    __conda_deploy_set CONDA_PROMPT_MODIFIER "("(string replace -r '.*/' '' -- $__conda_deploy_here)") "
+    __conda_deploy_set CONDA_SHLVL (math $__conda_deploy_level + 1)
+    set -gx CONDA_DEPLOY_SET_$CONDA_SHLVL "$__conda_deploy_names"
+    set -gx PATH $CONDA_PREFIX/bin $PATH
+
+    if status is-interactive; and functions -q fish_prompt; and not functions -q __conda_deploy_prompt
+        functions -c fish_prompt __conda_deploy_prompt
+        function fish_prompt
+            set -l last $status
+            printf '%s' $CONDA_PROMPT_MODIFIER
+            # The wrapped prompt may show the status of the last command.
+            sh -c "exit $last"
+            __conda_deploy_prompt
+        end
+    end
+
+    for file in (__conda_deploy_list $CONDA_PREFIX/etc/conda/activate.d fish)
+        source $file
+    end
+    true
 end
+set -l __conda_deploy_status $status
 set -e __conda_deploy_here __conda_deploy_level __conda_deploy_names __conda_deploy_files
+test $__conda_deploy_status = 0

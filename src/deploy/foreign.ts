@@ -1,0 +1,215 @@
+/**
+ * Archives made by others, first of all by conda-pack, as a source to deploy from. One pass over the archive: what its records say
+ * when a file comes is done while the file is written; what is only known at the end is done in a second, small phase. The result is
+ * what tar and conda-unpack would give, and more of it is relocated: see ForeignFacts.
+ */
+import { mkdir, rm, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import type { Batch, Member } from '../archive/batches.js'
+import { readUnpacker, type Unpacker, unpackHelper, unpackScript } from '../archive/conda-pack.js'
+import { checkUnchanged, type Digested, digestOf } from '../archive/digest.js'
+import { type Format, formatOf } from '../archive/format.js'
+import { using } from '../archive/pool.js'
+import type { Decoded } from '../archive/worker.js'
+import { pycSource } from '../conda/noarch.js'
+import { EnvError, fromSystem } from '../errors.js'
+import { type MaterializeEntry, native } from '../native.js'
+import type { Entry } from '../tree/entry.js'
+import { doubtsOf, type ForeignFacts } from './foreign/facts.js'
+import { isRecord, Knowledge } from './foreign/knowledge.js'
+import { finishMeta } from './foreign/meta.js'
+import { originByScripts, originsByNotes } from './foreign/origin.js'
+import { isPackages, read, relocate } from './foreign/relocate.js'
+import { headBytes } from './foreign/scripts.js'
+import { ForeignTree } from './foreign/tree.js'
+import { Writer } from './foreign/writer.js'
+import { indexOf, ownFolder } from './ready.js'
+import { byPathWarning, type Source, type Unpacked, type UnpackJob, type Unpacking } from './source.js'
+
+/** Throws ARCHIVE_NOT_FOUND, ARCHIVE_UNKNOWN, UNSUPPORTED, SOURCE_CHANGED, PERMISSION, IO. Reads the whole file: see digestOf. */
+export async function openForeign(archive: string, signal?: AbortSignal): Promise<Source> {
+  const format = await formatOf(archive)
+  const digested = await digestOf(archive, signal)
+  return {
+    content: { digest: digested.digest, size: null, leastBytes: digested.size, longestPrefix: null, list: async () => [] },
+    unpack: (job, unpacking) => new Unpack(archive, format, digested, job, unpacking).run(),
+  }
+}
+
+/** What conda-unpack needs is of no use in a tree that is relocated, and could do harm where one prefix is part of the other. */
+const unpackers: readonly string[] = [unpackScript, unpackHelper]
+
+class Unpack {
+  private readonly archive: string
+  private readonly format: Format
+  private readonly digested: Digested
+  private readonly job: UnpackJob
+  private readonly signal: AbortSignal | undefined
+  private readonly tree: ForeignTree
+  private readonly known: Knowledge = new Knowledge()
+  private readonly writer: Writer
+  /** First bytes of the scripts in `bin`. */
+  private readonly heads = new Map<string, string>()
+  /** The files of `unpackers`, until it is known whether they are what their names say. */
+  private readonly held = new Map<string, MaterializeEntry & { readonly data: Buffer }>()
+
+  constructor(archive: string, format: Format, digested: Digested, job: UnpackJob, unpacking: Unpacking) {
+    this.archive = archive
+    this.format = format
+    this.digested = digested
+    this.job = job
+    this.signal = unpacking.signal
+    this.tree = new ForeignTree(archive)
+    this.writer = new Writer(job, unpacking)
+  }
+
+  /** Throws ARCHIVE_CORRUPT, UNSAFE_PATH, NOT_AN_ENV, ENV_DAMAGED, PREFIX_TOO_LONG, UNSUPPORTED, SOURCE_CHANGED, NO_SPACE, IO, CANCELLED. */
+  async run(): Promise<Unpacked> {
+    const { tree, known, writer, heads, signal } = this
+    const decoded = await this.stream()
+    const unpacker = await this.settleUnpacker()
+    const homeless = known.finish()
+    const origins = this.origins(unpacker)
+    const notes = unpacker?.notes ?? []
+    const replacedInterpreters = unpacker?.producer.startsWith('conda-pack') === true
+    const relocated = await relocate({ tree, known, writer, notes, origins, heads, replacedInterpreters, signal })
+    const droppedPyc = await this.dropPyc()
+
+    const links = tree.links(origins)
+    const rest = [...links, ...tree.directories()]
+    const left = await finishMeta({ tree, known, writer, origins, rest })
+    await writer.change(rest)
+    await this.writeIndex()
+    await checkUnchanged(this.archive, this.digested)
+
+    const { own, setuid, ...met } = tree.met(links)
+    const { restored, kept, keptPyc, unfit } = relocated
+    const facts: ForeignFacts = {
+      format: this.format.name,
+      producer: unpacker?.producer ?? null,
+      root: decoded.root,
+      origins,
+      leftOut: [...(unpacker === null ? [] : this.held.keys()), ...own],
+      droppedPyc,
+      restoredScripts: restored,
+      keptPyc,
+      kept: [...kept, ...left.map((path) => ({ path, count: 1 }))],
+      ...met,
+    }
+    return this.totals(decoded, facts, doubtsOf({ facts, setuid, unfit, homeless }))
+  }
+
+  private async stream(): Promise<Decoded> {
+    const parts = join(this.job.root, ownFolder, 'parts')
+    const { archive, signal } = this
+    try {
+      await mkdir(parts, { recursive: true })
+      const receive = (batch: Batch): Promise<void> => this.receive(batch)
+      const decoded = await using((pool) => pool.decode({ archive, parts, receive, ...(signal === undefined ? {} : { signal }) }))
+      await rm(parts, { recursive: true })
+      return decoded
+    } catch (error) {
+      throw error instanceof EnvError || !('syscall' in (error as object)) ? error : fromSystem(error, 'cannot use', parts)
+    }
+  }
+
+  private async receive({ members, buffer }: Batch): Promise<void> {
+    const files = this.tree.admit(members)
+    const contentOf = ({ at = 0, size }: Member): Buffer => Buffer.from(buffer, at, size)
+    const whole = ({ part, ...member }: Member): Buffer | Promise<Buffer> => (part === undefined ? contentOf(member) : read(part))
+    for (const member of files)
+      if (isRecord(member.path)) this.known.add(member.path, (await whole(member)).toString('utf8'))
+    this.known.checkLength(this.job.prefix)
+    const entries: MaterializeEntry[] = []
+    for (const member of files) {
+      const { path, mode, mtime, part } = member
+      const entry = { path, kind: 'file' as const, mode: (mode & 0o111) === 0 ? 0o644 : 0o755, mtime }
+      if (unpackers.includes(path)) {
+        this.held.set(path, { ...entry, data: Buffer.from(await whole(member)) })
+        continue
+      }
+      if (path.startsWith('bin/')) this.noteHead(path, part === undefined ? contentOf(member) : null)
+      const rewrites = isRecord(path) ? [] : (this.known.of(path)?.rewrites ?? [])
+      const content = part === undefined ? { data: contentOf(member) } : { source: part }
+      entries.push({ ...entry, ...content, ...(rewrites.length === 0 ? {} : { rewrites }) })
+    }
+    await this.writer.write(entries)
+    for (const { part } of members) if (part !== undefined) await rm(part)
+  }
+
+  private noteHead(path: string, content: Buffer | null): void {
+    if (content?.toString('latin1', 0, 2) === '#!') this.heads.set(path, content.toString('utf8', 0, headBytes))
+    else this.heads.delete(path)
+  }
+
+  /** What the packer noted; null: there is no script of a packer we know, and whatever has its name is a file like others. */
+  private async settleUnpacker(): Promise<Unpacker | null> {
+    const { archive, held, known, tree, writer } = this
+    if (known.records === 0) {
+      const message = `${archive} holds no conda environment: no record is in a conda-meta folder at its top`
+      throw new EnvError('NOT_AN_ENV', message, { path: archive })
+    }
+    const script = held.get(unpackScript)
+    const unpacker = script === undefined ? null : readUnpacker(script.data.toString('utf8'))
+    if (unpacker === null) await writer.write([...held.values()])
+    else for (const path of held.keys()) tree.leaveOut(path)
+    return unpacker
+  }
+
+  private origins(unpacker: Unpacker | null): string[] {
+    const proven = (path: string): boolean => isPackages(this.known, path, this.writer.entries.get(path)?.sha256 ?? '')
+    const noted = unpacker === null ? [] : originsByNotes(unpacker.notes, this.known, proven)
+    const origins = noted.length > 0 ? noted : originByScripts(this.heads)
+    return origins.filter((origin) => origin !== this.job.prefix)
+  }
+
+  /** Python would compile these again at every start, or trust what they say about the prefix. */
+  private async dropPyc(): Promise<string[]> {
+    const { tree, writer, job } = this
+    const dropped: string[] = []
+    const isStale = (path: string): boolean => {
+      const source = pycSource(path)
+      const file = source === null ? null : tree.fileOf(source)
+      return file !== null && (writer.entries.get(file)?.spots ?? []).length > 0
+    }
+    // Hard links first: what they share can go then.
+    const stale = [...tree.files()].filter(isStale).sort((a, b) => Number(tree.fileOf(a) === a) - Number(tree.fileOf(b) === b))
+    for (const path of stale) {
+      const isFile = writer.entries.has(path)
+      if (!tree.leaveOut(path)) continue
+      if (isFile) await rm(join(job.root, path))
+      writer.entries.delete(path)
+      dropped.push(path)
+    }
+    return dropped.sort()
+  }
+
+  private async writeIndex(): Promise<void> {
+    const entries = [...this.writer.entries.values()]
+    const order = ({ kind, path }: Entry): string => `${kind === 'hardlink' ? 1 : 0}${path}`
+    const sorted = entries.map((entry) => [order(entry), entry] as const).sort(([a], [b]) => (a < b ? -1 : 1))
+    const index = indexOf(this.job.root)
+    try {
+      await writeFile(index, native().encode(sorted.map(([, entry]) => entry), this.job.prefix), { flag: 'wx', mode: 0o644 })
+    } catch (error) {
+      throw error instanceof EnvError ? error : fromSystem(error, 'cannot write', index)
+    }
+  }
+
+  private totals({ packedBytes }: Decoded, foreign: ForeignFacts, doubts: readonly string[]): Unpacked {
+    const files = [...this.writer.entries.values()].filter(({ kind }) => kind === 'file')
+    const rewritten = files.filter(({ spots = [] }) => spots.length > 0)
+    const byPath = [...this.writer.byPath].filter((path) => this.tree.has(path)).sort()
+    return {
+      files: files.length,
+      bytes: files.reduce((sum, { size, deployed }) => sum + (deployed?.size ?? size), 0),
+      readBytes: packedBytes,
+      rewritten: rewritten.length,
+      spots: rewritten.reduce((sum, { spots = [] }) => sum + spots.length, 0),
+      trampolines: this.writer.trampolines,
+      byPath,
+      warnings: [...byPathWarning(byPath), ...doubts],
+      foreign,
+    }
+  }
+}

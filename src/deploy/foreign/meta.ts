@@ -1,0 +1,92 @@
+/** conda-meta of the deployed environment: records and the history made true, in the stage. */
+import { createHash } from 'node:crypto'
+import { join } from 'node:path'
+import { type Contents, historyText, recordText } from '../../conda/record-text.js'
+import { parseRecord } from '../../conda/record.js'
+import type { MaterializeEntry } from '../../native.js'
+import type { Entry, Spot } from '../../tree/entry.js'
+import { follow, type Node } from '../../tree/follow.js'
+import { isRecord, type Knowledge } from './knowledge.js'
+import { read } from './relocate.js'
+import type { ForeignTree } from './tree.js'
+import type { Writer } from './writer.js'
+
+const history = 'conda-meta/history'
+
+/** Bytes of new documents to one native job. */
+const jobBytes = 8 << 20
+
+export interface Finished {
+  readonly tree: ForeignTree
+  readonly known: Knowledge
+  readonly writer: Writer
+  readonly origins: readonly string[]
+  /** Links and directories, which are written later. */
+  readonly rest: readonly MaterializeEntry[]
+}
+
+/** Writes records and the history anew. Returns the records in which the prefix of the source environment still stands. */
+export async function finishMeta(finished: Finished): Promise<string[]> {
+  const { known, writer, origins } = finished
+  const contents = contentsOf(finished)
+  const left: string[] = []
+  let entries: MaterializeEntry[] = []
+  let stored: Entry[] = []
+  let bytes = 0
+  const flush = async (): Promise<void> => {
+    await writer.change(entries)
+    for (const entry of stored) writer.entries.set(entry.path, entry)
+    entries = []
+    stored = []
+    bytes = 0
+  }
+  for (const { path, kind, mode, mtime } of [...writer.entries.values()]) {
+    if (kind !== 'file' || !(isRecord(path) || path === history)) continue
+    const old = (await read(join(writer.job.root, path))).toString('utf8')
+    if (path === history) {
+      const rewrites = origins.map((prefix) => ({ prefix, mode: 'text' as const }))
+      entries.push({ path, kind, mode, mtime, data: Buffer.from(historyText(old)), rewrites })
+      continue
+    }
+    const { text, digests } = recordText(parseRecord(path, old), contents, known.sitePackages)
+    const data = Buffer.from(text)
+    for (const { offset, path: of } of digests) data.write(deployedHash(writer.entries.get(of)), offset, 'latin1')
+    if (origins.some((origin) => text.includes(origin))) left.push(path)
+    const spots = digests.map(({ offset, path: refers }): Spot => ({ encoding: 'digest', offset, refers, slot: 0 }))
+    entries.push({ path, kind, mode, mtime, data })
+    if (spots.length > 0)
+      stored.push({
+        ...{ path, kind, mode, mtime, size: data.length, sha256: sha256(text), spots },
+        deployed: { size: data.length, sha256: sha256(data) },
+      })
+    bytes += data.length
+    if (bytes > jobBytes) await flush()
+  }
+  await flush()
+  return left
+}
+
+const sha256 = (data: Uint8Array | string): string => createHash('sha256').update(data).digest('hex')
+
+const deployedHash = (entry: Entry | undefined): string => entry?.deployed?.sha256 ?? entry?.sha256 ?? ''
+
+function contentsOf({ tree, writer, rest }: Finished): Contents {
+  const nodes = new Map<string, Node>(rest.map((entry) => [entry.path, entry]))
+  for (const { path, kind } of writer.entries.values()) nodes.set(path, { kind })
+  return {
+    has: (path) => follow(nodes, path, false) !== null,
+    hash(path) {
+      const end = follow(nodes, path, true)
+      const entry = end === null ? undefined : writer.entries.get(tree.fileOf(end) ?? end)
+      if (entry?.kind !== 'file' || entry.sha256 === undefined) return null
+      return (entry.spots ?? []).length > 0 ? { of: entry.path } : { sha256: entry.sha256 }
+    },
+    link(path) {
+      const at = follow(nodes, path, false)
+      const node = at === null ? undefined : nodes.get(at)
+      if (at === null || node?.kind !== 'symlink') return null
+      const text = node.target ?? ''
+      return { text, was: tree.linkText(at) ?? text }
+    },
+  }
+}

@@ -1,0 +1,149 @@
+/**
+ * The second, small phase: what was written before it could be known that a prefix stands in it. Every file that is not proven to be
+ * its package's is searched for the prefix of the source environment, by all threads; only files with something to change are written.
+ */
+import { readFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import type { PrefixNote } from '../../archive/conda-pack.js'
+import { fromSystem } from '../../errors.js'
+import { type MaterializeEntry, native, type Outcome, type PackEntry, type Rewrite, runJob } from '../../native.js'
+import { isRecord, type Knowledge, tooLong } from './knowledge.js'
+import { isEnvScript, programOf, restored } from './scripts.js'
+import type { ForeignTree } from './tree.js'
+import type { Writer } from './writer.js'
+
+export interface Findings {
+  readonly tree: ForeignTree
+  readonly known: Knowledge
+  readonly writer: Writer
+  readonly notes: readonly PrefixNote[]
+  /** Prefixes of the source environment. */
+  readonly origins: readonly string[]
+  /** First bytes of the scripts in `bin`. */
+  readonly heads: ReadonlyMap<string, string>
+  /** The packer replaced the interpreters of scripts. */
+  readonly replacedInterpreters: boolean
+  readonly signal: AbortSignal | undefined
+}
+
+export interface Relocated {
+  /** Scripts that have the interpreter of their environment again. */
+  readonly restored: readonly string[]
+  /** Files that keep the prefix of the source environment, and how often. */
+  readonly kept: readonly { readonly path: string; readonly count: number }[]
+  /** Compiled Python that keeps it. */
+  readonly keptPyc: number
+  /** Programs and libraries in `kept` that would take a prefix as short as that of the source environment. */
+  readonly unfit: readonly string[]
+}
+
+/** Throws PREFIX_TOO_LONG for files that an installer wrote the prefix into and that cannot take the new one. */
+export async function relocate(findings: Findings): Promise<Relocated> {
+  const { tree, known, writer } = findings
+  const { prefix } = writer.job
+  const wanted = wantedRewrites(findings)
+  const fits = (origin: string): boolean => Buffer.byteLength(prefix) <= Buffer.byteLength(origin)
+  const kept: { path: string; count: number }[] = []
+  const unfit: string[] = []
+  let keptPyc = 0
+  const broken: { path: string; slot: number }[] = []
+  for (const { path, spots = [], kept: stay } of await study(findings)) {
+    const found = new Map<string, Rewrite>()
+    for (const { encoding, refers } of spots) {
+      const mode = encoding === 'text' ? 'text' : 'binary'
+      found.set(`${mode} ${refers}`, { prefix: refers, mode })
+    }
+    const able = [...found.values()].filter(({ prefix: origin, mode }) => mode === 'text' || fits(origin))
+    if (able.length > 0) wanted.set(path, [...(wanted.get(path) ?? []), ...able])
+    if (able.length < found.size) {
+      if (known.of(path)?.installed) broken.push({ path, slot: Math.min(...findings.origins.map((origin) => Buffer.byteLength(origin))) })
+      unfit.push(path)
+    }
+    const stays = stay.prefix + (able.length < found.size ? spots.filter(({ encoding }) => encoding !== 'text').length : 0)
+    if (stays > 0 && path.endsWith('.pyc')) keptPyc++
+    else if (stays > 0) kept.push({ path, count: stays })
+  }
+  if (broken.length > 0) throw tooLong(prefix, broken)
+
+  const scripts = await restoredScripts(findings, wanted)
+  const changes = [...wanted].filter(([path]) => !scripts.has(path)).map(([path, rewrites]) => again(writer, path, rewrites))
+  await writer.change([...scripts.values(), ...changes])
+  return { restored: [...scripts.keys()].filter((path) => tree.has(path)).sort(), kept, keptPyc, unfit }
+}
+
+/** By the path of the file: what records and notes say and was not looked for yet. */
+function wantedRewrites({ tree, known, writer, notes, origins }: Findings): Map<string, Rewrite[]> {
+  const wanted = new Map<string, Rewrite[]>()
+  const want = (path: string, rewrite: Rewrite): void => {
+    const file = tree.fileOf(path)
+    if (file === null || isRecord(file)) return
+    const list = wanted.get(file) ?? []
+    const same = ({ prefix, mode }: Rewrite): boolean => prefix === rewrite.prefix && mode === rewrite.mode
+    if (list.some(same) || writer.applied(file).some(same)) return
+    wanted.set(file, [...list, rewrite])
+  }
+  for (const path of tree.files()) for (const rewrite of known.of(path)?.rewrites ?? []) want(path, rewrite)
+  for (const { path, placeholder, mode } of notes) if (!origins.includes(placeholder)) want(path, { prefix: placeholder, mode })
+  return wanted
+}
+
+/** Where the prefixes of the source environment stand in files that are not proven to be their package's. */
+async function study({ tree, known, writer, origins, signal }: Findings): Promise<readonly Outcome[]> {
+  if (origins.length === 0) return []
+  const folders = tree.directories().map(({ path, mode, mtime }): PackEntry => ({ path, kind: 'directory', mode, mtime, size: 0 }))
+  const files: PackEntry[] = []
+  for (const { path, kind, mode, mtime, size, sha256 = '', deployed } of writer.entries.values()) {
+    if (kind !== 'file' || isRecord(path) || isPackages(known, path, sha256)) continue
+    const policy = path.endsWith('.pyc') ? 'report' : known.of(path)?.installed ? 'any' : 'detect'
+    files.push({ path, kind, mode, mtime, size: deployed?.size ?? size, policy })
+  }
+  if (files.length === 0) return []
+  const inOrder = (a: PackEntry, b: PackEntry): number => (a.path < b.path ? -1 : 1)
+  const { root, threads } = writer.job
+  const job = {
+    ...{ root, threads, prefixes: origins, marker: '', output: null, level: 1, frameBytes: 4 << 20 },
+    entries: [...folders.sort(inOrder), ...files.sort(inOrder)],
+  }
+  return (await runJob((counters) => native().pack(job, counters), { signal })).outcomes
+}
+
+export const isPackages = (known: Knowledge, path: string, sha256: string): boolean =>
+  known.of(path)?.sha256.includes(sha256) === true
+
+async function restoredScripts(
+  { tree, known, writer, notes, origins, heads, replacedInterpreters }: Findings,
+  wanted: ReadonlyMap<string, readonly Rewrite[]>,
+): Promise<Map<string, MaterializeEntry>> {
+  const scripts = new Map<string, MaterializeEntry>()
+  if (!replacedInterpreters) return scripts
+  const noted = new Set(notes.map(({ path }) => path))
+  for (const [path, head] of heads) {
+    const entry = writer.entries.get(path)
+    const candidate = entry?.kind === 'file' && isEnvScript(path, head, known.of(path), noted.has(path))
+    if (!candidate || !tree.has(`bin/${programOf(head)}`)) continue
+    const script = restored(await read(join(writer.job.root, path)), known.of(path), origins)
+    const { mode, mtime } = entry
+    const rewrites = [...(wanted.get(path) ?? []), { prefix: script.placeholder, mode: 'text' as const }]
+    scripts.set(path, { path, kind: 'file', mode, mtime, data: script.data, rewrites })
+  }
+  return scripts
+}
+
+export async function read(path: string): Promise<Buffer> {
+  try {
+    return await readFile(path)
+  } catch (error) {
+    throw fromSystem(error, 'cannot read', path)
+  }
+}
+
+/**
+ * A file to be rewritten where it stands. What has the new prefix in it already is said to have it, first of all, so that the index
+ * knows every place.
+ */
+function again(writer: Writer, path: string, rewrites: readonly Rewrite[]): MaterializeEntry {
+  const { mode, mtime, spots = [] } = writer.entries.get(path) ?? { mode: 0o644, mtime: 0 }
+  const modes = new Set(spots.map(({ encoding }) => (encoding === 'text' ? ('text' as const) : ('binary' as const))))
+  const own = [...modes].map((as): Rewrite => ({ prefix: writer.job.prefix, mode: as }))
+  return { path, kind: 'file', mode, mtime, source: join(writer.job.root, path), rewrites: [...own, ...rewrites] }
+}
