@@ -60,7 +60,10 @@ export interface PackEntry {
   readonly target?: string
   /** File content in memory; otherwise read from `root/path`. */
   readonly data?: Uint8Array
-  /** Digest spots of `data`: offset and the path of the entry meant. Where that entry has no spots its hash is written at once. */
+  /**
+   * Digest spots of `data`, for `seal` alone: offset and the path of the entry meant, itself or as a hardlink. Where that entry has no
+   * spots its hash is written at once.
+   */
   readonly digests?: readonly { readonly offset: number; readonly path: string }[]
   readonly expect?: Expectation
   readonly policy?: Policy
@@ -77,7 +80,7 @@ export interface PackJob {
   readonly prefixes: readonly string[]
   /** Text that betrays a build placeholder left in a file, e.g. `_placehold_placehold`; hits are reported. */
   readonly marker: string
-  /** File to create (must not exist); null: study only, write nothing. */
+  /** File to create (must not exist: OUTPUT_EXISTS), removed when the job fails; null: study only, write nothing. */
   readonly output: string | null
   readonly level: number
   /** Bytes of members to a frame. */
@@ -111,6 +114,7 @@ export interface Packed {
 }
 
 export interface SealJob {
+  /** The file as `pack` left it; removed when the job fails. */
   readonly output: string
   readonly draft: Uint8Array
   /** Generated entries, appended after those already written. */
@@ -149,9 +153,9 @@ export interface Index {
   /** Size of the archive and of its parts, in bytes; 0 for the index of a deployed tree. */
   readonly packedBytes: number
   readonly frames: number
-  /** Prefixes that occur; for a deployed tree the last one is where it was deployed. */
+  /** Prefixes that occur; for a deployed tree the last one is where it was deployed. Of an archive only together with the list. */
   readonly prefixes: readonly string[]
-  /** Only when asked for. */
+  /** Only when asked for: the entry table is not read for the rest. */
   readonly list?: readonly Entry[]
 }
 

@@ -43,6 +43,26 @@ void find(const uint8_t* data, size_t size, const std::string& needle, Encoding 
   }
 }
 
+// Both byte orders of one width, by the low byte of the first character: memmem of the four needles, whose pairs of
+// bytes are full of zeros, took thirty times as long on a file half of zeros.
+void find_wide(const uint8_t* data, size_t size, const std::string& prefix, Encoding little, Encoding big, bool whole,
+               std::vector<Spot>& out) {
+  const std::string le = encode_as(prefix, little), be = encode_as(prefix, big);
+  const size_t n = le.size(), lag = unit_of(big) - 1;
+  const auto take = [&](size_t begin, const std::string& needle, Encoding e) {
+    if (size - begin < n || data[begin + 1] != static_cast<uint8_t>(needle[1])) return;
+    if (std::memcmp(data + begin, needle.data(), n) != 0) return;
+    if (!whole || ends_here(data, size, begin + n, e)) out.push_back({e, begin, 0, 0});
+  };
+  for (size_t at = 0; at < size; ++at) {
+    const void* hit = std::memchr(data + at, static_cast<uint8_t>(le[0]), size - at);
+    if (!hit) return;
+    at = static_cast<size_t>(static_cast<const uint8_t*>(hit) - data);
+    if (at >= lag) take(at - lag, be, big);
+    take(at, le, little);
+  }
+}
+
 // Code points of UTF-8; empty when it is not UTF-8.
 std::vector<uint32_t> code_points(const std::string& s) {
   std::vector<uint32_t> out;
@@ -96,11 +116,13 @@ std::vector<Spot> find_text(const uint8_t* data, size_t size, const std::string&
 std::vector<Spot> find_binary(const uint8_t* data, size_t size, const std::string& prefix, bool whole) {
   std::vector<Spot> out;
   find(data, size, prefix, Encoding::c8, whole, out);
-  if (!code_points(prefix).empty())
-    for (const Encoding e : {Encoding::c16le, Encoding::c16be, Encoding::c32le, Encoding::c32be})
-      find(data, size, encode_as(prefix, e), e, whole, out);
+  if (!code_points(prefix).empty()) {
+    find_wide(data, size, prefix, Encoding::c16le, Encoding::c16be, whole, out);
+    find_wide(data, size, prefix, Encoding::c32le, Encoding::c32be, whole, out);
+  }
   std::stable_sort(out.begin(), out.end(), [](const Spot& a, const Spot& b) { return a.offset < b.offset; });
-  // A UTF-16LE string that follows a zero byte also reads as UTF-16BE one byte earlier (and so with UTF-32): of overlapping hits the aligned one is meant.
+  // A UTF-16LE string that follows a zero byte also reads as UTF-16BE one byte earlier (and so with UTF-32): of overlapping
+  // hits the aligned one is meant.
   std::vector<Spot> kept;
   uint64_t free = 0;
   for (const Spot& s : out) {

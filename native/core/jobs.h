@@ -25,7 +25,7 @@ struct Scanned {
 struct ScanJob { std::string root; std::vector<std::string> skip; unsigned threads = 1; };
 std::vector<Scanned> scan(const ScanJob&, Progress);  // ascending by path (bytes); parents before children
 
-// pack.cc
+// pack.cc: removes the output when it fails. Digests are for seal alone; `unless_rewritten` names an entry before this one.
 enum class Policy : uint8_t { detect, any, report };
 enum class State : uint8_t { proven, installed, modified, unknown };
 struct PackEntry {
@@ -68,6 +68,7 @@ struct Packed {
 };
 Packed pack(const PackJob&, Progress);
 
+// seal.cc: continues the output as pack left it, and removes it when it fails
 struct SealJob {
   std::string output;
   Bytes draft;
@@ -118,7 +119,7 @@ struct Index {
   bool deployed = false;
   uint64_t packed_bytes = 0, frames = 0;
   std::vector<std::string> prefixes;
-  std::vector<Entry> entries;          // only when asked for
+  std::vector<Entry> entries;          // empty unless asked for; so are the prefixes of an archive
 };
 std::unique_ptr<Index> index(const std::string& path, bool list);  // null: not ours
 

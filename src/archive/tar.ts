@@ -47,13 +47,27 @@ async function* members(path: string, packed: ReadStream, decode: Decode): Async
   // Reported by the parser, whose reader is told of it.
   fed.catch(() => undefined)
   try {
-    for await (const entry of parser) yield member(path, entry.header, entry as unknown as AsyncIterable<Buffer>)
+    for await (const entry of parser) yield member(path, entry.header, guarded(path, entry as unknown as AsyncIterable<Buffer>))
     await fed
   } catch (error) {
     throw asFailure(error, path)
   } finally {
     parser.destroy()
     packed.destroy()
+  }
+}
+
+/** What goes wrong with the archive is thrown to whoever reads the content. No generator: this is passed for every chunk. */
+function guarded(path: string, content: AsyncIterable<Buffer>): AsyncIterable<Buffer> {
+  const fail = (error: unknown): never => {
+    throw asFailure(error, path)
+  }
+  return {
+    [Symbol.asyncIterator]() {
+      const chunks = content[Symbol.asyncIterator]()
+      const leave = (): Promise<IteratorResult<Buffer>> => chunks.return?.() ?? Promise.resolve({ done: true, value: undefined })
+      return { next: () => chunks.next().catch(fail), return: leave }
+    },
   }
 }
 

@@ -135,7 +135,8 @@ function settle(options: DeployOptions): Settings {
   if (archive === undefined || archive === '') refuse('no archive is named')
   if (to === '' || root === '') refuse(`option '${to === '' ? 'to' : 'root'}' is empty`)
   if (to !== undefined && root !== undefined) refuse("'to' and 'root' exclude each other")
-  if (!Number.isInteger(threads) || threads < 1) refuse(`option 'threads' must be a whole number from 1, got ${threads}`)
+  if (!Number.isInteger(threads) || threads < 1)
+    refuse(`option 'threads' must be a whole number from 1, got ${threads}`)
   const { readOnly = true, verify = false, dryRun = false } = options
   return { readOnly, threads, verify, dryRun, signal, reporter }
 }
@@ -192,7 +193,9 @@ async function fill(source: Source, plan: Plan, settings: Settings, clock: Phase
     clock.lap('publish')
     return unpacked
   } catch (error) {
-    await discard(stage, threads).catch((failure: Error) => reporter.warn(`${stage} is left behind: ${failure.message}`))
+    await discard(stage, threads).catch((failure: Error) =>
+      reporter.warn(`${stage} is left behind: ${failure.message}`),
+    )
     throw error
   }
 }
@@ -202,7 +205,9 @@ async function check(stage: string, { threads, signal, reporter }: Settings): Pr
   const job = { root: stage, index: indexOf(stage), threads }
   const { faults } = await runJob((counters) => native().verify(job, counters), { signal })
   if (faults.length === 0) return
-  const named = faults.slice(0, 3).map(({ path, kind, expected, found }) => `${path} (${kind}: expected ${expected}, found ${found})`)
+  const named = faults
+    .slice(0, 3)
+    .map(({ path, kind, expected, found }) => `${path} (${kind}: expected ${expected}, found ${found})`)
   const message = `what was written reads back differently: ${faults.length} faults, ${named.join(', ')}`
   throw new EnvError('VERIFY_FAILED', message, { path: stage, paths: faults.map(({ path }) => path) })
 }

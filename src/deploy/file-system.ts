@@ -89,7 +89,7 @@ export function localityOf(magic: number, type: string | undefined): Locality {
 
 /** Pure: the mounts that /proc/self/mountinfo tells, in its order. */
 export function parseMounts(mountinfo: string): Mount[] {
-  const unescape = (text: string): string =>
+  const plain = (text: string): string =>
     text.replaceAll(/\\([0-7]{3})/g, (_, octal: string) => String.fromCharCode(Number.parseInt(octal, 8)))
   return mountinfo.split('\n').flatMap((line) => {
     const fields = line.split(' ')
@@ -97,7 +97,7 @@ export function parseMounts(mountinfo: string): Mount[] {
     const [point, options] = [fields[4], fields[5]]
     if (dash < 0 || point === undefined || options === undefined) return []
     const all = [...options.split(','), ...(fields[dash + 3] ?? '').split(',')]
-    return [{ point: unescape(point), type: fields[dash + 1] ?? '', options: all }]
+    return [{ point: plain(point), type: fields[dash + 1] ?? '', options: all }]
   })
 }
 

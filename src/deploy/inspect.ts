@@ -84,7 +84,19 @@ export async function inspect(archive: string, options: InspectOptions = {}): Pr
     throw new EnvError('UNSUPPORTED', `${path} was not made by conda-deploy: it has no index`, { path, hint })
   }
   const { index, identity } = opened
-  const { version, digest, packedBytes, frames, entries, files, bytes, largestFile, rewritten, longestPrefix, prefixes } = index
+  const {
+    version,
+    digest,
+    packedBytes,
+    frames,
+    entries,
+    files,
+    bytes,
+    largestFile,
+    rewritten,
+    longestPrefix,
+    prefixes,
+  } = index
   const list = index.list ?? []
   return {
     archive: path,
@@ -110,7 +122,8 @@ export async function inspect(archive: string, options: InspectOptions = {}): Pr
   }
 }
 
-const countOf = (list: readonly Entry[], kind: Entry['kind']): number => list.filter((entry) => entry.kind === kind).length
+const countOf = (list: readonly Entry[], kind: Entry['kind']): number =>
+  list.filter((entry) => entry.kind === kind).length
 
 /** Files by the longest prefix they can take, shortest first; those without a limit are left out. */
 function tightest(list: readonly Entry[]): Limit[] {

@@ -101,7 +101,9 @@ async function checkScratch(root: string, allowShared: boolean): Promise<void> {
     throw new EnvError('IO', gone ? 'it does not exist' : (error as Error).message, { path: root, cause: error })
   }
   if (fileSystem.locality === 'shared' && !allowShared)
-    throw new EnvError('TARGET_SHARED', `it is on ${fileSystem.type}, a network or parallel file system`, { path: root })
+    throw new EnvError('TARGET_SHARED', `it is on ${fileSystem.type}, a network or parallel file system`, {
+      path: root,
+    })
   if (fileSystem.locality === 'unknown')
     throw new EnvError('TARGET_SHARED', `it is on ${fileSystem.type}, which is not known to be local`, { path: root })
   await checkCacheFolder(root)
@@ -143,8 +145,7 @@ function remarks(prefix: string, source: string, fileSystem: FileSystem, rejecte
   const said: string[] = []
   if (fileSystem.locality === 'memory' && source !== 'to' && source !== 'root')
     said.push(`${prefix} is in memory (${fileSystem.type}): it may count against the memory of the job`)
-  if (fileSystem.locality === 'unknown')
-    said.push(`${prefix} is on ${fileSystem.type}, which is not known to be local`)
+  if (fileSystem.locality === 'unknown') said.push(`${prefix} is on ${fileSystem.type}, which is not known to be local`)
   if (prefix.includes(':')) said.push(`${prefix} has a colon: it cannot stand in PATH, so it cannot be activated`)
   const told = rejected.find(({ source: by }) => by === '$CONDA_DEPLOY_ROOT')
   if (told !== undefined) said.push(`CONDA_DEPLOY_ROOT is passed over: ${told.path}: ${told.why}`)
@@ -155,8 +156,10 @@ function remarks(prefix: string, source: string, fileSystem: FileSystem, rejecte
 function checkPrefix(prefix: string): string {
   // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for
   if (/[\u0000-\u001f\u007f]/.test(prefix))
-    throw new EnvError('INVALID_OPTION', `deploy: ${JSON.stringify(prefix)} has control characters; a prefix cannot have any`)
+    throw new EnvError(
+      'INVALID_OPTION',
+      `deploy: ${JSON.stringify(prefix)} has control characters; a prefix cannot have any`,
+    )
   if (prefix === '/') throw new EnvError('INVALID_OPTION', 'deploy: / cannot be a prefix')
   return prefix
 }
-

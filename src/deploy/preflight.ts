@@ -1,5 +1,5 @@
 /** What can be known before the first byte: whether a place takes a deployment. Every refusal is an EnvError; nothing is written. */
-import { access, constants } from 'node:fs/promises'
+import { access, constants, stat } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { EnvError, fromSystem } from '../errors.js'
 import { checkFits } from '../prefix/plan.js'
@@ -32,7 +32,8 @@ export async function preflight(prefix: string, content: Content, allowShared: b
   const refuse = (code: 'TARGET_SHARED' | 'TARGET_NOEXEC', message: string): never => {
     throw new EnvError(code, message, { path: parent })
   }
-  if (fileSystem.locality === 'shared' && !allowShared) refuse('TARGET_SHARED', `${on}, a network or parallel file system`)
+  if (fileSystem.locality === 'shared' && !allowShared)
+    refuse('TARGET_SHARED', `${on}, a network or parallel file system`)
   if (fileSystem.noexec) refuse('TARGET_NOEXEC', `${on}, mounted noexec: no program could run there`)
   try {
     await access(at, constants.W_OK | constants.X_OK)
@@ -47,6 +48,7 @@ export async function preflight(prefix: string, content: Content, allowShared: b
 async function look(parent: string): Promise<{ at: string; fileSystem: FileSystem }> {
   try {
     const at = await nearestExisting(parent)
+    if (!(await stat(at)).isDirectory()) throw new EnvError('IO', `${at} is not a directory`, { path: at })
     return { at, fileSystem: await fileSystemOf(at) }
   } catch (error) {
     throw error instanceof EnvError ? error : fromSystem(error, 'cannot use', parent)

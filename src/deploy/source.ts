@@ -1,8 +1,8 @@
 /** An archive as deploying sees it: what is known of its content beforehand, and the way to unpack it. */
 import { openTarZst } from '../archive/tar-zst.js'
 import { native, runJob } from '../native.js'
-import { openForeign } from './foreign.js'
 import type { ForeignFacts } from './foreign/facts.js'
+import { openForeign } from './foreign.js'
 import type { Content } from './preflight.js'
 
 /** What unpacking did. */

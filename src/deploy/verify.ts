@@ -75,7 +75,13 @@ async function verifyTree(root: string, hash: Hash): Promise<Found> {
   }
   // The core opens no root through a link.
   const { entries, bytes, faults } = await hash(await realpath(root), indexOf(root), index.bytes)
-  return { kind: 'deployment', digest: ready.digest, entries, bytes, faults: [...(await moved(root, ready)), ...faults] }
+  return {
+    kind: 'deployment',
+    digest: ready.digest,
+    entries,
+    bytes,
+    faults: [...(await moved(root, ready)), ...faults],
+  }
 }
 
 function absent(error: unknown): null {
@@ -94,7 +100,10 @@ async function verifyArchive(archive: string, hash: Hash): Promise<Found> {
   const opened = await openTarZst(archive, false)
   if (opened === null) {
     const hint = 'deploy it, and verify what was deployed'
-    throw new EnvError('UNSUPPORTED', `${archive} was not made by conda-deploy: it holds no hashes to verify`, { path: archive, hint })
+    throw new EnvError('UNSUPPORTED', `${archive} was not made by conda-deploy: it holds no hashes to verify`, {
+      path: archive,
+      hint,
+    })
   }
   const { digest, bytes: total } = opened.index
   const { entries, bytes, faults } = await hash(null, archive, total)

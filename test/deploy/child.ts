@@ -34,7 +34,11 @@ export interface Child {
   readonly ended: Promise<readonly Line[]>
 }
 
-export function start(verb: 'deploy' | 'run', options: object, onLine: (line: Line, child: ChildProcess) => void = () => {}): Child {
+export function start(
+  verb: 'deploy' | 'run',
+  options: object,
+  onLine: (line: Line, child: ChildProcess) => void = () => {},
+): Child {
   if (!existsSync(library)) throw new Error(`${library} is not there: npm run build:js makes it`)
   const args = ['--input-type=module', '-e', code, pathToFileURL(library).href, verb, JSON.stringify(options)]
   const process = spawn(globalThis.process.execPath, args, { stdio: ['pipe', 'pipe', 'inherit'] })

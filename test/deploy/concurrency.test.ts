@@ -14,7 +14,7 @@ const work = temporaryFolder('concurrency')
 const archive = join(work, 'large.tar.zst')
 
 beforeAll(async () => {
-  await writeSample(archive, { ballast: [1000, 5000] })
+  await writeSample(archive, { ballast: [400, 10_000] })
 })
 
 let count = 0
@@ -82,21 +82,24 @@ describe('a process that is killed', () => {
   ] as const
   const found = { stages: 0, absent: 0 }
 
-  test.each(moments)('as %s begins, and %d ms later, leaves an absent or a complete target; the next one succeeds', async (phase, ms) => {
-    const at = place()
-    const prefix = join(at, 'env')
-    const child = start('deploy', { archive, to: prefix, threads: 1 }, (line, process) => {
-      if (line.phase === phase) setTimeout(() => process.kill('SIGKILL'), ms)
-    })
-    await child.ended
-    found.stages += stages(at).length
-    if (existsSync(prefix)) expect((await verify(prefix)).faults).toEqual([])
-    else found.absent++
-    const next = await deploy({ archive, to: prefix })
-    expect(next.prefix).toBe(prefix)
-    expect(readdirSync(at)).toEqual(['env'])
-    expect((await verify(prefix)).faults).toEqual([])
-  })
+  test.each(moments)(
+    'as %s begins, and %d ms later, leaves an absent or a complete target; the next one succeeds',
+    async (phase, ms) => {
+      const at = place()
+      const prefix = join(at, 'env')
+      const child = start('deploy', { archive, to: prefix, threads: 1 }, (line, process) => {
+        if (line.phase === phase) setTimeout(() => process.kill('SIGKILL'), ms)
+      })
+      await child.ended
+      found.stages += stages(at).length
+      if (existsSync(prefix)) expect((await verify(prefix)).faults).toEqual([])
+      else found.absent++
+      const next = await deploy({ archive, to: prefix })
+      expect(next.prefix).toBe(prefix)
+      expect(readdirSync(at)).toEqual(['env'])
+      expect((await verify(prefix)).faults).toEqual([])
+    },
+  )
 
   test('did leave stages behind in these tests, which the next ones removed', () => {
     expect(found.stages).toBeGreaterThan(0)
@@ -119,14 +122,20 @@ describe('an abort', () => {
     const at = place()
     const controller = new AbortController()
     const reporter = {
-      phase: (name: string) => void (name === phase && setTimeout(() => controller.abort(), phase === 'extract' ? 5 : 0)),
+      phase: (name: string) =>
+        void (name === phase && setTimeout(() => controller.abort(), phase === 'extract' ? 5 : 0)),
       progress() {},
       warn() {},
     }
     const { signal } = controller
-    const done = await deploy({ archive, to: join(at, 'deep/er/env'), verify: true, threads: 1, signal, reporter }).catch(
-      (error: unknown) => error,
-    )
+    const done = await deploy({
+      archive,
+      to: join(at, 'deep/er/env'),
+      verify: true,
+      threads: 1,
+      signal,
+      reporter,
+    }).catch((error: unknown) => error)
     // Publishing may be quicker than the abort; nothing else may.
     if (phase !== 'publish' || done instanceof Error) {
       expect(done).toMatchObject({ code: 'CANCELLED' })
@@ -140,7 +149,9 @@ describe('an abort', () => {
     const before = lstatSync(lockFile(at)).ino
     const controller = new AbortController()
     setTimeout(() => controller.abort(), 50)
-    await expect(deploy({ archive, to: join(at, 'env'), signal: controller.signal })).rejects.toMatchObject({ code: 'CANCELLED' })
+    await expect(deploy({ archive, to: join(at, 'env'), signal: controller.signal })).rejects.toMatchObject({
+      code: 'CANCELLED',
+    })
     expect(lstatSync(lockFile(at)).ino).toBe(before)
     expect(readdirSync(at)).toEqual(['.env.lock'])
     native().unlock(held)

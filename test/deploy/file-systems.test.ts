@@ -33,7 +33,10 @@ afterAll(() => {
 })
 
 const refused = async (at: string, code: string, message: RegExp): Promise<void> => {
-  await expect(deploy({ archive, to: join(at, 'a/env') })).rejects.toMatchObject({ code, message: expect.stringMatching(message) })
+  await expect(deploy({ archive, to: join(at, 'a/env') })).rejects.toMatchObject({
+    code,
+    message: expect.stringMatching(message),
+  })
   expect(readdirSync(at)).toEqual([])
 }
 
@@ -105,7 +108,8 @@ describe.skipIf(probe === null)('a file system', () => {
 })
 
 const user = process.getuid?.()
-if (user === 0) console.warn('skipped: test/deploy/file-systems: root may write into a read-only folder (tried on a read-only mount)')
+if (user === 0)
+  console.warn('skipped: test/deploy/file-systems: root may write into a read-only folder (tried on a read-only mount)')
 test.skipIf(user === 0)('a folder without write permission is refused beforehand', async () => {
   const at = join(work, 'folder')
   mkdirSync(at)

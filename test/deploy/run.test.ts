@@ -19,7 +19,12 @@ const hello = (...words: string[]): RunOptions => ({ archive, to, command: ['hel
 
 describe('a program', () => {
   test('ends with its own status', async () => {
-    expect(await run(hello('exit 7'))).toMatchObject({ status: 7, signal: null, deployment: { prefix: to }, warnings: [] })
+    expect(await run(hello('exit 7'))).toMatchObject({
+      status: 7,
+      signal: null,
+      deployment: { prefix: to },
+      warnings: [],
+    })
     expect(await run(hello('exit 0'))).toMatchObject({ status: 0, signal: null, deployment: { method: 'adopted' } })
   })
 
@@ -34,7 +39,10 @@ describe('a program', () => {
   })
 
   test('that is not there is not found; one that cannot be executed is not permitted', async () => {
-    await expect(run({ archive, to, command: ['no-such-program'] })).rejects.toMatchObject({ code: 'COMMAND_NOT_FOUND', exitStatus: 127 })
+    await expect(run({ archive, to, command: ['no-such-program'] })).rejects.toMatchObject({
+      code: 'COMMAND_NOT_FOUND',
+      exitStatus: 127,
+    })
     await expect(run({ archive, to, command: [join(to, 'etc/kept')] })).rejects.toMatchObject({ code: 'PERMISSION' })
   })
 
@@ -46,14 +54,17 @@ describe('a program', () => {
   })
 })
 
-test.each(['SIGTERM', 'SIGUSR1', 'SIGINT', 'SIGHUP'] as const)('%s to this process is handed to the program', async (name) => {
-  const trap = `trap 'exit 42' ${name.slice(3)}; i=0; while [ $i -lt 200 ]; do sleep 0.05; i=$((i+1)); done`
-  const child = start('run', hello(trap), (line, process) => {
-    if (line.pid !== undefined) setTimeout(() => process.kill(name), 100)
-  })
-  const lines = await child.ended
-  expect(lines.at(-1)?.result).toMatchObject({ status: 42, signal: null })
-})
+test.each(['SIGTERM', 'SIGUSR1', 'SIGINT', 'SIGHUP'] as const)(
+  '%s to this process is handed to the program',
+  async (name) => {
+    const trap = `trap 'exit 42' ${name.slice(3)}; i=0; while [ $i -lt 200 ]; do sleep 0.05; i=$((i+1)); done`
+    const child = start('run', hello(trap), (line, process) => {
+      if (line.pid !== undefined) setTimeout(() => process.kill(name), 100)
+    })
+    const lines = await child.ended
+    expect(lines.at(-1)?.result).toMatchObject({ status: 42, signal: null })
+  },
+)
 
 test('options are checked', async () => {
   for (const command of [[], [''], 'hello', [1], undefined])

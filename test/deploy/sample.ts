@@ -27,23 +27,44 @@ export async function writeSample(path: string, sample: Sample = {}): Promise<st
   const common = { output: path, prefixes: [origin], level: 1, frameBytes: 1 << 20, threads: 2 }
   const job = { ...common, root: dirname(path), entries, marker: '_no_such_marker_' }
   const { draft } = await runJob((counters) => native().pack(job, counters))
-  const json = JSON.stringify({ name: 'sample', packages: 2, kept: { total: 3, list: [{ path: 'etc/kept', count: 1 }] } })
+  const json = JSON.stringify({
+    name: 'sample',
+    packages: 2,
+    kept: { total: 3, list: [{ path: 'etc/kept', count: 1 }] },
+  })
   const seal = { ...common, draft, entries: [], json }
   return (await runJob((counters) => native().seal(seal, counters))).digest
 }
 
-function sampleEntries({ ballast = [0, 0], binary = true, program = 'echo "$(cat "${0%/*}/../etc/prefix")" "$@"' }: Sample): PackEntry[] {
+function sampleEntries({
+  ballast = [0, 0],
+  binary = true,
+  program = 'echo "$(cat "$(dirname "$0")/../etc/prefix")" "$@"',
+}: Sample): PackEntry[] {
   const directory = (path: string): PackEntry => ({ path, kind: 'directory', mode: 0o755, mtime, size: 0 })
   const file = (path: string, content: string | Buffer, more: Partial<PackEntry> = {}): PackEntry => {
     const data = Buffer.from(content as string)
     return { path, kind: 'file', mode: 0o644, mtime, size: data.length, data, policy: 'detect', ...more }
   }
-  const symlink = (path: string, target: string): PackEntry => ({ path, kind: 'symlink', mode: 0o777, mtime, size: 0, target })
+  const symlink = (path: string, target: string): PackEntry => ({
+    path,
+    kind: 'symlink',
+    mode: 0o777,
+    mtime,
+    size: 0,
+    target,
+  })
   const string = Buffer.alloc(slot + 40)
   string.write(`${origin}/lib`, 'latin1')
   const padding = slot - origin.length
-  const content = Buffer.concat([Buffer.from('\x7fELF\0\0'), string.subarray(0, `${origin}/lib`.length + padding + 1), Buffer.from('end\0')])
-  const more = Array.from({ length: ballast[0] }, (_, i) => file(`share/ballast${String(i).padStart(5, '0')}`, randomBytes(ballast[1])))
+  const content = Buffer.concat([
+    Buffer.from('\x7fELF\0\0'),
+    string.subarray(0, `${origin}/lib`.length + padding + 1),
+    Buffer.from('end\0'),
+  ])
+  const more = Array.from({ length: ballast[0] }, (_, i) =>
+    file(`share/ballast${String(i).padStart(5, '0')}`, randomBytes(ballast[1])),
+  )
   return [
     directory('bin'),
     file('bin/hello', `#!/bin/sh\n${program}\n`, { mode: 0o755 }),

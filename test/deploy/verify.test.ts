@@ -36,6 +36,11 @@ function flip(path: string, at: number): void {
   writeFileSync(path, bytes)
 }
 
+function relink(path: string, target: string): void {
+  rmSync(path)
+  symlinkSync(target, path)
+}
+
 describe('a deployed tree', () => {
   test('that is as it was deployed has no faults', async () => {
     const prefix = await deployed()
@@ -44,21 +49,21 @@ describe('a deployed tree', () => {
 
   test.each<[string, (prefix: string) => void, object]>([
     ['a flipped byte', (at) => flip(join(at, 'lib/plain'), 50_000), { path: 'lib/plain', kind: 'content' }],
-    ['a flipped byte in what was relocated', (at) => flip(join(at, 'lib/libsample.so'), 20), { path: 'lib/libsample.so', kind: 'content' }],
+    [
+      'a flipped byte in what was relocated',
+      (at) => flip(join(at, 'lib/libsample.so'), 20),
+      { path: 'lib/libsample.so', kind: 'content' },
+    ],
     ['a missing file', (at) => rmSync(join(at, 'etc/kept')), { path: 'etc/kept', kind: 'missing' }],
     ['an extra file', (at) => writeFileSync(join(at, 'lib/extra'), ''), { path: 'lib/extra', kind: 'extra' }],
     ['another size', (at) => writeFileSync(join(at, 'etc/kept'), 'plain'), { path: 'etc/kept', kind: 'size' }],
     ['another mode', (at) => chmodSync(join(at, 'bin/hello'), 0o600), { path: 'bin/hello', kind: 'mode' }],
     [
       'another link',
-      (at) => (rmSync(join(at, 'bin/hi')), symlinkSync('bye', join(at, 'bin/hi'))),
+      (at) => relink(join(at, 'bin/hi'), 'bye'),
       { path: 'bin/hi', kind: 'target', expected: 'hello', found: 'bye' },
     ],
-    [
-      'a link in place of a file',
-      (at) => (rmSync(join(at, 'etc/kept')), symlinkSync('prefix', join(at, 'etc/kept'))),
-      { path: 'etc/kept', kind: 'type' },
-    ],
+    ['a link in place of a file', (at) => relink(join(at, 'etc/kept'), 'prefix'), { path: 'etc/kept', kind: 'type' }],
   ])('%s is found', async (_, change, fault) => {
     const prefix = await deployed()
     change(prefix)

@@ -108,17 +108,12 @@ test('tar-stream reads the same members as the entry table names', async () => {
       const archive = await packed(one)
       const members = new Map<string, string>()
       const reader = tarExtract()
-      reader.on('entry', (header, stream, next) => {
-        const parts: Buffer[] = []
-        stream.on('data', (part: Buffer) => parts.push(part))
-        stream.on('end', () => {
-          members.set(header.name.replace(/\/$/, ''), createHash('sha256').update(Buffer.concat(parts)).digest('hex'))
-          next()
-        })
-      })
-      const done = new Promise((resolve, reject) => reader.on('finish', resolve).on('error', reject))
-      reader.end(Buffer.from(decompressAll(readFileSync(archive))))
-      await done
+      reader.end(decompressAll(readFileSync(archive)))
+      for await (const member of reader) {
+        const hash = createHash('sha256')
+        for await (const part of member) hash.update(part as Buffer)
+        members.set(member.header.name.replace(/\/$/, ''), hash.digest('hex'))
+      }
       const index = await native().index(archive, true)
       const empty = createHash('sha256').digest('hex')
       expect(members).toEqual(new Map(index?.list?.map((entry) => [entry.path, entry.sha256 ?? empty])))

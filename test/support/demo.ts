@@ -22,7 +22,10 @@ try {
 
   const archive = join(work, 'sample.tar.zst')
   const packed = await pack({ prefix: source, output: archive })
-  say('packed', `${packed.files} files, ${(packed.bytes / 1e6).toFixed(1)} MB into ${((packed.packedBytes ?? 0) / 1e6).toFixed(1)} MB (${seconds(packed.seconds)})`)
+  say(
+    'packed',
+    `${packed.files} files, ${(packed.bytes / 1e6).toFixed(1)} MB into ${((packed.packedBytes ?? 0) / 1e6).toFixed(1)} MB (${seconds(packed.seconds)})`,
+  )
 
   renameSync(join(work, 'home'), join(work, 'away'))
   say('taken away', 'the environment and its package cache')
@@ -30,14 +33,19 @@ try {
   const prefix = join(work, 'node/env')
   const deployed = await deploy({ archive, to: prefix })
   say('deployed', `${deployed.files} files, ${(deployed.bytes / 1e6).toFixed(1)} MB to ${prefix}`)
-  say('', `${deployed.spots} prefixes rewritten in ${deployed.rewritten} files, ${deployed.threads} threads (${seconds(deployed.seconds)})`)
+  say(
+    '',
+    `${deployed.spots} prefixes rewritten in ${deployed.rewritten} files, ${deployed.threads} threads (${seconds(deployed.seconds)})`,
+  )
 
   const said = execFileSync(join(prefix, 'bin/hello'), { encoding: 'utf8' })
-  if (!said.includes(`prefix=${prefix}\n`) || !said.includes('data=forty-two')) throw new Error(`bin/hello said: ${said}`)
+  if (!said.includes(`prefix=${prefix}\n`) || !said.includes('data=forty-two'))
+    throw new Error(`bin/hello said: ${said}`)
   say('ran', `bin/hello: ${said.split('\n')[0]}`)
 
   const verified = await verify(prefix)
-  if (verified.faults.length > 0) throw new Error(`${verified.faults.length} faults: ${JSON.stringify(verified.faults[0])}`)
+  if (verified.faults.length > 0)
+    throw new Error(`${verified.faults.length} faults: ${JSON.stringify(verified.faults[0])}`)
   say('verified', `${verified.entries} entries, no fault`)
 } finally {
   execFileSync('sh', ['-c', `chmod -R u+w '${work}' && rm -rf '${work}'`])

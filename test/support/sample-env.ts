@@ -3,9 +3,26 @@
  * product and knows how conda, mamba and pixi differ in what they record.
  */
 import { createHash } from 'node:crypto'
-import { chmodSync, existsSync, linkSync, lutimesSync, mkdirSync, symlinkSync, utimesSync, writeFileSync } from 'node:fs'
+import {
+  chmodSync,
+  existsSync,
+  linkSync,
+  lutimesSync,
+  mkdirSync,
+  symlinkSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs'
 import { dirname, join } from 'node:path'
-import { bytecode, compileLibrary, type Package, type PackageFile, packageTime, placeholder, samplePackages } from './sample-packages.js'
+import {
+  bytecode,
+  compileLibrary,
+  type Package,
+  type PackageFile,
+  packageTime,
+  placeholder,
+  samplePackages,
+} from './sample-packages.js'
 
 export interface SampleOptions {
   /** Where the environment is made; default `root/home/alice/.conda/envs/sample`. */
@@ -45,6 +62,7 @@ function relocated(content: Buffer, mode: 'text' | 'binary', prefix: string): Bu
   const encodings = [
     { encode: (text: string) => text, nul: '\0' },
     { encode: (text: string) => Buffer.from(text, 'utf16le').toString('latin1'), nul: '\0\0' },
+    { encode: (text: string) => text.replaceAll(/./g, '$&\0\0\0'), nul: '\0\0\0\0' },
   ]
   for (const { encode, nul } of encodings) {
     const [from, to] = [encode(placeholder), encode(prefix)]
@@ -76,7 +94,8 @@ function recordOf(file: PackageFile, path: string, before: Buffer, after: Buffer
   const hashes = { sha256: sha256(before), sha256_in_prefix: sha256(after) }
   const kind = file.link === undefined ? 'hardlink' : 'softlink'
   const common = { _path: path, path_type: kind, size_in_bytes: (style === 'pixi' ? after : before).length }
-  const known = file.placeholder && style !== 'mamba' ? { file_mode: file.placeholder, prefix_placeholder: placeholder } : {}
+  const known =
+    file.placeholder && style !== 'mamba' ? { file_mode: file.placeholder, prefix_placeholder: placeholder } : {}
   if (style === 'pixi' && before.equals(after)) return { ...common, sha256: hashes.sha256 }
   return { ...common, ...hashes, ...known }
 }
@@ -94,27 +113,43 @@ function installPackage(pkg: Package, place: Place): void {
     if (file.link !== undefined) {
       link(join(extracted, file.path), file.link)
       link(target, file.link)
-      const aimed = pkg.files.find((f) => join(dirname(file.path), file.link ?? '') === f.path)?.content ?? Buffer.alloc(0)
+      // rattler hashes the text of a link, conda and mamba what it leads to.
+      const leads =
+        pkg.files.find((f) => join(dirname(file.path), file.link ?? '') === f.path)?.content ?? Buffer.alloc(0)
+      const aimed = place.style === 'pixi' ? Buffer.from(file.link) : leads
       paths.push(recordOf(file, path, aimed, aimed, place.style))
       continue
     }
-    const before = file.content ?? Buffer.alloc(0)
-    const after = file.placeholder ? relocated(before, file.placeholder, place.prefix) : before
-    put(join(extracted, file.path), before, file.mode)
+    const original = pkg.files.find((f) => f.path === file.hardlink) ?? file
+    const before = original.content ?? Buffer.alloc(0)
+    const after = original.placeholder ? relocated(before, original.placeholder, place.prefix) : before
+    if (file.hardlink === undefined) put(join(extracted, file.path), before, file.mode)
+    else linkSync(join(extracted, file.hardlink), join(extracted, file.path))
     mkdirSync(dirname(target), { recursive: true })
-    if (file.placeholder) put(target, after, file.mode)
-    else linkSync(join(extracted, file.path), target)
+    if (!original.placeholder) linkSync(join(extracted, file.path), target)
+    else if (file.hardlink === undefined) put(target, after, file.mode)
+    else linkSync(join(place.prefix, file.hardlink), target)
     // conda records the short path of a noarch file here, and the real one in `files`.
-    paths.push(recordOf(file, place.style === 'conda' ? file.path : path, before, after, place.style))
+    const named = { ...original, path: file.path }
+    paths.push(recordOf(named, place.style === 'conda' ? file.path : path, before, after, place.style))
   }
   for (const point of pkg.entryPoints ?? []) {
     const [name = '', module = '', run = ''] = point.split(/\s*[=:]\s*/)
     const script = `#!${place.prefix}/bin/python3.11\nimport sys\nfrom ${module} import ${run}\nsys.exit(${run}())\n`
     put(join(place.prefix, 'bin', name), script, 0o775)
     files.push(`bin/${name}`)
-    paths.push({ _path: `bin/${name}`, path_type: 'unix_python_entry_point' })
+    // rattler hashes what it wrote, prefix and all.
+    const hashed = place.style === 'pixi' ? { sha256: sha256(Buffer.from(script)), size_in_bytes: script.length } : {}
+    paths.push({ _path: `bin/${name}`, path_type: 'unix_python_entry_point', ...hashed })
   }
-  const index = { name: pkg.name, version: pkg.version, build: '0', build_number: 0, subdir: pkg.noarch ? 'noarch' : 'linux-64', depends: [] }
+  const index = {
+    name: pkg.name,
+    version: pkg.version,
+    build: '0',
+    build_number: 0,
+    subdir: pkg.noarch ? 'noarch' : 'linux-64',
+    depends: [],
+  }
   const url = `https://conda.example.org/sample/${index.subdir}/${dist}.conda`
   const noarch = pkg.noarch ? { noarch: pkg.noarch } : {}
   const record = {
@@ -131,21 +166,28 @@ function installPackage(pkg: Package, place: Place): void {
     requested_spec: pkg.name,
   }
   put(join(extracted, 'info/index.json'), JSON.stringify({ ...index, ...noarch }))
-  put(join(extracted, 'info/paths.json'), JSON.stringify({ paths: pkg.files.map((f) => ({ _path: f.path, path_type: 'hardlink' })), paths_version: 1 }))
+  put(
+    join(extracted, 'info/paths.json'),
+    JSON.stringify({ paths: pkg.files.map((f) => ({ _path: f.path, path_type: 'hardlink' })), paths_version: 1 }),
+  )
   put(join(place.prefix, 'conda-meta', `${dist}.json`), `${JSON.stringify(record, null, 2)}\n`)
 }
 
 /** What users add themselves: nothing of it is recorded. */
 function installByHand(prefix: string): void {
   const site = join(prefix, sitePackages)
-  const config = `{"python": "${prefix}/bin/python", "data": "${prefix}/share/sample"}\n`
+  const config = `{"python": "${prefix}/bin/python", "data": "${prefix}/share/sample", "other": "${prefix}-other"}\n`
   put(join(prefix, 'bin/pip-tool'), `#!${prefix}/bin/python3.11\nprint('pip-tool')\n`, 0o755)
   put(join(site, 'pip_tool/__init__.py'), 'VERSION = 1\n')
   put(join(site, 'pip_tool/config.json'), config)
   put(join(site, 'pip_tool/_native.so'), compileLibrary(prefix), 0o755)
-  put(join(site, 'pip_tool/__pycache__/__init__.cpython-311.pyc'), bytecode(packageTime, 12, `${site}/pip_tool/__init__.py`))
+  put(
+    join(site, 'pip_tool/__pycache__/__init__.cpython-311.pyc'),
+    bytecode(packageTime, 12, `${site}/pip_tool/__init__.py`),
+  )
   put(join(site, 'pip_tool-1.dist-info/METADATA'), 'Metadata-Version: 2.1\nName: pip-tool\nVersion: 1\n')
   put(join(prefix, 'etc/conda/activate.d/sample.sh'), `export SAMPLE_HOME="${prefix}/share/sample"\n`)
+  put(join(prefix, 'conda-meta/state'), '{"version": 1, "env_vars": {"SAMPLE_STATE": "set"}}\n')
   link(join(prefix, 'share/current'), join(prefix, 'share/sample'))
   link(join(prefix, 'share/dangling'), 'nowhere')
   link(join(prefix, 'share/hosts'), '/etc/hosts')
@@ -169,7 +211,10 @@ export function makeSampleEnvironment(root: string, options: SampleOptions = {})
   installByHand(prefix)
   if (place.style !== 'pixi') {
     const lines = packages.map((pkg) => `+https://conda.example.org/sample::${pkg.name}-${pkg.version}-0\n`).join('')
-    put(join(prefix, 'conda-meta/history'), `==> 2020-09-13 12:26:40 <==\n# cmd: /opt/conda/bin/conda create -p ${prefix} sample\n${lines}`)
+    put(
+      join(prefix, 'conda-meta/history'),
+      `==> 2020-09-13 12:26:40 <==\n# cmd: /opt/conda/bin/conda create -p ${prefix} sample\n${lines}`,
+    )
   }
   return { prefix, packageCache }
 }

@@ -15,26 +15,35 @@ export interface PackageFile {
   readonly placeholder?: 'text' | 'binary'
   /** Text of a symlink. */
   readonly link?: string
+  /** The file of the same package, earlier in the list, that this one is another name of. */
+  readonly hardlink?: string
 }
 
 export interface Package {
   readonly name: string
   readonly version: string
-  readonly noarch?: 'python'
+  readonly noarch?: 'python' | 'generic'
   readonly entryPoints?: readonly string[]
   readonly files: readonly PackageFile[]
 }
 
 const librarySource = `
 extern "C" const char *sample_home() { return PREFIX "/lib"; }
-extern "C" const char16_t *sample_wide() { return U16(PREFIX) u"/share"; }
+extern "C" const char16_t *sample_wide() { return WIDE(u, PREFIX) u"/share"; }
+extern "C" const char32_t *sample_wider() { return WIDE(U, PREFIX) U"/var:" WIDE(U, PREFIX) U"/tmp"; }
 `
 const programSource = `
 #include <cstdio>
 extern "C" const char *sample_home();
+extern "C" const char16_t *sample_wide();
+extern "C" const char32_t *sample_wider();
 static const char *path = PREFIX "/bin:" PREFIX "/lib";  // ends otherwise than every other string: linkers share tails
 int main() {
-  std::printf("prefix=%s\\npath=%s\\nhome=%s\\n", PREFIX, path, sample_home());
+  std::printf("prefix=%s\\npath=%s\\nhome=%s\\nwide=", PREFIX, path, sample_home());
+  for (const char16_t *c = sample_wide(); *c; ++c) std::putchar(static_cast<char>(*c));
+  std::printf("\\nwider=");
+  for (const char32_t *c = sample_wider(); *c; ++c) std::putchar(static_cast<char>(*c));
+  std::putchar('\\n');
   std::FILE *data = std::fopen(PREFIX "/share/sample/data.txt", "r");
   if (!data) { std::perror(PREFIX "/share/sample/data.txt"); return 1; }
   char line[4096];
@@ -57,10 +66,22 @@ export function compile(source: string, prefix: string, ...more: string[]): Buff
   const folder = mkdtempSync(join(tmpdir(), 'conda-deploy-compile-'))
   try {
     writeFileSync(join(folder, 'source.cc'), source)
-    const defines = [`-DPREFIX="${prefix}"`, '-DU16_(text)=u##text', '-DU16(text)=U16_(text)']
+    const defines = [`-DPREFIX="${prefix}"`, '-DWIDE_(kind,text)=kind##text', '-DWIDE(kind,text)=WIDE_(kind,text)']
     const common = ['-std=c++17', '-O1', '-s', '-Wl,--build-id=none', ...defines, '-o', 'out', 'source.cc']
     execFileSync('g++', [...common, ...more.map((argument) => argument.replaceAll('PREFIX', prefix))], { cwd: folder })
     return readFileSync(join(folder, 'out'))
+  } finally {
+    rmSync(folder, { recursive: true })
+  }
+}
+
+/** As a static library keeps it: an object file, not linked, in an ar archive. */
+function compileArchive(): Buffer {
+  const folder = mkdtempSync(join(tmpdir(), 'conda-deploy-archive-'))
+  try {
+    writeFileSync(join(folder, 'sample.o'), compile(librarySource, placeholder, '-c'))
+    execFileSync('ar', ['rcD', 'libsample.a', 'sample.o'], { cwd: folder })
+    return readFileSync(join(folder, 'libsample.a'))
   } finally {
     rmSync(folder, { recursive: true })
   }
@@ -107,19 +128,46 @@ function samplePackage(): Package {
       { path: 'bin/hello', content: compileProgram(library), mode: 0o755, placeholder: 'binary' },
       { path: 'lib/libsample.so', content: library, mode: 0o755, placeholder: 'binary' },
       { path: 'lib/libsample.so.1', link: 'libsample.so' },
+      { path: 'lib/libsample.a', content: compileArchive(), placeholder: 'binary' },
+      { path: 'bin/hello-twin', hardlink: 'bin/hello' },
       { path: 'lib/terminfo', link: '../share/terminfo' },
       { path: 'share/terminfo/x/xterm', content: text('terminal\0description\0') },
       { path: 'share/sample/data.txt', content: text('forty-two\n') },
       { path: 'share/sample/empty', content: text('') },
       { path: 'share/sample/with space/ünïcode.txt', content: text('names are bytes\n') },
-      { path: 'lib/pkgconfig/sample.pc', content: text(`prefix=${placeholder}\nlibdir=${placeholder}/lib\n`), placeholder: 'text' },
-      { path: 'include/sample.h', content: text(`#define SAMPLE_HOME "${placeholder}/share/sample"\n`), placeholder: 'text' },
-      { path: 'bin/report', content: text(`#!${placeholder}/bin/python3.11\nprint('report')\n`), mode: 0o755, placeholder: 'text' },
-      { path: 'bin/show-prefix', content: text(`#!/bin/sh\necho "${placeholder}"\n`), mode: 0o755, placeholder: 'text' },
+      {
+        path: 'lib/pkgconfig/sample.pc',
+        content: text(`prefix=${placeholder}\nlibdir=${placeholder}/lib\n`),
+        placeholder: 'text',
+      },
+      {
+        path: 'include/sample.h',
+        content: text(`#define SAMPLE_HOME "${placeholder}/share/sample"\r\n`),
+        placeholder: 'text',
+      },
+      { path: 'etc/conda/env_vars.d/sample.json', content: text('{"SAMPLE_MODE": "it\'s \\"quoted\\""}\n') },
+      {
+        path: 'bin/report',
+        content: text(`#!${placeholder}/bin/python3.11\nprint('report')\n`),
+        mode: 0o755,
+        placeholder: 'text',
+      },
+      {
+        path: 'bin/show-prefix',
+        content: text(`#!/bin/sh\necho "${placeholder}"\n`),
+        mode: 0o755,
+        placeholder: 'text',
+      },
       { path: `${lib}/_sysconfigdata.py`, content: text(config), placeholder: 'text' },
-      { path: `${lib}/__pycache__/_sysconfigdata.cpython-311.pyc`, content: bytecode(packageTime, config.length, config) },
+      {
+        path: `${lib}/__pycache__/_sysconfigdata.cpython-311.pyc`,
+        content: bytecode(packageTime, config.length, config),
+      },
       { path: `${lib}/module.py`, content: text(module) },
-      { path: `${lib}/__pycache__/module.cpython-311.pyc`, content: bytecode(packageTime, module.length, `${placeholder}/${lib}/module.py`) },
+      {
+        path: `${lib}/__pycache__/module.cpython-311.pyc`,
+        content: bytecode(packageTime, module.length, `${placeholder}/${lib}/module.py`),
+      },
     ],
   }
 }
@@ -141,8 +189,26 @@ const noarchPackage = (): Package => ({
   files: [
     { path: 'site-packages/tool/__init__.py', content: text('') },
     { path: 'site-packages/tool/main.py', content: text('def run():\n    return 0\n') },
-    { path: 'site-packages/tool-2.1.dist-info/METADATA', content: text('Metadata-Version: 2.1\nName: tool\nVersion: 2.1\n') },
-    { path: 'share/jupyter/kernels/tool/kernel.json', content: text(`{"argv": ["${placeholder}/bin/python", "-m", "tool"]}\n`), placeholder: 'text' },
+    {
+      path: 'site-packages/tool-2.1.dist-info/METADATA',
+      content: text('Metadata-Version: 2.1\nName: tool\nVersion: 2.1\n'),
+    },
+    {
+      path: 'share/jupyter/kernels/tool/kernel.json',
+      content: text(`{"argv": ["${placeholder}/bin/python", "-m", "tool"]}\n`),
+      placeholder: 'text',
+    },
+  ],
+})
+
+const dataPackage = (): Package => ({
+  name: 'sample-data',
+  version: '2023c',
+  noarch: 'generic',
+  files: [
+    { path: 'share/sample-data/table.csv', content: text('a,b\r\n1,2\r\n') },
+    { path: 'share/sample-data/same.csv', hardlink: 'share/sample-data/table.csv' },
+    { path: 'share/sample-data/home', content: text(placeholder), placeholder: 'text' },
   ],
 })
 
@@ -153,11 +219,16 @@ function fillerPackage(count: number): Package {
     state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0
     return state / 2 ** 32
   }
-  const words = Array.from({ length: 512 }, () => Math.floor(random() * 2 ** 40).toString(36).slice(0, 2 + Math.floor(random() * 8)))
+  const words = Array.from({ length: 512 }, () =>
+    Math.floor(random() * 2 ** 40)
+      .toString(36)
+      .slice(0, 2 + Math.floor(random() * 8)),
+  )
   const files = Array.from({ length: count }, (_, i): PackageFile => {
     const size = Math.floor(2 ** (6 + 9 * random() + (random() < 0.02 ? 5 * random() : 0)))
     let content = ''
-    while (content.length < size) content += `${words[Math.floor(random() * words.length)]} = ${words[Math.floor(random() * words.length)]}\n`
+    while (content.length < size)
+      content += `${words[Math.floor(random() * words.length)]} = ${words[Math.floor(random() * words.length)]}\n`
     return { path: `lib/filler/${i % 211}/module_${i}.py`, content: text(content.slice(0, size)) }
   })
   return { name: 'filler', version: '0.1', files }
@@ -167,5 +238,6 @@ export const samplePackages = (filler: number): Package[] => [
   pythonPackage(),
   samplePackage(),
   noarchPackage(),
+  dataPackage(),
   ...(filler > 0 ? [fillerPackage(filler)] : []),
 ]
