@@ -10,16 +10,13 @@ namespace cd {
 void check_frame_bytes(uint64_t bytes) {
   constexpr uint64_t least = 1024, most = kMaxFrame / 8;  // content may grow by its placeholders
   if (bytes < least || bytes > most)
-    throw Failure("INVALID_OPTION", "frames of " + std::to_string(bytes) + " bytes, expected " + std::to_string(least) + " to " +
-                                        std::to_string(most));
+    throw Failure("INVALID_OPTION", "frames of " + std::to_string(bytes) + " bytes, expected " + std::to_string(least) +
+                                        " to " + std::to_string(most));
 }
 
 Assembly::Assembly(std::string path, Output how, uint64_t position, std::vector<Frame> frames, size_t entries,
                    unsigned threads)
-    : path_(std::move(path)),
-      ahead_(2 * size_t{threads} + 2),
-      decided_(entries),
-      frames_(std::move(frames)),
+    : path_(std::move(path)), ahead_(2 * size_t{threads} + 2), decided_(entries), frames_(std::move(frames)),
       position_(position) {
   if (path_.empty()) return;
   const int flags = how == Output::create ? O_CREAT | O_EXCL : 0;

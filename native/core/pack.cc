@@ -67,10 +67,7 @@ void check(const PackJob& job) {
 class Packing {
  public:
   Packing(const PackJob& job, Progress progress)
-      : job_(job),
-        progress_(progress),
-        studied_(job.entries.size()),
-        dropped_(job.entries.size(), 0),
+      : job_(job), progress_(progress), studied_(job.entries.size()), dropped_(job.entries.size(), 0),
         assembly_(job.output, Assembly::Output::create, 0, {}, job.entries.size(), job.threads) {
     root_ = Fd(open(job.root.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
     if (!root_) throw Failure::system("open", job.root);

@@ -64,7 +64,8 @@ void read_directory(const ScanJob& job, int root, const std::string& relative, s
     s.path = relative.empty() ? name : relative + "/" + name;
     struct stat st;
     if (fstatat(fd, name.c_str(), &st, AT_SYMLINK_NOFOLLOW) != 0) {
-      if (errno == ENOENT) continue;  // removed since it was listed: a program that runs from the tree may write and remove files
+      if (errno == ENOENT)
+        continue;  // removed since it was listed: a program that runs from the tree may write and remove files
       throw Failure::system("stat", job.root + "/" + s.path);
     }
     s.kind = kind_of(st.st_mode);

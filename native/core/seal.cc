@@ -20,10 +20,7 @@ constexpr size_t kDigits = 64;
 class Sealing {
  public:
   Sealing(const SealJob& job, Progress progress)
-      : job_(job),
-        progress_(progress),
-        draft_(decode_draft(job.draft)),
-        prefixes_(draft_.table.prefixes),
+      : job_(job), progress_(progress), draft_(decode_draft(job.draft)), prefixes_(draft_.table.prefixes),
         made_before_(draft_.table.entries.size()),
         assembly_(job.output, Assembly::Output::append, draft_.position, draft_.frames, 0, job.threads),
         marks_(job.entries.size(), Mark::open) {

@@ -29,8 +29,8 @@ export interface DeployOptions {
   /** Default: all cores. */
   readonly threads?: number | undefined
   /**
-   * Read the tree back and hash every file before it is published; default false. Reading the archive is checked anyway, by the
-   * checksum of each frame; this finds what the target's file system made wrong.
+   * Read the tree back and hash every file before it is published; default false. What comes out of the archive is checked anyway, by
+   * its checksums; this finds what the target's file system made wrong.
    */
   readonly verify?: boolean | undefined
   /** Say what would be done, and do nothing. */
@@ -42,7 +42,7 @@ export interface DeployOptions {
 /** `wait`: for another deployment to the same place. */
 type Phase = 'plan' | 'wait' | 'extract' | 'verify' | 'publish'
 
-export interface DeployResult extends Omit<Unpacked, 'readBytes'> {
+export interface DeployResult extends Unpacked {
   /** Where the environment is. */
   readonly prefix: string
   /** Names the content of the archive, in hexadecimal. */
@@ -52,8 +52,6 @@ export interface DeployResult extends Omit<Unpacked, 'readBytes'> {
   readonly dryRun: boolean
   readonly readOnly: boolean
   readonly threads: number
-  /** Bytes read from the archive to write the files; 0 when adopted. */
-  readonly readBytes: number
   readonly seconds: Readonly<Record<Phase | 'total', number>>
   readonly target: Target
   readonly warnings: readonly string[]
@@ -105,26 +103,28 @@ export async function deploy(options: DeployOptions): Promise<DeployResult> {
   }
   const plan = await planDeploy(source.content, wish, process.env)
   clock.lap('plan')
-  const done = dryRun || plan.method === 'adopted' ? null : await make(source, plan, settings, clock)
-  const { size } = source.content
-  const idle = { files: size?.files ?? 0, bytes: size?.bytes ?? 0, ...nothingDone }
-  const warnings = [...plan.warnings, ...(done?.warnings ?? [])]
+  const made = dryRun || plan.method === 'adopted' ? null : await make(source, plan, settings, clock)
+  const method = made !== null ? 'deployed' : dryRun ? plan.method : 'adopted'
+  const done = made ?? (await nothingDone(source, plan.prefix, method))
+  const warnings = [...plan.warnings, ...done.warnings]
   for (const warning of warnings) reporter.warn(warning)
   return {
     prefix: plan.prefix,
     digest: source.content.digest,
-    method: done === null ? (dryRun ? plan.method : 'adopted') : 'deployed',
-    dryRun,
-    readOnly,
-    threads,
-    ...(done ?? idle),
+    ...{ method, dryRun, readOnly, threads },
+    ...done,
     seconds: clock.seconds(),
     target: plan.target,
     warnings,
   }
 }
 
-const nothingDone = { readBytes: 0, rewritten: 0, spots: 0, trampolines: 0, byPath: [] as readonly string[] }
+/** What is there, or would be written: as the archive tells, else the deployment itself; zeros where neither does. */
+async function nothingDone({ content }: Source, prefix: string, method: DeployResult['method']): Promise<Unpacked> {
+  const there = content.size === null && method === 'adopted' ? await native().index(indexOf(prefix), false) : null
+  const { files, bytes } = content.size ?? there ?? { files: 0, bytes: 0 }
+  return { files, bytes, readBytes: 0, rewritten: 0, spots: 0, trampolines: 0, byPath: [], warnings: [] }
+}
 
 function settle(options: DeployOptions): Settings {
   checkOptions<DeployOptions>('deploy', options, shape)

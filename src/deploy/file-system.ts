@@ -144,7 +144,9 @@ export async function nearestExisting(path: string): Promise<string> {
     try {
       return await realpath(at)
     } catch (error) {
-      if ((error as NodeJS.ErrnoException).code !== 'ENOENT' || at === dirname(at)) throw error
+      // A file in the way is found on the way up.
+      const absent = ['ENOENT', 'ENOTDIR'].includes((error as NodeJS.ErrnoException).code ?? '')
+      if (!absent || at === dirname(at)) throw error
     }
   }
 }

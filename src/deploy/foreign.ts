@@ -24,14 +24,20 @@ import { headBytes } from './foreign/scripts.js'
 import { ForeignTree } from './foreign/tree.js'
 import { Writer } from './foreign/writer.js'
 import { indexOf, ownFolder } from './ready.js'
-import { byPathWarning, type Source, type Unpacked, type UnpackJob, type Unpacking } from './source.js'
+import { byPathWarning, type Source, type Unpacked, type Unpacking, type UnpackJob } from './source.js'
 
 /** Throws ARCHIVE_NOT_FOUND, ARCHIVE_UNKNOWN, UNSUPPORTED, SOURCE_CHANGED, PERMISSION, IO. Reads the whole file: see digestOf. */
 export async function openForeign(archive: string, signal?: AbortSignal): Promise<Source> {
   const format = await formatOf(archive)
   const digested = await digestOf(archive, signal)
   return {
-    content: { digest: digested.digest, size: null, leastBytes: digested.size, longestPrefix: null, list: async () => [] },
+    content: {
+      digest: digested.digest,
+      size: null,
+      leastBytes: digested.size,
+      longestPrefix: null,
+      list: async () => [],
+    },
     unpack: (job, unpacking) => new Unpack(archive, format, digested, job, unpacking).run(),
   }
 }
@@ -83,7 +89,7 @@ class Unpack {
     await checkUnchanged(this.archive, this.digested)
 
     const { own, setuid, ...met } = tree.met(links)
-    const { restored, kept, keptPyc, unfit } = relocated
+    const { restored, kept, keptPyc, unnamed, unfit } = relocated
     const facts: ForeignFacts = {
       format: this.format.name,
       producer: unpacker?.producer ?? null,
@@ -92,11 +98,11 @@ class Unpack {
       leftOut: [...(unpacker === null ? [] : this.held.keys()), ...own],
       droppedPyc,
       restoredScripts: restored,
-      keptPyc,
+      keptPyc: keptPyc.filter((path) => tree.has(path)).length,
       kept: [...kept, ...left.map((path) => ({ path, count: 1 }))],
       ...met,
     }
-    return this.totals(decoded, facts, doubtsOf({ facts, setuid, unfit, homeless }))
+    return this.totals(decoded, facts, doubtsOf({ facts, setuid, unnamed, unfit, homeless }))
   }
 
   private async stream(): Promise<Decoded> {
@@ -105,18 +111,23 @@ class Unpack {
     try {
       await mkdir(parts, { recursive: true })
       const receive = (batch: Batch): Promise<void> => this.receive(batch)
-      const decoded = await using((pool) => pool.decode({ archive, parts, receive, ...(signal === undefined ? {} : { signal }) }))
+      const decoded = await using((pool) =>
+        pool.decode({ archive, parts, receive, ...(signal === undefined ? {} : { signal }) }),
+      )
       await rm(parts, { recursive: true })
       return decoded
     } catch (error) {
-      throw error instanceof EnvError || !('syscall' in (error as object)) ? error : fromSystem(error, 'cannot use', parts)
+      throw error instanceof EnvError || !('syscall' in (error as object))
+        ? error
+        : fromSystem(error, 'cannot use', parts)
     }
   }
 
   private async receive({ members, buffer }: Batch): Promise<void> {
     const files = this.tree.admit(members)
     const contentOf = ({ at = 0, size }: Member): Buffer => Buffer.from(buffer, at, size)
-    const whole = ({ part, ...member }: Member): Buffer | Promise<Buffer> => (part === undefined ? contentOf(member) : read(part))
+    const whole = ({ part, ...member }: Member): Buffer | Promise<Buffer> =>
+      part === undefined ? contentOf(member) : read(part)
     for (const member of files)
       if (isRecord(member.path)) this.known.add(member.path, (await whole(member)).toString('utf8'))
     this.known.checkLength(this.job.prefix)
@@ -173,7 +184,9 @@ class Unpack {
       return file !== null && (writer.entries.get(file)?.spots ?? []).length > 0
     }
     // Hard links first: what they share can go then.
-    const stale = [...tree.files()].filter(isStale).sort((a, b) => Number(tree.fileOf(a) === a) - Number(tree.fileOf(b) === b))
+    const stale = [...tree.files()]
+      .filter(isStale)
+      .sort((a, b) => Number(tree.fileOf(a) === a) - Number(tree.fileOf(b) === b))
     for (const path of stale) {
       const isFile = writer.entries.has(path)
       if (!tree.leaveOut(path)) continue
@@ -190,7 +203,14 @@ class Unpack {
     const sorted = entries.map((entry) => [order(entry), entry] as const).sort(([a], [b]) => (a < b ? -1 : 1))
     const index = indexOf(this.job.root)
     try {
-      await writeFile(index, native().encode(sorted.map(([, entry]) => entry), this.job.prefix), { flag: 'wx', mode: 0o644 })
+      await writeFile(
+        index,
+        native().encode(
+          sorted.map(([, entry]) => entry),
+          this.job.prefix,
+        ),
+        { flag: 'wx', mode: 0o644 },
+      )
     } catch (error) {
       throw error instanceof EnvError ? error : fromSystem(error, 'cannot write', index)
     }

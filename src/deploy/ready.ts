@@ -50,10 +50,12 @@ function parseReady(text: string): Ready | null {
 export async function writeReady(stage: string, ready: Ready): Promise<void> {
   const path = markerOf(stage)
   try {
+    // The core has made it read-only already.
+    await chmod(join(stage, ownFolder), 0o755)
     await writeFile(path, `${JSON.stringify(ready)}\n`, { flag: 'wx', mode: 0o644 })
     await chmod(path, ready.readOnly ? 0o444 : 0o644)
     if (ready.readOnly) await chmod(indexOf(stage), 0o444)
-    await chmod(join(stage, ownFolder), ready.readOnly ? 0o555 : 0o755)
+    if (ready.readOnly) await chmod(join(stage, ownFolder), 0o555)
   } catch (error) {
     throw fromSystem(error, 'cannot write', path)
   }

@@ -1,5 +1,7 @@
 /** The verb: deploys, activates, runs one program in it, and tells how it ended. */
 import { spawn } from 'node:child_process'
+import { existsSync } from 'node:fs'
+import { join } from 'node:path'
 import { isatty } from 'node:tty'
 import { environmentOf } from '../conda/activated.js'
 import { readActivation } from '../conda/activation.js'
@@ -90,7 +92,7 @@ function runProgram(
     child.once('spawn', () => onStart?.(child.pid ?? 0))
     child.once('error', (error) => {
       stop()
-      reject(failure(error, program))
+      reject(failure(error, program, env['PATH']))
     })
     child.once('exit', (status, ending) => {
       stop()
@@ -99,8 +101,12 @@ function runProgram(
   })
 }
 
-function failure(error: NodeJS.ErrnoException, program: string): EnvError {
-  if (error.code !== 'ENOENT') return fromSystem(error, 'cannot run', program)
-  const where = program.includes('/') ? '' : ' in the environment, nor elsewhere in PATH'
+function failure(error: NodeJS.ErrnoException, program: string, path: string | undefined): EnvError {
+  // A folder in PATH that may not be looked into is reported as if the program might not be executed.
+  const isThere = (): boolean => (path ?? '').split(':').some((folder) => existsSync(join(folder, program)))
+  const isSought = !program.includes('/')
+  if (error.code !== 'ENOENT' && !(error.code === 'EACCES' && isSought && !isThere()))
+    return fromSystem(error, 'cannot run', program)
+  const where = isSought ? ' in the environment, nor elsewhere in PATH' : ''
   return new EnvError('COMMAND_NOT_FOUND', `there is no program ${program}${where}`, { path: program, cause: error })
 }

@@ -5,11 +5,12 @@ import type { ForeignFacts } from './foreign/facts.js'
 import { openForeign } from './foreign.js'
 import type { Content } from './preflight.js'
 
-/** What unpacking did. */
+/** What unpacking did; where nothing was unpacked: files and bytes that are there, or would be, and zeros. */
 export interface Unpacked {
   readonly files: number
   /** Bytes of the files as written. */
   readonly bytes: number
+  /** Bytes read from the archive to write the files. */
   readonly readBytes: number
   /** Files with a changed content, and places changed in them. */
   readonly rewritten: number

@@ -5,7 +5,7 @@ import type { Outcome, PackEntry } from '../native.js'
 import { follow, type Node } from '../tree/follow.js'
 import type { Plan } from './plan.js'
 
-export const sha256 = (data: Uint8Array | string): string => createHash('sha256').update(data).digest('hex')
+const sha256 = (data: Uint8Array | string): string => createHash('sha256').update(data).digest('hex')
 
 /** `reserved`: paths that are made later. */
 export function contentsOf(plan: Plan, outcomes: ReadonlyMap<string, Outcome>, reserved: readonly string[]): Contents {

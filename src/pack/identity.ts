@@ -88,7 +88,10 @@ function identityOf(environment: Environment, findings: Findings, most: number):
   }
 }
 
-/** What the user should know although packing goes on, a sentence each. `generated`: paths that hold old prefixes by their nature. */
+/**
+ * What the user should know although packing goes on, a sentence each. `generated`: paths that hold old prefixes by their nature.
+ * Compiled Python that names an old path is in the lists and not warned about: Python corrects the name on import.
+ */
 export function warningsOf(findings: Findings, generated: ReadonlySet<string>): string[] {
   const { kept, placeholders, outsideLinks, leftOut, missing, editable } = findings
   const isCompiled = (path: string): boolean => path.endsWith('.pyc')
@@ -103,11 +106,7 @@ export function warningsOf(findings: Findings, generated: ReadonlySet<string>): 
     [missing, 'files of conda packages that are missing'],
     [editable, 'packages in editable form, whose code is not in the archive'],
   ]
-  const warnings = texts.filter(([paths]) => paths.length > 0).map(([paths, text]) => `${text}: ${few(paths)}`)
-  const compiled = new Set([...kept, ...placeholders].map((one) => one.path).filter(isCompiled)).size
-  if (compiled > 0)
-    warnings.push(`compiled Python that names an old path, which Python corrects on import: ${compiled}`)
-  return warnings
+  return texts.filter(([paths]) => paths.length > 0).map(([paths, text]) => `${text}: ${few(paths)}`)
 }
 
 const few = (paths: readonly string[]): string =>

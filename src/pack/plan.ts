@@ -216,6 +216,8 @@ function knownOf(
 ): Pick<PackEntry, 'expect' | 'slot'> & Required<Pick<PackEntry, 'policy'>> {
   const recorded = owner?.recorded
   if (!recorded) return { policy: 'detect' }
+  // Made at installation, for this prefix: rattler's sha256 is of that, and no package has it.
+  if (recorded.type === 'unix_python_entry_point') return { policy: 'detect' }
   const { sha256, sha256InPrefix, placeholder, mode } = recorded
   const expect: Expectation = {
     ...(sha256 === undefined ? {} : { sha256 }),

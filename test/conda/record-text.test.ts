@@ -1,8 +1,9 @@
+import { createHash } from 'node:crypto'
 import { describe, expect, test } from 'vitest'
 import { parseRecord } from '../../src/conda/record.js'
 import { type Contents, type Hash, historyText, recordText } from '../../src/conda/record-text.js'
-import { sha256 } from '../../src/pack/contents.js'
 
+const sha256 = (text: string): string => createHash('sha256').update(text).digest('hex')
 const [a, b, c] = ['a', 'b', 'c'].map((letter) => letter.repeat(64)) as [string, string, string]
 const zeros = '0'.repeat(64)
 

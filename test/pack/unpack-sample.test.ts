@@ -3,25 +3,32 @@
  * the archive's own `conda-unpack` and a deployment by the native core must give the same tree.
  */
 import { execFileSync, spawnSync } from 'node:child_process'
-import { mkdirSync, readFileSync, renameSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, readFileSync, renameSync } from 'node:fs'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { beforeAll, describe, expect, test } from 'vitest'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { deploy } from '../../src/deploy/deploy.js'
 import { verify } from '../../src/deploy/verify.js'
 import { pack } from '../../src/pack/pack.js'
 import { makeSampleEnvironment } from '../support/sample-env.js'
 import { isInstalled } from '../support/shells.js'
-import { temporaryFolder } from '../support/temp.js'
+import { removeTree } from '../support/temp.js'
 import { describeTree, differences, filesWith } from '../support/tree.js'
 
 const lacking = ['g++', 'ar', 'tar', 'zstd', 'python3'].filter((program) => !isInstalled(program))
 if (lacking.length > 0) console.warn(`skipped: test/pack/unpack-sample: not installed: ${lacking.join(', ')}`)
 
+let work: string
+beforeAll(() => {
+  work = mkdtempSync(join(tmpdir(), 'conda-deploy-unpack-sample-'))
+})
+afterAll(() => removeTree(work))
+
 const run = (program: string): string =>
   execFileSync(program, { encoding: 'utf8', env: { PATH: '/usr/bin:/bin', HOME: '/nonexistent' } })
 
 test.skipIf(lacking.length > 0)('the sample is the same every time, and its programs run', () => {
-  const root = temporaryFolder('sample')
+  const root = mkdtempSync(join(work, 'twice-'))
   const prefix = join(root, 'envs/one')
   const first = makeSampleEnvironment(join(root, 'a'), { prefix })
   expect(run(join(prefix, 'bin/hello'))).toContain(`prefix=${first.prefix}\n`)
@@ -41,7 +48,7 @@ describe.skipIf(lacking.length > 0).each(['conda', 'mamba', 'pixi'] as const)('a
   let source: string
 
   beforeAll(async () => {
-    root = temporaryFolder('unpack')
+    root = mkdtempSync(join(work, `${style}-`))
     // Long, so that what pip built can take long prefixes too.
     source = join(root, 'home', 'a'.repeat(150), 'envs/sample')
     makeSampleEnvironment(root, { style, prefix: source })

@@ -31,6 +31,8 @@ export interface ForeignFacts {
 export interface Doubts {
   readonly facts: ForeignFacts
   readonly setuid: readonly string[]
+  /** Files with a placeholder that nothing names. */
+  readonly unnamed: readonly string[]
   /** Programs and libraries that the new prefix is too long for. */
   readonly unfit: readonly string[]
   /** noarch packages without a python. */
@@ -38,7 +40,7 @@ export interface Doubts {
 }
 
 /** What could not be done or known as well as it should. */
-export function doubtsOf({ facts, setuid, unfit, homeless }: Doubts): string[] {
+export function doubtsOf({ facts, setuid, unnamed, unfit, homeless }: Doubts): string[] {
   const { origins, kept, keptPyc, duplicates, detached, outsideLinks, root, leftOut } = facts
   const said: string[] = []
   const say = (paths: readonly string[], what: string): void => {
@@ -51,7 +53,8 @@ export function doubtsOf({ facts, setuid, unfit, homeless }: Doubts): string[] {
   if (root !== '') said.push(`the environment is in the folder ${root} of the archive; the folder is not kept`)
   const others = kept.map(({ path }) => path).filter((path) => !unfit.includes(path))
   say(others, 'the prefix of the source environment stays in files whose structure is not known')
-  if (keptPyc > 0) said.push(`the prefix of the source environment stays in ${keptPyc} compiled Python files, where only tracebacks show it`)
+  if (keptPyc > 0) said.push(`the prefix of the source environment stays in compiled Python (${keptPyc} files), where only tracebacks show it`)
+  say(unnamed, 'these keep a placeholder, because nothing in the archive names it')
   say(unfit, 'these keep the prefix of the source environment, because the new one is longer')
   say(homeless, 'noarch packages without a python in the archive')
   say(outsideLinks.map(({ path, target }) => `${path} → ${target}`), 'links lead out of the environment')

@@ -106,9 +106,10 @@ export class Knowledge {
 
 export function tooLong(prefix: string, tight: readonly { readonly path: string; readonly slot: number }[]): EnvError {
   const most = tight.reduce((least, { slot }) => Math.min(least, slot), Number.POSITIVE_INFINITY)
-  const named = [...tight].sort((a, b) => a.slot - b.slot).slice(0, 3)
+  const sorted = [...tight].sort((a, b) => a.slot - b.slot || (a.path < b.path ? -1 : 1))
+  const named = sorted.slice(0, 3)
   const list = named.map(({ path, slot }) => `${path} (${slot})`).join(', ')
   const more = tight.length > named.length ? `, and ${tight.length - named.length} more` : ''
   const message = `${prefix} has ${Buffer.byteLength(prefix)} bytes; at most ${most} fit into ${list}${more}`
-  return new EnvError('PREFIX_TOO_LONG', message, { path: prefix, paths: tight.map(({ path }) => path) })
+  return new EnvError('PREFIX_TOO_LONG', message, { path: prefix, paths: sorted.map(({ path }) => path) })
 }

@@ -7,6 +7,7 @@ import { join } from 'node:path'
 import type { PrefixNote } from '../../archive/conda-pack.js'
 import { fromSystem } from '../../errors.js'
 import { type MaterializeEntry, native, type Outcome, type PackEntry, type Rewrite, runJob } from '../../native.js'
+import type { Entry } from '../../tree/entry.js'
 import { isRecord, type Knowledge, tooLong } from './knowledge.js'
 import { isEnvScript, programOf, restored } from './scripts.js'
 import type { ForeignTree } from './tree.js'
@@ -32,22 +33,30 @@ export interface Relocated {
   /** Files that keep the prefix of the source environment, and how often. */
   readonly kept: readonly { readonly path: string; readonly count: number }[]
   /** Compiled Python that keeps it. */
-  readonly keptPyc: number
+  readonly keptPyc: readonly string[]
+  /** Files with a placeholder that nothing names. */
+  readonly unnamed: readonly string[]
   /** Programs and libraries in `kept` that would take a prefix as short as that of the source environment. */
   readonly unfit: readonly string[]
 }
 
 /** Throws PREFIX_TOO_LONG for files that an installer wrote the prefix into and that cannot take the new one. */
 export async function relocate(findings: Findings): Promise<Relocated> {
-  const { tree, known, writer } = findings
+  const { tree, known, writer, origins } = findings
   const { prefix } = writer.job
   const wanted = wantedRewrites(findings)
   const fits = (origin: string): boolean => Buffer.byteLength(prefix) <= Buffer.byteLength(origin)
   const kept: { path: string; count: number }[] = []
   const unfit: string[] = []
-  let keptPyc = 0
+  const keptPyc: string[] = []
   const broken: { path: string; slot: number }[] = []
-  for (const { path, spots = [], kept: stay } of await study(findings)) {
+  const unproven = [...filesOf(writer)].filter(({ path, sha256 = '' }) => !isPackages(known, path, sha256))
+  const unnoted = [...filesOf(writer)].filter((entry) => isUnnoted(findings, entry))
+  const placeholders = [...new Set(findings.notes.map(({ placeholder }) => placeholder))].filter((one) => !origins.includes(one))
+  const unnamed = new Set(unnoted.map(({ path }) => path))
+  const outcomes = [...(await study(findings, unproven, origins)), ...(await study(findings, unnoted, placeholders))]
+  for (const { path, spots = [], kept: stay } of outcomes) {
+    if (spots.length > 0) unnamed.delete(path)
     const found = new Map<string, Rewrite>()
     for (const { encoding, refers } of spots) {
       const mode = encoding === 'text' ? 'text' : 'binary'
@@ -56,11 +65,12 @@ export async function relocate(findings: Findings): Promise<Relocated> {
     const able = [...found.values()].filter(({ prefix: origin, mode }) => mode === 'text' || fits(origin))
     if (able.length > 0) wanted.set(path, [...(wanted.get(path) ?? []), ...able])
     if (able.length < found.size) {
-      if (known.of(path)?.installed) broken.push({ path, slot: Math.min(...findings.origins.map((origin) => Buffer.byteLength(origin))) })
+      const slots = [...found.values()].filter((rewrite) => !able.includes(rewrite)).map((rewrite) => Buffer.byteLength(rewrite.prefix))
+      if (known.of(path)?.installed) broken.push({ path, slot: Math.min(...slots) })
       unfit.push(path)
     }
     const stays = stay.prefix + (able.length < found.size ? spots.filter(({ encoding }) => encoding !== 'text').length : 0)
-    if (stays > 0 && path.endsWith('.pyc')) keptPyc++
+    if (stays > 0 && path.endsWith('.pyc')) keptPyc.push(path)
     else if (stays > 0) kept.push({ path, count: stays })
   }
   if (broken.length > 0) throw tooLong(prefix, broken)
@@ -68,7 +78,7 @@ export async function relocate(findings: Findings): Promise<Relocated> {
   const scripts = await restoredScripts(findings, wanted)
   const changes = [...wanted].filter(([path]) => !scripts.has(path)).map(([path, rewrites]) => again(writer, path, rewrites))
   await writer.change([...scripts.values(), ...changes])
-  return { restored: [...scripts.keys()].filter((path) => tree.has(path)).sort(), kept, keptPyc, unfit }
+  return { restored: [...scripts.keys()].filter((path) => tree.has(path)).sort(), kept, keptPyc, unnamed: [...unnamed].sort(), unfit }
 }
 
 /** By the path of the file: what records and notes say and was not looked for yet. */
@@ -87,22 +97,32 @@ function wantedRewrites({ tree, known, writer, notes, origins }: Findings): Map<
   return wanted
 }
 
-/** Where the prefixes of the source environment stand in files that are not proven to be their package's. */
-async function study({ tree, known, writer, origins, signal }: Findings): Promise<readonly Outcome[]> {
-  if (origins.length === 0) return []
-  const folders = tree.directories().map(({ path, mode, mtime }): PackEntry => ({ path, kind: 'directory', mode, mtime, size: 0 }))
-  const files: PackEntry[] = []
-  for (const { path, kind, mode, mtime, size, sha256 = '', deployed } of writer.entries.values()) {
-    if (kind !== 'file' || isRecord(path) || isPackages(known, path, sha256)) continue
+function* filesOf(writer: Writer): Generator<Entry> {
+  for (const entry of writer.entries.values()) if (entry.kind === 'file' && !isRecord(entry.path)) yield entry
+}
+
+/**
+ * A file with a placeholder that neither its record nor a note names: conda-pack notes nothing of `bin/python*`, and mamba records no
+ * placeholders. It is one of those that other files have.
+ */
+function isUnnoted({ known, writer, notes }: Findings, { path, sha256 = '' }: Entry): boolean {
+  const one = known.of(path)
+  const bare = one?.installed === true && one.rewrites.length === 0 && writer.applied(path).length === 0
+  return bare && isPackages(known, path, sha256) && !notes.some((note) => note.path === path)
+}
+
+/** Where `prefixes` stand in `files`, and how. */
+async function study({ tree, known, writer, signal }: Findings, files: readonly Entry[], prefixes: readonly string[]): Promise<readonly Outcome[]> {
+  if (files.length === 0 || prefixes.length === 0) return []
+  const entries = tree.directories().map(({ path, mode, mtime }): PackEntry => ({ path, kind: 'directory', mode, mtime, size: 0 }))
+  for (const { path, kind, mode, mtime, size, deployed } of files) {
     const policy = path.endsWith('.pyc') ? 'report' : known.of(path)?.installed ? 'any' : 'detect'
-    files.push({ path, kind, mode, mtime, size: deployed?.size ?? size, policy })
+    entries.push({ path, kind, mode, mtime, size: deployed?.size ?? size, policy })
   }
-  if (files.length === 0) return []
-  const inOrder = (a: PackEntry, b: PackEntry): number => (a.path < b.path ? -1 : 1)
   const { root, threads } = writer.job
   const job = {
-    ...{ root, threads, prefixes: origins, marker: '', output: null, level: 1, frameBytes: 4 << 20 },
-    entries: [...folders.sort(inOrder), ...files.sort(inOrder)],
+    ...{ root, threads, prefixes, marker: '', output: null, level: 1, frameBytes: 4 << 20 },
+    entries: entries.sort((a, b) => (a.path < b.path ? -1 : 1)),
   }
   return (await runJob((counters) => native().pack(job, counters), { signal })).outcomes
 }

@@ -61,6 +61,7 @@ export class ForeignTree {
     const { path, mtime } = member
     const there = this.members.get(path)
     if (there && !(there.kind === 'directory' && member.kind === 'directory')) {
+      if (member.kind === 'directory') throw this.broken('ARCHIVE_CORRUPT', path, `is a directory and a ${there.kind}`)
       if (this.shared.has(path)) throw this.broken('ARCHIVE_CORRUPT', path, 'is named again after a hard link to it')
       this.duplicates.add(path)
     }

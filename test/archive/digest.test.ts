@@ -1,0 +1,38 @@
+import { createHash } from 'node:crypto'
+import { appendFileSync, utimesSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { expect, test } from 'vitest'
+import { checkUnchanged, digestOf } from '../../src/archive/digest.js'
+import { temporaryFolder } from '../support/temp.js'
+
+const work = temporaryFolder('digest')
+const path = join(work, 'archive')
+const content = Buffer.alloc(3_000_000, 'content')
+
+test('the digest is the SHA-256 of the file', async () => {
+  writeFileSync(path, content)
+  const digested = await digestOf(path)
+  expect(digested).toMatchObject({ digest: createHash('sha256').update(content).digest('hex'), size: content.length })
+  await checkUnchanged(path, digested)
+})
+
+test('another content has another digest, also with the same size and time', async () => {
+  writeFileSync(path, content)
+  utimesSync(path, 1, 1)
+  const { digest } = await digestOf(path)
+  content[1_500_000] = 0
+  writeFileSync(path, content)
+  utimesSync(path, 1, 1)
+  expect((await digestOf(path)).digest).not.toBe(digest)
+})
+
+test('a file that changes after it was read is found', async () => {
+  const digested = await digestOf(path)
+  appendFileSync(path, 'more')
+  await expect(checkUnchanged(path, digested)).rejects.toMatchObject({ code: 'SOURCE_CHANGED', path })
+})
+
+test('what cannot be read says so', async () => {
+  await expect(digestOf(join(work, 'none'))).rejects.toMatchObject({ code: 'IO', syscall: 'open' })
+  await expect(digestOf(path, AbortSignal.abort())).rejects.toMatchObject({ code: 'CANCELLED' })
+})

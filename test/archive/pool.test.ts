@@ -1,0 +1,102 @@
+/** The worker is that of dist/: `npm run build:js` makes it. */
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { describe, expect, test } from 'vitest'
+import { type Batch, batchBytes } from '../../src/archive/batches.js'
+import { type Decoding, using } from '../../src/archive/pool.js'
+import type { Decoded } from '../../src/archive/worker.js'
+import { type RawMember, rawTar } from '../support/raw-tar.js'
+import { temporaryFolder } from '../support/temp.js'
+
+const work = temporaryFolder('pool')
+const parts = join(work, 'parts')
+mkdirSync(parts)
+
+let count = 0
+function archive(members: readonly RawMember[]): string {
+  const path = join(work, `${++count}.tar`)
+  writeFileSync(path, rawTar([{ name: 'conda-meta/a.json' }, ...members]))
+  return path
+}
+const decode = (path: string, receive: Decoding['receive'], signal?: AbortSignal): Promise<Decoded> =>
+  using((pool) => pool.decode({ archive: path, parts, receive, ...(signal === undefined ? {} : { signal }) }))
+
+const content = (i: number, size: number): Buffer => Buffer.alloc(size, `file ${i} `)
+
+describe('batches', () => {
+  const sizes = [0, 1, 5 << 20, 12 << 20, 10 << 20, batchBytes, 3, batchBytes + 1, 7, 15 << 20, 15 << 20]
+  const members = sizes.map((size, i) => ({ name: `lib/f${i}`, data: content(i, size) }))
+
+  test('bring every member once, in order, with its content', async () => {
+    const names: string[] = []
+    const path = archive(members)
+    const result = await decode(path, async ({ members: some, buffer }) => {
+      for (const { path: name, at, part, size } of some) {
+        names.push(name)
+        const i = Number(name.slice('lib/f'.length))
+        if (Number.isNaN(i)) continue
+        const data = part === undefined ? Buffer.from(buffer, at, size) : readFileSync(part)
+        expect(data.equals(content(i, sizes[i] as number)), name).toBe(true)
+        expect(part !== undefined).toBe(size > batchBytes)
+        if (part !== undefined) rmSync(part)
+      }
+    })
+    expect(names).toEqual(['conda-meta/a.json', ...members.map(({ name }) => name)])
+    expect(result).toMatchObject({ root: '', bytes: sizes.reduce((sum, size) => sum + size, 0) })
+    expect(readdirSync(parts)).toEqual([])
+  })
+
+  test('come one at a time, and no more than two wait', async () => {
+    const path = archive(members.filter(({ data }) => data.length <= batchBytes))
+    let working = 0
+    const seen: number[] = []
+    await decode(path, async ({ packedBytes }) => {
+      expect(++working).toBe(1)
+      seen.push(packedBytes)
+      await new Promise((resolve) => setTimeout(resolve, 30))
+      working--
+    })
+    expect(seen.length).toBeGreaterThan(4)
+    // The first was handed over long before the end was read: the reader cannot run ahead by more than its buffers.
+    expect(seen[0]).toBeLessThan(4 * batchBytes)
+    expect(seen).toEqual([...seen].sort((a, b) => a - b))
+  })
+
+  test('of very many small members are handed over before they fill a buffer', async () => {
+    const path = archive(Array.from({ length: 9000 }, (_, i) => ({ name: `lib/${i}` })))
+    const lengths: number[] = []
+    await decode(path, async ({ members: some }: Batch) => void lengths.push(some.length))
+    expect(lengths).toEqual([8192, 809])
+  })
+})
+
+describe('ends', () => {
+  test('with the error of the archive, as it was', async () => {
+    const path = archive([{ name: '../x' }])
+    await expect(decode(path, async () => {})).rejects.toMatchObject({ name: 'EnvError', code: 'UNSAFE_PATH', path: '../x', exitStatus: 1 })
+    await expect(decode(join(work, 'none'), async () => {})).rejects.toMatchObject({ code: 'ARCHIVE_NOT_FOUND', path: join(work, 'none') })
+  })
+
+  const large = (): string => archive(Array.from({ length: 8 }, (_, i) => ({ name: `lib/f${i}`, data: content(i, 12 << 20) })))
+
+  test('with the error of whoever receives, which is not called again', async () => {
+    const why = new Error('disk is full')
+    let calls = 0
+    const receive = async (): Promise<void> => {
+      calls++
+      throw why
+    }
+    await expect(decode(large(), receive)).rejects.toBe(why)
+    expect(calls).toBe(1)
+  })
+
+  test('when it is cancelled', async () => {
+    const stop = new AbortController()
+    await expect(decode(large(), async () => stop.abort(), stop.signal)).rejects.toMatchObject({ code: 'CANCELLED' })
+    await expect(decode(large(), async () => {}, AbortSignal.abort())).rejects.toMatchObject({ code: 'CANCELLED' })
+  })
+})
+
+test('the worker is there', () => {
+  expect(existsSync(join(import.meta.dirname, '../../dist/worker.js'))).toBe(true)
+})
