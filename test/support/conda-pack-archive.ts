@@ -114,6 +114,7 @@ function shebang(path: string, data: Buffer, prefix: string): Buffer | null {
 function anonymous(json: Buffer): Buffer {
   const record = JSON.parse(json.toString())
   record.extracted_package_dir = ''
+  record.package_tarball_full_path = ''
   if (record.link) record.link.source = ''
   return Buffer.from(JSON.stringify(record, null, 1))
 }
