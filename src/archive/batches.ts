@@ -64,7 +64,8 @@ export class Batches {
       ...(from.detached ? { detached: true } : {}),
     }
     // Stored first: that may flush, and `this.members` is another list then.
-    const place = kind !== 'file' ? {} : size > batchBytes ? { part: await this.writePart(from) } : { at: await this.store(from) }
+    const place =
+      kind !== 'file' ? {} : size > batchBytes ? { part: await this.writePart(from) } : { at: await this.store(from) }
     this.members.push({ ...member, ...place })
     // At once after a large file, so that few of them stand on the disk twice.
     if (size > batchBytes || this.members.length >= batchMembers) await this.flush()
@@ -101,7 +102,8 @@ export class Batches {
     try {
       const file = openSync(path, 'wx', 0o600)
       try {
-        for await (const chunk of content) for (let done = 0; done < chunk.length; ) done += writeSync(file, chunk, done)
+        for await (const chunk of content)
+          for (let done = 0; done < chunk.length; ) done += writeSync(file, chunk, done)
       } finally {
         closeSync(file)
       }

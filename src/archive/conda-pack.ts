@@ -26,7 +26,10 @@ export function readUnpacker(script: string): Unpacker | null {
   const list = /^_prefix_records\s*=\s*\[/m.exec(script)
   if (list) {
     const version = /^\s*print\(\s*['"]conda-unpack ([^'"\s]+)['"]\s*\)/m.exec(script)?.[1]
-    return { producer: `conda-pack${version === undefined ? '' : ` ${version}`}`, notes: records(script, list.index + list[0].length) }
+    return {
+      producer: `conda-pack${version === undefined ? '' : ` ${version}`}`,
+      notes: records(script, list.index + list[0].length),
+    }
   }
   const rows = script.split('\n').filter((line) => line.startsWith('#: '))
   return rows.length === 0 ? null : ours(rows.map((line) => line.slice(3)))
@@ -42,7 +45,8 @@ function records(script: string, start: number): PrefixNote[] {
     reader.takes(',')
     reader.expect(')')
     if (!reader.takes(',') && !reader.sees(']')) reader.fail("expected ',' or ']'")
-    if (mode !== 'text' && mode !== 'binary') return reader.fail(`expected 'text' or 'binary', got ${JSON.stringify(mode)}`)
+    if (mode !== 'text' && mode !== 'binary')
+      return reader.fail(`expected 'text' or 'binary', got ${JSON.stringify(mode)}`)
     notes.push({ path, placeholder, mode })
   }
   return notes
@@ -83,7 +87,8 @@ class PythonReader {
   }
 
   expect(token: string): void {
-    if (!this.takes(token)) this.fail(`expected '${token}', got ${JSON.stringify(this.text.slice(this.at, this.at + 20))}`)
+    if (!this.takes(token))
+      this.fail(`expected '${token}', got ${JSON.stringify(this.text.slice(this.at, this.at + 20))}`)
   }
 
   comma(): this {

@@ -54,4 +54,5 @@ export async function checkUnchanged(path: string, { version }: Digested): Promi
   throw new EnvError('SOURCE_CHANGED', `${path} changed while it was read`, { path, hint })
 }
 
-const versionOf = ({ dev, ino, size, mtimeNs, ctimeNs }: BigIntStats): string => [dev, ino, size, mtimeNs, ctimeNs].join(' ')
+const versionOf = ({ dev, ino, size, mtimeNs, ctimeNs }: BigIntStats): string =>
+  [dev, ino, size, mtimeNs, ctimeNs].join(' ')

@@ -22,10 +22,20 @@ const text = (word: string): number[] => [...Buffer.from(word, 'latin1')]
 
 /** Magic numbers first in a file before those further in: a tar whose first name looks like another format is no tar we meet. */
 export const formats: readonly Format[] = [
-  { name: 'tar.zst', extensions: ['.tar.zst', '.tzst'], magic: [{ offset: 0, bytes: [0x28, 0xb5, 0x2f, 0xfd] }], read: unzstd },
+  {
+    name: 'tar.zst',
+    extensions: ['.tar.zst', '.tzst'],
+    magic: [{ offset: 0, bytes: [0x28, 0xb5, 0x2f, 0xfd] }],
+    read: unzstd,
+  },
   { name: 'tar.gz', extensions: ['.tar.gz', '.tgz'], magic: [{ offset: 0, bytes: [0x1f, 0x8b] }], read: gunzip },
   { name: 'tar.bz2', extensions: ['.tar.bz2', '.tbz2'], magic: [{ offset: 0, bytes: text('BZh') }], read: bunzip2 },
-  { name: 'tar.xz', extensions: ['.tar.xz', '.txz'], magic: [{ offset: 0, bytes: [0xfd, ...text('7zXZ'), 0] }], read: unxz },
+  {
+    name: 'tar.xz',
+    extensions: ['.tar.xz', '.txz'],
+    magic: [{ offset: 0, bytes: [0xfd, ...text('7zXZ'), 0] }],
+    read: unxz,
+  },
   {
     name: 'zip',
     extensions: ['.zip'],
@@ -41,7 +51,8 @@ const headBytes = 262
 
 /** By the first bytes of a file, never by its name; null: none of them. */
 export function detectFormat(head: Uint8Array): Format | null {
-  const has = ({ offset, bytes }: Format['magic'][number]): boolean => bytes.every((byte, i) => head[offset + i] === byte)
+  const has = ({ offset, bytes }: Format['magic'][number]): boolean =>
+    bytes.every((byte, i) => head[offset + i] === byte)
   return formats.find((format) => format.magic.some(has)) ?? null
 }
 
@@ -67,7 +78,8 @@ async function headOf(path: string): Promise<Buffer> {
   try {
     const file = await open(path)
     try {
-      if (!(await file.stat()).isFile()) throw new EnvError('ARCHIVE_UNKNOWN', `${path} is not a regular file`, { path })
+      if (!(await file.stat()).isFile())
+        throw new EnvError('ARCHIVE_UNKNOWN', `${path} is not a regular file`, { path })
       const { buffer, bytesRead } = await file.read(Buffer.alloc(headBytes), 0, headBytes, 0)
       return buffer.subarray(0, bytesRead)
     } finally {

@@ -11,7 +11,8 @@ export function nameOfBytes(bytes: Uint8Array): string {
     let name = ''
     for (let i = 0; i < bytes.length; ) {
       const length = sequenceAt(bytes, i)
-      name += length === 0 ? String.fromCharCode(0xdc00 + (bytes[i] as number)) : strict.decode(bytes.subarray(i, i + length))
+      name +=
+        length === 0 ? String.fromCharCode(0xdc00 + (bytes[i] as number)) : strict.decode(bytes.subarray(i, i + length))
       i += length || 1
     }
     return name
@@ -37,7 +38,9 @@ export function memberPath(raw: string, archive: string): string {
   const parts = raw.split('/')
   if (raw.startsWith('/') || parts.includes('..') || raw.includes('\0')) {
     const expected = "expected a relative path without '..'"
-    throw new EnvError('UNSAFE_PATH', `${archive} names ${JSON.stringify(raw)}: ${expected}; nothing was deployed`, { path: raw })
+    throw new EnvError('UNSAFE_PATH', `${archive} names ${JSON.stringify(raw)}: ${expected}; nothing was deployed`, {
+      path: raw,
+    })
   }
   return parts.filter((part) => part !== '' && part !== '.').join('/')
 }

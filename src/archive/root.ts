@@ -5,7 +5,18 @@ import { beneath } from './names.js'
 import { openTar } from './tar.js'
 
 /** What environments have at their top. An archive that begins with one of these is not looked through before it is read. */
-const usual = new Set(['bin', 'conda-meta', 'compiler_compat', 'etc', 'include', 'lib', 'share', 'ssl', 'var', '.conda-deploy'])
+const usual = new Set([
+  'bin',
+  'conda-meta',
+  'compiler_compat',
+  'etc',
+  'include',
+  'lib',
+  'share',
+  'ssl',
+  'var',
+  '.conda-deploy',
+])
 
 /**
  * The path of the folder with `conda-meta` in it, `''` when it stands at the top. An archive whose first name is not a usual one is
@@ -27,5 +38,7 @@ export async function findRoot(archive: string, read: Decode): Promise<string> {
   } finally {
     tar.close()
   }
-  throw new EnvError('NOT_AN_ENV', `${archive} holds no conda environment: no conda-meta folder is in it`, { path: archive })
+  throw new EnvError('NOT_AN_ENV', `${archive} holds no conda environment: no conda-meta folder is in it`, {
+    path: archive,
+  })
 }

@@ -47,7 +47,8 @@ async function* members(path: string, packed: ReadStream, decode: Decode): Async
   // Reported by the parser, whose reader is told of it.
   fed.catch(() => undefined)
   try {
-    for await (const entry of parser) yield member(path, entry.header, guarded(path, entry as unknown as AsyncIterable<Buffer>))
+    for await (const entry of parser)
+      yield member(path, entry.header, guarded(path, entry as unknown as AsyncIterable<Buffer>))
     await fed
   } catch (error) {
     throw asFailure(error, path)
@@ -65,7 +66,8 @@ function guarded(path: string, content: AsyncIterable<Buffer>): AsyncIterable<Bu
   return {
     [Symbol.asyncIterator]() {
       const chunks = content[Symbol.asyncIterator]()
-      const leave = (): Promise<IteratorResult<Buffer>> => chunks.return?.() ?? Promise.resolve({ done: true, value: undefined })
+      const leave = (): Promise<IteratorResult<Buffer>> =>
+        chunks.return?.() ?? Promise.resolve({ done: true, value: undefined })
       return { next: () => chunks.next().catch(fail), return: leave }
     },
   }
@@ -106,7 +108,8 @@ function member(archive: string, header: Header, content: AsyncIterable<Buffer>)
   const pax = header.pax as Readonly<Record<string, string>> | null
   const raw = named(archive, pax?.['path'], header.name)
   const path = memberPath(raw, archive)
-  if (pax && Object.keys(pax).some((key) => key.startsWith('GNU.sparse.'))) throw unsupported(archive, raw, 'a sparse file')
+  if (pax && Object.keys(pax).some((key) => key.startsWith('GNU.sparse.')))
+    throw unsupported(archive, raw, 'a sparse file')
   const time = Number(pax?.['mtime'] ?? Number.NaN)
   const common = {
     path,
@@ -132,7 +135,8 @@ function member(archive: string, header: Header, content: AsyncIterable<Buffer>)
   }
 }
 
-const typeName = (type: string | null): string => (type === null ? 'of a type that is not known' : `a ${type.replace('-', ' ')}`)
+const typeName = (type: string | null): string =>
+  type === null ? 'of a type that is not known' : `a ${type.replace('-', ' ')}`
 
 function named(archive: string, pax: string | undefined, field: string): string {
   if (pax === undefined) return nameOfBytes(Buffer.from(field, 'latin1'))
@@ -142,7 +146,9 @@ function named(archive: string, pax: string | undefined, field: string): string 
 }
 
 const unsupported = (archive: string, name: string, what: string): EnvError =>
-  new EnvError('UNSUPPORTED', `${archive}: ${JSON.stringify(name)} is ${what}; an environment holds none`, { path: name })
+  new EnvError('UNSUPPORTED', `${archive}: ${JSON.stringify(name)} is ${what}; an environment holds none`, {
+    path: name,
+  })
 
 /** Some old tars note the size of the shared file in a hard link without bringing it: then a header follows, not content. */
 async function* ownContent(archive: string, name: string, content: AsyncIterable<Buffer>): AsyncGenerator<Buffer> {

@@ -3,7 +3,8 @@ import { describe, expect, test } from 'vitest'
 import { readUnpacker } from '../../src/archive/conda-pack.js'
 import { unpackScript } from '../../src/pack/scripts/index.js'
 
-const script = (list: string): string => `#!/usr/bin/env python\n_other = ['x']\n\n_prefix_records = [\n${list}\n]\n\nif True:\n    print('conda-unpack 1.2.3')\n`
+const script = (list: string): string =>
+  `#!/usr/bin/env python\n_other = ['x']\n\n_prefix_records = [\n${list}\n]\n\nif True:\n    print('conda-unpack 1.2.3')\n`
 const notes = (list: string) => readUnpacker(script(list))?.notes
 
 describe('the list of conda-pack', () => {
@@ -54,11 +55,23 @@ describe('the list of conda-pack', () => {
     ["('a', 'b', 'text'), 7", "expected '('"],
     [String.raw`('\U00110000', 'b', 'text')`, 'no character'],
   ])('that is %s is refused', (list, why) => {
-    expect(() => notes(list)).toThrowError(expect.objectContaining({ code: 'ARCHIVE_CORRUPT', message: expect.stringContaining(why) }))
+    expect(() => notes(list)).toThrowError(
+      expect.objectContaining({ code: 'ARCHIVE_CORRUPT', message: expect.stringContaining(why) }),
+    )
   })
 
   test('is what Python itself would read', (context) => {
-    const values = ['plain', "it's", 'quo"te', `both'"`, 'tab\tnew\nline', 'back\\slash', 'é漢😀', '\x00\x7f\x85', '\u2028']
+    const values = [
+      'plain',
+      "it's",
+      'quo"te',
+      `both'"`,
+      'tab\tnew\nline',
+      'back\\slash',
+      'é漢😀',
+      '\x00\x7f\x85',
+      '\u2028',
+    ]
     let literals: string
     try {
       literals = execFileSync('python3', ['-c', 'import sys,json\nfor v in json.load(sys.stdin): print(repr(v))'], {
@@ -70,13 +83,21 @@ describe('the list of conda-pack', () => {
     } catch {
       return context.skip('python3 is not installed')
     }
-    const list = literals.trimEnd().split('\n').map((literal) => `(${literal}, '/p', 'text')`)
+    const list = literals
+      .trimEnd()
+      .split('\n')
+      .map((literal) => `(${literal}, '/p', 'text')`)
     expect(notes(list.join(',\n'))?.map(({ path }) => path)).toEqual(values)
   })
 })
 
 test('our own table is read, each prefix of a file once', () => {
-  const spot = (encoding: 'text' | 'c8' | 'digest', refers: string, offset: number) => ({ encoding, refers, offset, slot: encoding === 'c8' ? 90 : 0 })
+  const spot = (encoding: 'text' | 'c8' | 'digest', refers: string, offset: number) => ({
+    encoding,
+    refers,
+    offset,
+    slot: encoding === 'c8' ? 90 : 0,
+  })
   const file = { size: 9, sha256: '0'.repeat(64) }
   const text = unpackScript({
     producer: '0.1.0',

@@ -73,11 +73,20 @@ describe('batches', () => {
 describe('ends', () => {
   test('with the error of the archive, as it was', async () => {
     const path = archive([{ name: '../x' }])
-    await expect(decode(path, async () => {})).rejects.toMatchObject({ name: 'EnvError', code: 'UNSAFE_PATH', path: '../x', exitStatus: 1 })
-    await expect(decode(join(work, 'none'), async () => {})).rejects.toMatchObject({ code: 'ARCHIVE_NOT_FOUND', path: join(work, 'none') })
+    await expect(decode(path, async () => {})).rejects.toMatchObject({
+      name: 'EnvError',
+      code: 'UNSAFE_PATH',
+      path: '../x',
+      exitStatus: 1,
+    })
+    await expect(decode(join(work, 'none'), async () => {})).rejects.toMatchObject({
+      code: 'ARCHIVE_NOT_FOUND',
+      path: join(work, 'none'),
+    })
   })
 
-  const large = (): string => archive(Array.from({ length: 8 }, (_, i) => ({ name: `lib/f${i}`, data: content(i, 12 << 20) })))
+  const large = (): string =>
+    archive(Array.from({ length: 8 }, (_, i) => ({ name: `lib/f${i}`, data: content(i, 12 << 20) })))
 
   test('with the error of whoever receives, which is not called again', async () => {
     const why = new Error('disk is full')

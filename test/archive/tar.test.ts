@@ -68,7 +68,9 @@ describe('members', () => {
 
   test('pax headers count for names, links and times', async () => {
     const long = `${'d/'.repeat(150)}é`
-    expect(await one(rawPax({ path: long, mtime: '-1.5', linkpath: `${long}2` }), { name: 'x', type: '2', link: 'y' })).toMatchObject({
+    expect(
+      await one(rawPax({ path: long, mtime: '-1.5', linkpath: `${long}2` }), { name: 'x', type: '2', link: 'y' }),
+    ).toMatchObject({
       path: long,
       target: `${long}2`,
       mtime: -2,
@@ -85,7 +87,9 @@ describe('members', () => {
   })
 
   test('a hard link with content of its own is a file, as conda-pack means it', async () => {
-    const found = await read(rawTar([{ name: 'a', data: 'first' }, { name: 'b', type: '1', link: 'a', data: 'own' }, { name: 'c' }]))
+    const found = await read(
+      rawTar([{ name: 'a', data: 'first' }, { name: 'b', type: '1', link: 'a', data: 'own' }, { name: 'c' }]),
+    )
     expect(found.map(({ path, kind, text, detached }) => [path, kind, text, detached])).toEqual([
       ['a', 'file', 'first', undefined],
       ['b', 'file', 'own', true],
@@ -94,7 +98,11 @@ describe('members', () => {
   })
 
   test('a hard link that only claims content is refused, not taken for what follows', async () => {
-    const members = [{ name: 'a', data: 'x'.repeat(600) }, { name: 'b', type: '1', link: 'a', size: 600 }, { name: 'c', data: 'y'.repeat(600) }]
+    const members = [
+      { name: 'a', data: 'x'.repeat(600) },
+      { name: 'b', type: '1', link: 'a', size: 600 },
+      { name: 'c', data: 'y'.repeat(600) },
+    ]
     expect(await failure(rawTar(members))).toMatch(/^ARCHIVE_CORRUPT: .*hard link "b" claims content/)
   })
 })
@@ -120,7 +128,9 @@ describe('refused', () => {
   })
 
   test('a sparse file', async () => {
-    expect(await failure(rawTar([rawPax({ 'GNU.sparse.major': '1' }), { name: 'x' }]))).toMatch(/^UNSUPPORTED: .*sparse/)
+    expect(await failure(rawTar([rawPax({ 'GNU.sparse.major': '1' }), { name: 'x' }]))).toMatch(
+      /^UNSUPPORTED: .*sparse/,
+    )
   })
 
   test('a header that was damaged', async () => {
@@ -130,7 +140,8 @@ describe('refused', () => {
   })
 })
 
-const tool = (name: string, args: readonly string[], input: Buffer): Buffer => execFileSync(name, args, { input, maxBuffer: 1 << 26 })
+const tool = (name: string, args: readonly string[], input: Buffer): Buffer =>
+  execFileSync(name, args, { input, maxBuffer: 1 << 26 })
 function has(name: string): boolean {
   try {
     execFileSync(name, ['--version'], { stdio: 'ignore', input: '' })
@@ -143,9 +154,17 @@ function has(name: string): boolean {
 const packers: [name: string, pack: (tar: Buffer) => Buffer, installed: boolean][] = [
   ['tar', (tar) => tar, true],
   ['tar.gz', (tar) => gzipSync(tar), true],
-  ['tar.gz of several members', (tar) => Buffer.concat([gzipSync(tar.subarray(0, 700)), gzipSync(tar.subarray(700))]), true],
+  [
+    'tar.gz of several members',
+    (tar) => Buffer.concat([gzipSync(tar.subarray(0, 700)), gzipSync(tar.subarray(700))]),
+    true,
+  ],
   ['tar.zst', (tar) => compress(tar), true],
-  ['tar.zst of several frames', (tar) => Buffer.concat([compress(tar.subarray(0, 700)), compress(tar.subarray(700))]), true],
+  [
+    'tar.zst of several frames',
+    (tar) => Buffer.concat([compress(tar.subarray(0, 700)), compress(tar.subarray(700))]),
+    true,
+  ],
   ['tar.bz2', (tar) => tool('bzip2', ['-c'], tar), has('bzip2')],
   ['tar.xz', (tar) => tool('xz', ['-c'], tar), has('xz')],
 ]
@@ -178,7 +197,11 @@ test('zeros after the end, as GNU tar writes them, do no harm', async () => {
 
 test('zstd that expands without limit is not held in memory', async () => {
   const zeros = Buffer.alloc(8 << 20)
-  const parts = [rawMember({ name: 'zeros', size: zeros.length * 100 }), ...Array.from({ length: 100 }, () => zeros), tarEnd]
+  const parts = [
+    rawMember({ name: 'zeros', size: zeros.length * 100 }),
+    ...Array.from({ length: 100 }, () => zeros),
+    tarEnd,
+  ]
   const path = archive(Buffer.concat(parts.map((part) => compress(part, { compressionLevel: 1 }))))
   const before = process.memoryUsage.rss()
   let most = 0

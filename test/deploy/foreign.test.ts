@@ -1,13 +1,23 @@
 /** Archives of conda-pack and plain tars of environments, deployed; what must come out is what an installer would have put there. */
 import { createHash } from 'node:crypto'
-import { existsSync, lstatSync, mkdirSync, readdirSync, readFileSync, readlinkSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import {
+  existsSync,
+  lstatSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs'
 import { dirname, join } from 'node:path'
 import { gzipSync } from 'node:zlib'
 import { beforeAll, describe, expect, test } from 'vitest'
 import { compress } from 'zstd-napi'
 import { type DeployOptions, type DeployResult, deploy } from '../../src/deploy/deploy.js'
 import { verify } from '../../src/deploy/verify.js'
-import { condaPackTar, type CondaPacking, type Packed, tarOf } from '../support/conda-pack-archive.js'
+import { type CondaPacking, condaPackTar, type Packed, tarOf } from '../support/conda-pack-archive.js'
 import { type FakeEnvironment, here, makeEnvironment, placeholder, python } from '../support/make-env.js'
 import { removeTree, temporaryFolder } from '../support/temp.js'
 import { describeTree, filesWith } from '../support/tree.js'
@@ -19,7 +29,13 @@ const elf = (strings: string): string => `\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0$
 
 const environment: FakeEnvironment = {
   packages: [
-    { ...python, files: [...(python.files ?? []), { path: 'bin/python3.11-config', text: `#!/bin/sh\np={prefix}\nq={prefix}/x\n`, executable: true }] },
+    {
+      ...python,
+      files: [
+        ...(python.files ?? []),
+        { path: 'bin/python3.11-config', text: `#!/bin/sh\np={prefix}\nq={prefix}/x\n`, executable: true },
+      ],
+    },
     {
       name: 'libx',
       files: [
@@ -91,7 +107,8 @@ function archiveOf(bytes: Buffer, name = 'env.tar.gz'): string {
 }
 const deployed = async (bytes: Buffer, options: Partial<DeployOptions> = {}): Promise<DeployResult> =>
   await deploy({ archive: archiveOf(bytes), to: join(place(), 'env'), readOnly: false, threads: 2, ...options })
-const packed = async (packing: CondaPacking, what: FakeEnvironment = environment): Promise<Buffer> => await condaPackTar(origin, what, packing)
+const packed = async (packing: CondaPacking, what: FakeEnvironment = environment): Promise<Buffer> =>
+  await condaPackTar(origin, what, packing)
 const failure = async (bytes: Buffer, options: Partial<DeployOptions> = {}): Promise<string> => {
   const at = place()
   const told = await deployed(bytes, { to: join(at, 'env'), ...options }).then(
@@ -139,7 +156,9 @@ describe('an archive of conda-pack', () => {
     })
     expect((await verify(result.prefix)).faults).toEqual([])
     expect(filesWith(result.prefix, origin).filter((path) => !path.startsWith('.conda-deploy/'))).toEqual([])
-    expect(filesWith(result.prefix, placeholder).filter((path) => !/^(\.conda-deploy\/|conda-meta\/.*json$)/.test(path))).toEqual([])
+    expect(
+      filesWith(result.prefix, placeholder).filter((path) => !/^(\.conda-deploy\/|conda-meta\/.*json$)/.test(path)),
+    ).toEqual([])
     expect(readlinkSync(join(result.prefix, 'share/absolute'))).toBe('own.txt')
     expect(readFileSync(join(result.prefix, 'bin/x-perl'), 'utf8')).toBe('#!/usr/bin/env perl\n1;\n')
     expect(unlike(result)).toEqual(onPurpose)
@@ -162,9 +181,13 @@ describe('an archive of conda-pack', () => {
 
   test('has records that are true, and nothing of the source machine', async () => {
     const { prefix } = await deployed(tar)
-    const hash = (path: string): string => createHash('sha256').update(readFileSync(join(prefix, path))).digest('hex')
+    const hash = (path: string): string =>
+      createHash('sha256')
+        .update(readFileSync(join(prefix, path)))
+        .digest('hex')
     const record = JSON.parse(readFileSync(join(prefix, 'conda-meta/libx-1.0-0.json'), 'utf8'))
-    for (const path of record.paths_data.paths) if (path.path_type === 'hardlink') expect(path.sha256_in_prefix).toBe(hash(path._path))
+    for (const path of record.paths_data.paths)
+      if (path.path_type === 'hardlink') expect(path.sha256_in_prefix).toBe(hash(path._path))
     const noarch = JSON.parse(readFileSync(join(prefix, 'conda-meta/pytool-1.0-0.json'), 'utf8'))
     expect(noarch.paths_data.paths[0]._path).toBe('site-packages/pytool/__init__.py')
     expect(noarch.paths_data.paths[0].sha256_in_prefix).toBe(hash(`${site}/pytool/__init__.py`))
@@ -212,10 +235,16 @@ describe('an archive of conda-pack', () => {
   test('keeps a prefix where it may not be changed, and says so', async () => {
     const extra = { path: 'share/data.bin', binary: 'data\xff\0{prefix}\0' }
     const prefix = join(work, 'home/alice/envs/dat')
-    const what = { ...environment, files: [...(environment.files ?? []), extra, { path: 'lib/out', link: '/usr/lib/out' }] }
+    const what = {
+      ...environment,
+      files: [...(environment.files ?? []), extra, { path: 'lib/out', link: '/usr/lib/out' }],
+    }
     makeEnvironment(prefix, what)
     const result = await deployed(await condaPackTar(prefix, what))
-    expect(result.foreign).toMatchObject({ kept: [{ path: 'share/data.bin', count: 1 }], outsideLinks: [{ path: 'lib/out', target: '/usr/lib/out' }] })
+    expect(result.foreign).toMatchObject({
+      kept: [{ path: 'share/data.bin', count: 1 }],
+      outsideLinks: [{ path: 'lib/out', target: '/usr/lib/out' }],
+    })
     expect(result.warnings).toEqual([
       'the prefix of the source environment stays in files whose structure is not known: share/data.bin',
       'links lead out of the environment: lib/out → /usr/lib/out',
@@ -257,7 +286,7 @@ describe('prefixes', () => {
   })
 
   test('that hold the old one, or are held by it, are written once', async () => {
-    for (const to of [`${origin}/deep`, `${origin}2`, dirname(origin) + '/ap']) {
+    for (const to of [`${origin}/deep`, `${origin}2`, `${dirname(origin)}/ap`]) {
       const result = await deployed(tar, { to })
       expect(readFileSync(join(to, 'share/own.txt'), 'utf8')).toBe(`at ${to}\n`)
       expect(readFileSync(join(to, 'lib/pkgconfig/x.pc'), 'utf8')).toBe(`prefix=${to}\n`)
@@ -281,7 +310,9 @@ describe('packing', () => {
   test('a folder around everything is taken away, and named', async () => {
     const result = await deployed(await packed({ arcroot: 'app-1.0/inner' }))
     expect(result.foreign?.root).toBe('app-1.0/inner')
-    expect(result.warnings).toEqual(['the environment is in the folder app-1.0/inner of the archive; the folder is not kept'])
+    expect(result.warnings).toEqual([
+      'the environment is in the folder app-1.0/inner of the archive; the folder is not kept',
+    ])
     expect(existsSync(join(result.prefix, 'bin/pytool'))).toBe(true)
     expect((await verify(result.prefix)).faults).toEqual([])
   })
@@ -289,19 +320,30 @@ describe('packing', () => {
   test('a folder around not quite everything is no environment', async () => {
     const bytes = await packed({ arcroot: 'app', edit: (all) => all })
     const more = await tarOf([{ name: 'README', data: Buffer.from('read me') }])
-    expect(await failure(Buffer.concat([bytes.subarray(0, -1024), more]))).toMatch(/^NOT_AN_ENV: .*"README" lies outside/)
+    expect(await failure(Buffer.concat([bytes.subarray(0, -1024), more]))).toMatch(
+      /^NOT_AN_ENV: .*"README" lies outside/,
+    )
   })
 
   test('a file larger than a batch goes through the disk', async () => {
     const data = Buffer.alloc(20 << 20, 'large {prefix} '.replace(here, placeholder))
-    const record = { name: 'big', version: '1.0', files: ['lib/big'], paths_data: { paths: [{ _path: 'lib/big', path_type: 'hardlink', prefix_placeholder: placeholder, file_mode: 'text' }] } }
+    const record = {
+      name: 'big',
+      version: '1.0',
+      files: ['lib/big'],
+      paths_data: {
+        paths: [{ _path: 'lib/big', path_type: 'hardlink', prefix_placeholder: placeholder, file_mode: 'text' }],
+      },
+    }
     const edit = (all: Packed[]): Packed[] => [
       { name: 'conda-meta/big-1.0-0.json', data: Buffer.from(JSON.stringify(record)) },
       ...all,
       { name: 'lib/big', data },
     ]
     const { prefix } = await deployed(await packed({ edit }), { archive: archiveOf(await packed({ edit }), 'env.tar') })
-    expect(readFileSync(join(prefix, 'lib/big'), 'latin1')).toBe(data.toString('latin1').replaceAll(placeholder, prefix))
+    expect(readFileSync(join(prefix, 'lib/big'), 'latin1')).toBe(
+      data.toString('latin1').replaceAll(placeholder, prefix),
+    )
     expect(readdirSync(join(prefix, '.conda-deploy')).sort()).toEqual(['index', 'ready'])
   })
 })
@@ -331,18 +373,25 @@ describe('a plain tar of an environment', () => {
   test('says so when nothing names the prefix', async () => {
     const result = await deployed(await plainTar((all) => all.filter(({ name }) => !name.startsWith('./bin/'))))
     expect(result.foreign).toMatchObject({ origins: [] })
-    expect(result.warnings).toEqual([expect.stringMatching(/does not tell where its environment stood/), expect.stringMatching(/^links lead out .* share\/absolute/)])
+    expect(result.warnings).toEqual([
+      expect.stringMatching(/does not tell where its environment stood/),
+      expect.stringMatching(/^links lead out .* share\/absolute/),
+    ])
     expect(readFileSync(join(result.prefix, 'share/own.txt'), 'utf8')).toBe(`at ${origin}\n`)
   })
 
   test('of a deployed environment leaves out what was ours', async () => {
-    const result = await deployed(await plainTar((all) => [...all, { name: './.conda-deploy/ready', data: Buffer.from('{}') }]))
+    const result = await deployed(
+      await plainTar((all) => [...all, { name: './.conda-deploy/ready', data: Buffer.from('{}') }]),
+    )
     expect(result.foreign?.leftOut).toEqual(['.conda-deploy/ready'])
     expect(result.warnings).toEqual(['left out, an archive cannot bring it: .conda-deploy/ready'])
   })
 
   test('without records is refused', async () => {
-    expect(await failure(await plainTar((all) => all.filter(({ name }) => !name.includes('conda-meta'))))).toMatch(/^NOT_AN_ENV: /)
+    expect(await failure(await plainTar((all) => all.filter(({ name }) => !name.includes('conda-meta'))))).toMatch(
+      /^NOT_AN_ENV: /,
+    )
     expect(await failure(await tarOf([{ name: 'src/main.c', data: Buffer.from('x') }]))).toMatch(/^NOT_AN_ENV: /)
   })
 
@@ -355,8 +404,15 @@ describe('a plain tar of an environment', () => {
 test('a deployment can be cancelled while an archive is read', async () => {
   const stop = new AbortController()
   const at = place()
-  const large = await packed({ edit: (all) => [...all, ...Array.from({ length: 6 }, (_, i) => ({ name: `lib/f${i}`, data: Buffer.alloc(12 << 20, String(i)) }))] })
+  const large = await packed({
+    edit: (all) => [
+      ...all,
+      ...Array.from({ length: 6 }, (_, i) => ({ name: `lib/f${i}`, data: Buffer.alloc(12 << 20, String(i)) })),
+    ],
+  })
   const reporter = { phase() {}, warn() {}, progress: () => stop.abort() }
-  await expect(deployed(large, { to: join(at, 'env'), signal: stop.signal, reporter })).rejects.toMatchObject({ code: 'CANCELLED' })
+  await expect(deployed(large, { to: join(at, 'env'), signal: stop.signal, reporter })).rejects.toMatchObject({
+    code: 'CANCELLED',
+  })
   expect(readdirSync(at)).toEqual([])
 })

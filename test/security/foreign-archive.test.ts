@@ -12,7 +12,10 @@ const work = temporaryFolder('foreign-attack')
 const record: RawMember = { name: 'conda-meta/a-1-0.json', data: '{"name": "a", "version": "1", "files": []}' }
 
 let count = 0
-async function attempt(members: readonly RawMember[], cut = 0): Promise<{ at: string; result: DeployResult | null; error: string }> {
+async function attempt(
+  members: readonly RawMember[],
+  cut = 0,
+): Promise<{ at: string; result: DeployResult | null; error: string }> {
   const at = join(work, String(++count))
   mkdirSync(at)
   const archive = join(work, `${count}.tar.gz`)
@@ -38,13 +41,46 @@ const refused: readonly [what: string, code: string, members: readonly RawMember
   ['a hard link that climbs', 'UNSAFE_PATH', [{ name: 'a', type: '1', link: '../../canary' }]],
   ['a hard link to nothing', 'ARCHIVE_CORRUPT', [{ name: 'a', type: '1', link: 'b' }]],
   ['a hard link to itself', 'ARCHIVE_CORRUPT', [{ name: 'a', type: '1', link: 'a' }]],
-  ['a hard link to a directory', 'ARCHIVE_CORRUPT', [{ name: 'd/', type: '5' }, { name: 'a', type: '1', link: 'd' }]],
+  [
+    'a hard link to a directory',
+    'ARCHIVE_CORRUPT',
+    [
+      { name: 'd/', type: '5' },
+      { name: 'a', type: '1', link: 'd' },
+    ],
+  ],
   ['a device', 'UNSUPPORTED', [{ name: 'null', type: '3' }]],
-  ['a file beneath a link to outside', 'UNSAFE_PATH', [{ name: 'd', type: '2', link: work }, { name: 'd/canary', data: 'x' }]],
-  ['a file beneath a link to inside', 'UNSAFE_PATH', [{ name: 'lib/x' }, { name: 'lib64', type: '2', link: 'lib' }, { name: 'lib64/y' }]],
-  ['a file beneath a file', 'UNSAFE_PATH', [{ name: 'a', data: 'x' }, { name: 'a/b', data: 'x' }]],
-  ['a link in place of a directory', 'UNSAFE_PATH', [{ name: 'd/x' }, { name: 'd', type: '2', link: work }, { name: 'd/canary' }]],
-  ['a file replaced after it was linked', 'ARCHIVE_CORRUPT', [{ name: 'a' }, { name: 'b', type: '1', link: 'a' }, { name: 'a', data: 'x' }]],
+  [
+    'a file beneath a link to outside',
+    'UNSAFE_PATH',
+    [
+      { name: 'd', type: '2', link: work },
+      { name: 'd/canary', data: 'x' },
+    ],
+  ],
+  [
+    'a file beneath a link to inside',
+    'UNSAFE_PATH',
+    [{ name: 'lib/x' }, { name: 'lib64', type: '2', link: 'lib' }, { name: 'lib64/y' }],
+  ],
+  [
+    'a file beneath a file',
+    'UNSAFE_PATH',
+    [
+      { name: 'a', data: 'x' },
+      { name: 'a/b', data: 'x' },
+    ],
+  ],
+  [
+    'a link in place of a directory',
+    'UNSAFE_PATH',
+    [{ name: 'd/x' }, { name: 'd', type: '2', link: work }, { name: 'd/canary' }],
+  ],
+  [
+    'a file replaced after it was linked',
+    'ARCHIVE_CORRUPT',
+    [{ name: 'a' }, { name: 'b', type: '1', link: 'a' }, { name: 'a', data: 'x' }],
+  ],
   ['a directory in place of a file', 'ARCHIVE_CORRUPT', [{ name: 'a' }, { name: 'a/', type: '5' }]],
   ['a symbolic link without a target', 'ARCHIVE_CORRUPT', [{ name: 'a', type: '2' }]],
 ]
@@ -67,30 +103,45 @@ describe('refused, with nothing left and nothing touched', () => {
 
 describe('disarmed, and said', () => {
   test('a link that becomes a file again is not written through', async () => {
-    const { result } = await attempt([{ name: 'a', type: '2', link: canary }, { name: 'a', data: 'file' }])
+    const { result } = await attempt([
+      { name: 'a', type: '2', link: canary },
+      { name: 'a', data: 'file' },
+    ])
     expect(readFileSync(join(result?.prefix ?? '', 'a'), 'utf8')).toBe('file')
     expect(readFileSync(canary, 'utf8')).toBe('untouched')
     expect(result?.warnings).toContainEqual('named more than once in the archive, the last one counts: a')
   })
 
   test('a file that becomes a link is a link', async () => {
-    const { result } = await attempt([{ name: 'a', data: 'file' }, { name: 'a', type: '2', link: canary }])
+    const { result } = await attempt([
+      { name: 'a', data: 'file' },
+      { name: 'a', type: '2', link: canary },
+    ])
     expect(lstatSync(join(result?.prefix ?? '', 'a')).isSymbolicLink()).toBe(true)
     expect(readFileSync(canary, 'utf8')).toBe('untouched')
     expect(statSync(canary).mode & 0o777).toBe(0o600)
   })
 
   test('setuid, setgid and sticky bits are dropped, and nobody may write', async () => {
-    const { result } = await attempt([{ name: 'bin/su', mode: 0o7777, data: 'x' }, { name: 'd/', type: '5', mode: 0o1777 }])
+    const { result } = await attempt([
+      { name: 'bin/su', mode: 0o7777, data: 'x' },
+      { name: 'd/', type: '5', mode: 0o1777 },
+    ])
     expect(statSync(join(result?.prefix ?? '', 'bin/su')).mode & 0o7777).toBe(0o755)
     expect(statSync(join(result?.prefix ?? '', 'd')).mode & 0o7777).toBe(0o755)
     expect(result?.warnings).toContainEqual('setuid, setgid and sticky bits are not given: bin/su')
   })
 
   test('a marker and an index brought along do not count', async () => {
-    const { result } = await attempt([{ name: '.conda-deploy/ready', data: '{}' }, { name: '.conda-deploy/index', data: 'x' }, { name: '.conda-deploy', type: '2', link: '/' }])
+    const { result } = await attempt([
+      { name: '.conda-deploy/ready', data: '{}' },
+      { name: '.conda-deploy/index', data: 'x' },
+      { name: '.conda-deploy', type: '2', link: '/' },
+    ])
     expect(result?.foreign?.leftOut).toEqual(['.conda-deploy/ready', '.conda-deploy/index', '.conda-deploy'])
-    expect(JSON.parse(readFileSync(join(result?.prefix ?? '', '.conda-deploy/ready'), 'utf8')).digest).toBe(result?.digest)
+    expect(JSON.parse(readFileSync(join(result?.prefix ?? '', '.conda-deploy/ready'), 'utf8')).digest).toBe(
+      result?.digest,
+    )
   })
 
   test('hard links share one file, through each other and through links', async () => {
@@ -108,13 +159,21 @@ describe('disarmed, and said', () => {
   })
 
   test('a hard link with content of its own is a file of its own', async () => {
-    const { result } = await attempt([{ name: 'a', data: 'one' }, { name: 'b', type: '1', link: 'a', data: 'two' }])
+    const { result } = await attempt([
+      { name: 'a', data: 'one' },
+      { name: 'b', type: '1', link: 'a', data: 'two' },
+    ])
     expect(readFileSync(join(result?.prefix ?? '', 'b'), 'utf8')).toBe('two')
     expect(result?.foreign?.detached).toEqual(['b'])
   })
 
   test('a record cannot name files outside', async () => {
-    const evil = { name: 'e', version: '1', files: ['../../canary'], paths_data: { paths: [{ _path: '../../canary', prefix_placeholder: 'untouched', file_mode: 'text' }] } }
+    const evil = {
+      name: 'e',
+      version: '1',
+      files: ['../../canary'],
+      paths_data: { paths: [{ _path: '../../canary', prefix_placeholder: 'untouched', file_mode: 'text' }] },
+    }
     const { result } = await attempt([{ name: 'conda-meta/e-1-0.json', data: JSON.stringify(evil) }])
     expect(existsSync(result?.prefix ?? '')).toBe(true)
     expect(readFileSync(canary, 'utf8')).toBe('untouched')

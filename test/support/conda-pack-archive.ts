@@ -25,7 +25,12 @@ const sitePackages = 'lib/python3.11/site-packages'
 export async function condaPackTar(prefix: string, what: FakeEnvironment, options: CondaPacking = {}): Promise<Buffer> {
   const { members, records } = collect(prefix, what, options.uncached ?? [])
   const sorted = members.sort((a, b) => (a.name < b.name ? -1 : 1))
-  const script = (name: string, data: string, mode = 0o644): Packed => ({ name, data: Buffer.from(data), mode, pax: { mtime: `${time}.25` } })
+  const script = (name: string, data: string, mode = 0o644): Packed => ({
+    name,
+    data: Buffer.from(data),
+    mode,
+    pax: { mtime: `${time}.25` },
+  })
   const all = [
     ...sorted,
     script('bin/activate', '# activates\n'),
@@ -42,7 +47,8 @@ export async function tarOf(members: readonly Packed[]): Promise<Buffer> {
   const done = (async () => {
     for await (const chunk of tar as unknown as AsyncIterable<Buffer>) chunks.push(chunk)
   })()
-  for (const { data, ...header } of members) tar.entry({ mtime: new Date(time * 1000), ...header }, data ?? Buffer.alloc(0))
+  for (const { data, ...header } of members)
+    tar.entry({ mtime: new Date(time * 1000), ...header }, data ?? Buffer.alloc(0))
   tar.finalize()
   await done
   return Buffer.concat(chunks)
@@ -51,7 +57,9 @@ export async function tarOf(members: readonly Packed[]): Promise<Buffer> {
 type Note = readonly [path: string, placeholder: string, mode: 'text' | 'binary']
 
 const unpacker = (records: readonly Note[]): string => {
-  const list = records.filter(([path]) => !path.startsWith('bin/python')).map((record) => `(${record.map(quoted).join(', ')})`)
+  const list = records
+    .filter(([path]) => !path.startsWith('bin/python'))
+    .map((record) => `(${record.map(quoted).join(', ')})`)
   return `#!/usr/bin/env python\n\n_prefix_records = [\n${list.join(',\n')}\n]\n\nif __name__ == '__main__':\n        print('conda-unpack 0.9.0')\n`
 }
 
@@ -62,17 +70,33 @@ function quoted(text: string): string {
 }
 
 /** Bytes of a file as its package has them. */
-const packaged = (file: FakeFile): Buffer => Buffer.from((file.binary ?? file.text ?? '').replaceAll(here, placeholder), file.binary === undefined ? 'utf8' : 'latin1')
+const packaged = (file: FakeFile): Buffer =>
+  Buffer.from(
+    (file.binary ?? file.text ?? '').replaceAll(here, placeholder),
+    file.binary === undefined ? 'utf8' : 'latin1',
+  )
 
-function collect(prefix: string, what: FakeEnvironment, uncached: readonly string[]): { members: Packed[]; records: Note[] } {
+function collect(
+  prefix: string,
+  what: FakeEnvironment,
+  uncached: readonly string[],
+): { members: Packed[]; records: Note[] } {
   const members: Packed[] = []
   const records: Note[] = []
   const managed = new Set<string>()
-  const file = (name: string, data: Buffer): Packed => ({ name, data, mode: lstatSync(join(prefix, name)).mode & 0o777, pax: { mtime: `${time}.5` } })
+  const file = (name: string, data: Buffer): Packed => ({
+    name,
+    data,
+    mode: lstatSync(join(prefix, name)).mode & 0o777,
+    pax: { mtime: `${time}.5` },
+  })
   for (const { name, noarch, files = [] } of what.packages) {
     if (uncached.includes(name)) continue
     for (const one of files) {
-      const path = noarch === 'python' ? one.path.replace(/^site-packages\//, `${sitePackages}/`).replace(/^python-scripts\//, 'bin/') : one.path
+      const path =
+        noarch === 'python'
+          ? one.path.replace(/^site-packages\//, `${sitePackages}/`).replace(/^python-scripts\//, 'bin/')
+          : one.path
       managed.add(path)
       if (one.link !== undefined) members.push(link(path, one.link))
       else {
@@ -88,7 +112,8 @@ function collect(prefix: string, what: FakeEnvironment, uncached: readonly strin
     const full = join(prefix, path)
     if (managed.has(path)) continue
     if (lstatSync(full).isSymbolicLink()) members.push(link(path, readlinkSync(full)))
-    else if (path.startsWith('conda-meta/')) members.push(file(path, path.endsWith('.json') ? anonymous(readFileSync(full)) : readFileSync(full)))
+    else if (path.startsWith('conda-meta/'))
+      members.push(file(path, path.endsWith('.json') ? anonymous(readFileSync(full)) : readFileSync(full)))
     else {
       const data = readFileSync(full)
       const isText = Buffer.from(data.toString('utf8')).equals(data)

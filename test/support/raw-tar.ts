@@ -36,7 +36,14 @@ export function rawMember(member: RawMember): Buffer {
   header.write(type, 156, 'latin1')
   header.write(link, 157, 'utf8')
   header.write('ustar\x0000', 257, 'latin1')
-  header.write(`${header.reduce((sum, byte) => sum + byte, 0).toString(8).padStart(6, '0')}\0 `, 148, 'latin1')
+  header.write(
+    `${header
+      .reduce((sum, byte) => sum + byte, 0)
+      .toString(8)
+      .padStart(6, '0')}\0 `,
+    148,
+    'latin1',
+  )
   return Buffer.concat([header, content, Buffer.alloc((512 - (content.length % 512)) % 512)])
 }
 

@@ -53,15 +53,24 @@ export function doubtsOf({ facts, setuid, unnamed, unfit, homeless }: Doubts): s
   if (root !== '') said.push(`the environment is in the folder ${root} of the archive; the folder is not kept`)
   const others = kept.map(({ path }) => path).filter((path) => !unfit.includes(path))
   say(others, 'the prefix of the source environment stays in files whose structure is not known')
-  if (keptPyc > 0) said.push(`the prefix of the source environment stays in compiled Python (${keptPyc} files), where only tracebacks show it`)
+  if (keptPyc > 0)
+    said.push(
+      `the prefix of the source environment stays in compiled Python (${keptPyc} files), where only tracebacks show it`,
+    )
   say(unnamed, 'these keep a placeholder, because nothing in the archive names it')
   say(unfit, 'these keep the prefix of the source environment, because the new one is longer')
   say(homeless, 'noarch packages without a python in the archive')
-  say(outsideLinks.map(({ path, target }) => `${path} → ${target}`), 'links lead out of the environment')
+  say(
+    outsideLinks.map(({ path, target }) => `${path} → ${target}`),
+    'links lead out of the environment',
+  )
   say(duplicates, 'named more than once in the archive, the last one counts')
   say(detached, 'hard links that the archive stores as files of their own')
   say(setuid, 'setuid, setgid and sticky bits are not given')
-  say(leftOut.filter((path) => path.startsWith('.conda-deploy')), 'left out, an archive cannot bring it')
+  say(
+    leftOut.filter((path) => path.startsWith('.conda-deploy')),
+    'left out, an archive cannot bring it',
+  )
   return said
 }
 

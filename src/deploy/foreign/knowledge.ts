@@ -100,7 +100,10 @@ export class Knowledge {
     const there = this.files.get(path)
     const all = (key: 'sha256') => [...(there?.[key] ?? []), ...more[key]]
     const rewrites = [...(there?.rewrites ?? []), ...more.rewrites]
-    this.files.set(path, there ? { sha256: all('sha256'), rewrites, installed: there.installed || more.installed } : more)
+    this.files.set(
+      path,
+      there ? { sha256: all('sha256'), rewrites, installed: there.installed || more.installed } : more,
+    )
   }
 }
 

@@ -1,8 +1,8 @@
 /** conda-meta of the deployed environment: records and the history made true, in the stage. */
 import { createHash } from 'node:crypto'
 import { join } from 'node:path'
-import { type Contents, historyText, recordText } from '../../conda/record-text.js'
 import { parseRecord } from '../../conda/record.js'
+import { type Contents, historyText, recordText } from '../../conda/record-text.js'
 import type { MaterializeEntry } from '../../native.js'
 import type { Entry, Spot } from '../../tree/entry.js'
 import { follow, type Node } from '../../tree/follow.js'

@@ -6,7 +6,11 @@ import type { Knowledge } from './knowledge.js'
  * The prefixes of the source environment by the notes of its packer: those that are no package's placeholder. `proven`: whether the
  * content of a file is that of its package, so that what stands in it is a placeholder.
  */
-export function originsByNotes(notes: readonly PrefixNote[], known: Knowledge, proven: (path: string) => boolean): string[] {
+export function originsByNotes(
+  notes: readonly PrefixNote[],
+  known: Knowledge,
+  proven: (path: string) => boolean,
+): string[] {
   const placeholders = known.placeholders()
   const origins = new Set<string>()
   for (const { path, placeholder } of notes) {
@@ -38,4 +42,5 @@ export function originByScripts(heads: ReadonlyMap<string, string>): string[] {
 const isPrefix = (path: string): boolean => path.startsWith('/') && !system.has(path) && !path.includes('\0')
 
 /** So that none hides in another. */
-const longestFirst = (prefixes: Iterable<string>): string[] => [...prefixes].sort((a, b) => b.length - a.length || (a < b ? -1 : 1))
+const longestFirst = (prefixes: Iterable<string>): string[] =>
+  [...prefixes].sort((a, b) => b.length - a.length || (a < b ? -1 : 1))

@@ -52,7 +52,9 @@ export async function relocate(findings: Findings): Promise<Relocated> {
   const broken: { path: string; slot: number }[] = []
   const unproven = [...filesOf(writer)].filter(({ path, sha256 = '' }) => !isPackages(known, path, sha256))
   const unnoted = [...filesOf(writer)].filter((entry) => isUnnoted(findings, entry))
-  const placeholders = [...new Set(findings.notes.map(({ placeholder }) => placeholder))].filter((one) => !origins.includes(one))
+  const placeholders = [...new Set(findings.notes.map(({ placeholder }) => placeholder))].filter(
+    (one) => !origins.includes(one),
+  )
   const unnamed = new Set(unnoted.map(({ path }) => path))
   const outcomes = [...(await study(findings, unproven, origins)), ...(await study(findings, unnoted, placeholders))]
   for (const { path, spots = [], kept: stay } of outcomes) {
@@ -65,20 +67,31 @@ export async function relocate(findings: Findings): Promise<Relocated> {
     const able = [...found.values()].filter(({ prefix: origin, mode }) => mode === 'text' || fits(origin))
     if (able.length > 0) wanted.set(path, [...(wanted.get(path) ?? []), ...able])
     if (able.length < found.size) {
-      const slots = [...found.values()].filter((rewrite) => !able.includes(rewrite)).map((rewrite) => Buffer.byteLength(rewrite.prefix))
+      const slots = [...found.values()]
+        .filter((rewrite) => !able.includes(rewrite))
+        .map((rewrite) => Buffer.byteLength(rewrite.prefix))
       if (known.of(path)?.installed) broken.push({ path, slot: Math.min(...slots) })
       unfit.push(path)
     }
-    const stays = stay.prefix + (able.length < found.size ? spots.filter(({ encoding }) => encoding !== 'text').length : 0)
+    const stays =
+      stay.prefix + (able.length < found.size ? spots.filter(({ encoding }) => encoding !== 'text').length : 0)
     if (stays > 0 && path.endsWith('.pyc')) keptPyc.push(path)
     else if (stays > 0) kept.push({ path, count: stays })
   }
   if (broken.length > 0) throw tooLong(prefix, broken)
 
   const scripts = await restoredScripts(findings, wanted)
-  const changes = [...wanted].filter(([path]) => !scripts.has(path)).map(([path, rewrites]) => again(writer, path, rewrites))
+  const changes = [...wanted]
+    .filter(([path]) => !scripts.has(path))
+    .map(([path, rewrites]) => again(writer, path, rewrites))
   await writer.change([...scripts.values(), ...changes])
-  return { restored: [...scripts.keys()].filter((path) => tree.has(path)).sort(), kept, keptPyc, unnamed: [...unnamed].sort(), unfit }
+  return {
+    restored: [...scripts.keys()].filter((path) => tree.has(path)).sort(),
+    kept,
+    keptPyc,
+    unnamed: [...unnamed].sort(),
+    unfit,
+  }
 }
 
 /** By the path of the file: what records and notes say and was not looked for yet. */
@@ -93,7 +106,8 @@ function wantedRewrites({ tree, known, writer, notes, origins }: Findings): Map<
     wanted.set(file, [...list, rewrite])
   }
   for (const path of tree.files()) for (const rewrite of known.of(path)?.rewrites ?? []) want(path, rewrite)
-  for (const { path, placeholder, mode } of notes) if (!origins.includes(placeholder)) want(path, { prefix: placeholder, mode })
+  for (const { path, placeholder, mode } of notes)
+    if (!origins.includes(placeholder)) want(path, { prefix: placeholder, mode })
   return wanted
 }
 
@@ -112,9 +126,15 @@ function isUnnoted({ known, writer, notes }: Findings, { path, sha256 = '' }: En
 }
 
 /** Where `prefixes` stand in `files`, and how. */
-async function study({ tree, known, writer, signal }: Findings, files: readonly Entry[], prefixes: readonly string[]): Promise<readonly Outcome[]> {
+async function study(
+  { tree, known, writer, signal }: Findings,
+  files: readonly Entry[],
+  prefixes: readonly string[],
+): Promise<readonly Outcome[]> {
   if (files.length === 0 || prefixes.length === 0) return []
-  const entries = tree.directories().map(({ path, mode, mtime }): PackEntry => ({ path, kind: 'directory', mode, mtime, size: 0 }))
+  const entries = tree
+    .directories()
+    .map(({ path, mode, mtime }): PackEntry => ({ path, kind: 'directory', mode, mtime, size: 0 }))
   for (const { path, kind, mode, mtime, size, deployed } of files) {
     const policy = path.endsWith('.pyc') ? 'report' : known.of(path)?.installed ? 'any' : 'detect'
     entries.push({ path, kind, mode, mtime, size: deployed?.size ?? size, policy })

@@ -41,6 +41,7 @@ export function restored(script: Buffer, known: Known | undefined, origins: read
   const made = (blank: string): Buffer =>
     Buffer.concat([Buffer.from(`#!${blank}${placeholder}/bin/`), Buffer.from(name + options, 'latin1'), rest])
   const candidates = [made(''), made(' ')]
-  const isPackage = (data: Buffer): boolean => known?.sha256.includes(createHash('sha256').update(data).digest('hex')) === true
+  const isPackage = (data: Buffer): boolean =>
+    known?.sha256.includes(createHash('sha256').update(data).digest('hex')) === true
   return { data: candidates.find(isPackage) ?? (candidates[0] as Buffer), placeholder }
 }

@@ -65,16 +65,19 @@ export class ForeignTree {
       if (this.shared.has(path)) throw this.broken('ARCHIVE_CORRUPT', path, 'is named again after a hard link to it')
       this.duplicates.add(path)
     }
-    if (member.kind !== 'directory' && this.parents.has(path)) throw this.broken('UNSAFE_PATH', path, 'is no directory, but members stand beneath it')
+    if (member.kind !== 'directory' && this.parents.has(path))
+      throw this.broken('UNSAFE_PATH', path, 'is no directory, but members stand beneath it')
     for (let slash = path.lastIndexOf('/'); slash > 0; slash = path.lastIndexOf('/', slash - 1)) {
       const parent = path.slice(0, slash)
       const kind = this.members.get(parent)?.kind ?? 'directory'
-      if (kind !== 'directory') throw this.broken('UNSAFE_PATH', path, `stands beneath ${JSON.stringify(parent)}, which is a ${kind}`)
+      if (kind !== 'directory')
+        throw this.broken('UNSAFE_PATH', path, `stands beneath ${JSON.stringify(parent)}, which is a ${kind}`)
       if ((this.parents.get(parent) ?? Number.NEGATIVE_INFINITY) >= mtime) break
       this.parents.set(parent, mtime)
     }
     if (member.kind === 'hardlink') this.share(this.sharedBy(member), 1)
-    if (member.kind === 'symlink' && !member.target) throw this.broken('ARCHIVE_CORRUPT', path, 'is a symbolic link without a target')
+    if (member.kind === 'symlink' && !member.target)
+      throw this.broken('ARCHIVE_CORRUPT', path, 'is a symbolic link without a target')
     if ((member.mode & 0o7000) !== 0 && member.kind === 'file') this.setuid.add(path)
     if (member.detached) this.detached.add(path)
     // Last of a name last: a file that comes again is written again.
@@ -145,7 +148,10 @@ export class ForeignTree {
       if (shared !== null) links.push({ path, kind: 'hardlink', mode, mtime, target: shared })
       else {
         // A hard link to a symbolic link is one more of its kind.
-        const text = kind === 'symlink' ? target : (this.members.get(this.sharedBy(this.members.get(path) as Member))?.target ?? '')
+        const text =
+          kind === 'symlink'
+            ? target
+            : (this.members.get(this.sharedBy(this.members.get(path) as Member))?.target ?? '')
         links.push({ path, kind: 'symlink', mode: 0o777, mtime, target: here(path, text, origins) })
       }
     }
@@ -160,7 +166,9 @@ export class ForeignTree {
   }
 
   met(links: readonly MaterializeEntry[]): Met {
-    const outside = links.filter(({ path, kind, target = '' }) => kind === 'symlink' && linkInside(path, target) === null)
+    const outside = links.filter(
+      ({ path, kind, target = '' }) => kind === 'symlink' && linkInside(path, target) === null,
+    )
     return {
       duplicates: [...this.duplicates],
       own: this.own,

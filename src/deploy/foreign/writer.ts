@@ -1,7 +1,7 @@
 /** Fills the stage through the native core, and keeps what stands in it: every entry as it was written last. */
 import { type MaterializeEntry, native, type Rewrite, runJob } from '../../native.js'
 import type { Entry } from '../../tree/entry.js'
-import type { UnpackJob, Unpacking } from '../source.js'
+import type { Unpacking, UnpackJob } from '../source.js'
 
 export class Writer {
   readonly job: UnpackJob
@@ -41,7 +41,10 @@ export class Writer {
     await this.materialize(entries, undefined)
   }
 
-  private async materialize(entries: readonly MaterializeEntry[], progress: Unpacking['progress'] | undefined): Promise<void> {
+  private async materialize(
+    entries: readonly MaterializeEntry[],
+    progress: Unpacking['progress'] | undefined,
+  ): Promise<void> {
     if (entries.length === 0) return
     const job = { ...this.job, entries }
     const { list, trampolines, byPath } = await runJob((counters) => native().materialize(job, counters), {
