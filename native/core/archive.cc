@@ -82,9 +82,8 @@ int open_regular(const std::string& path, uint64_t& size) {
   do fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);  // a fifo must not block
   while (fd < 0 && errno == EINTR);
   if (fd < 0) {
-    Failure failure = Failure::system("open", path);
-    if (failure.error == ENOENT || failure.error == ENOTDIR) failure.code = "ARCHIVE_NOT_FOUND";
-    throw failure;
+    if (errno == ENOENT || errno == ENOTDIR) throw Failure("ARCHIVE_NOT_FOUND", "there is no file at " + path, path);
+    throw Failure::system("open", path);
   }
   struct stat st;
   if (::fstat(fd, &st) != 0) {
