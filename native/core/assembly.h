@@ -42,6 +42,7 @@ class Assembly {
   uint64_t position() const { return position_; }
 
  private:
+  enum class Fate : uint8_t { open, awaited, decided };
   void write_next(const std::string& packed, uint32_t size);
   void stop_if_failed() const;
   std::string path_;
@@ -50,9 +51,9 @@ class Assembly {
   const size_t ahead_;
   std::mutex guard_;
   std::condition_variable changed_;
-  size_t next_ = 0, waiters_ = 0;
+  size_t next_ = 0, full_ = 0;  // full_: threads that wait until there is room
   std::map<size_t, std::pair<std::string, uint32_t>> waiting_;
-  std::vector<bool> decided_;
+  std::vector<Fate> fates_;
   std::exception_ptr failure_;
   // Touched only by the thread that has frame next_, without the lock.
   std::vector<Frame> frames_;

@@ -38,6 +38,18 @@ void make_directory(const Root& root, const std::string& path, mode_t mode) {
   if (::mkdirat(root.fd(), path.c_str(), mode) != 0) throw Failure::system("mkdir", root.full(path));
 }
 
+// Level by level: those of one level by all threads.
+void make_directories(const Root& root, const std::vector<const Entry*>& directories, unsigned threads) {
+  std::vector<std::vector<const Entry*>> levels;
+  for (const Entry* directory : directories) {
+    const size_t depth = static_cast<size_t>(std::count(directory->path.begin(), directory->path.end(), '/'));
+    if (depth >= levels.size()) levels.resize(depth + 1);
+    levels[depth].push_back(directory);
+  }
+  for (const auto& level : levels)
+    run_team(level.size(), threads, [&] { return [&](size_t i) { make_directory(root, level[i]->path, 0700); }; });
+}
+
 // Makes our own folder, and tells which mode bits new things lose to the umask or a default ACL.
 uint32_t make_own_folder(const Root& root) {
   make_directory(root, kOwnFolder, 0777);
@@ -51,7 +63,7 @@ uint32_t make_own_folder(const Root& root) {
 void finish_directory(const Root& root, const std::string& path, mode_t mode, const int64_t* mtime, bool read_only) {
   const Fd fd = root.directory(path, O_RDONLY);
   if (::fchmod(fd.get(), mode & (read_only ? 0555 : 0777)) != 0) throw Failure::system("fchmod", root.full(path));
-  if (mtime) set_mtime(fd.get(), *mtime, root.full(path));
+  if (mtime && !set_mtime(fd.get(), *mtime)) throw Failure::system("futimens", root.full(path));
 }
 
 void make_hardlinks(const Root& root, const std::vector<const Entry*>& links, Progress progress) {
@@ -63,14 +75,17 @@ void make_hardlinks(const Root& root, const std::vector<const Entry*>& links, Pr
   }
 }
 
-void make_symlinks(const Root& root, const std::vector<const Entry*>& links, Progress progress) {
-  Walker walker(root);
-  for (const Entry* link : links) {
-    const Walker::Place place = walker.at(link->path);
-    if (::symlinkat(link->target.c_str(), place.directory, place.name) != 0) throw Failure::system("symlink", root.full(link->path));
-    set_link_mtime(place, link->mtime, root.full(link->path));
-    progress.add(1, 0);
-  }
+void make_symlinks(const Root& root, const std::vector<const Entry*>& links, unsigned threads, Progress progress) {
+  run_team(links.size(), threads, [&] {
+    auto walker = std::make_shared<Walker>(root);
+    return [&, walker](size_t i) {
+      const Entry& link = *links[i];
+      const Walker::Place place = walker->at(link.path);
+      if (::symlinkat(link.target.c_str(), place.directory, place.name) != 0) throw Failure::system("symlink", root.full(link.path));
+      if (!set_link_mtime(place, link.mtime)) throw Failure::system("utimensat", root.full(link.path));
+      progress.add(1, 0);
+    };
+  });
 }
 
 void write_index(const Root& root, Table& table, const ExtractJob& job) {
@@ -80,10 +95,11 @@ void write_index(const Root& root, Table& table, const ExtractJob& job) {
   const mode_t mode = job.read_only ? 0444 : 0644;
   Walker walker(root);
   const Walker::Place place = walker.at(path);
-  const Fd fd(::openat(place.directory, place.name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, mode));
+  Fd fd(::openat(place.directory, place.name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, mode));
   if (!fd) throw Failure::system("open", root.full(path));
-  write_all(fd.get(), bytes.data(), bytes.size(), root.full(path));
+  if (!write_all(fd.get(), bytes.data(), bytes.size())) throw Failure::system("write", root.full(path));
   if (::fchmod(fd.get(), mode) != 0) throw Failure::system("fchmod", root.full(path));
+  if (!fd.close()) throw Failure::system("close", root.full(path));
 }
 
 }  // namespace
@@ -105,12 +121,12 @@ Extracted extract(const ExtractJob& job, Progress progress) {
 
   const Root root(job.root);
   const uint32_t lost = make_own_folder(root);
-  for (const Entry* directory : directories) make_directory(root, directory->path, 0700);
+  make_directories(root, directories, job.threads);
 
   Fill fill(job, *archive, table, root, lost, progress);
   fill.run();
   make_hardlinks(root, hardlinks, progress);
-  make_symlinks(root, symlinks, progress);
+  make_symlinks(root, symlinks, job.threads, progress);
   write_index(root, table, job);
   finish_directory(root, kOwnFolder, 0755, nullptr, job.read_only);
   // Deepest first: parents stand before their children in a table.

@@ -114,9 +114,10 @@ void Fill::write_whole(Hand& hand, Entry& entry, const Part& part) {
     // Only what is written differently from what is stored is hashed here: the rest is covered by the checksums of the frames.
     entry.deployed_sha256 = sha256(data, size);
   }
-  const Fd fd = create(hand, entry);
-  if (size > 0) write_all(fd.get(), data, size, root_.full(entry.path));
-  set_mtime(fd.get(), entry.mtime, root_.full(entry.path));
+  Fd fd = create(hand, entry);
+  if (!write_all(fd.get(), data, size)) throw Failure::system("write", root_.full(entry.path));
+  if (!set_mtime(fd.get(), entry.mtime)) throw Failure::system("futimens", root_.full(entry.path));
+  if (!fd.close()) throw Failure::system("close", root_.full(entry.path));
   written(entry, size);
 }
 
@@ -138,11 +139,11 @@ void Fill::write_part(Hand& hand, Entry& entry, const Part& part, Divided& file)
     std::lock_guard<std::mutex> lock(file.guard);
     if (!file.fd) file.fd = create(hand, entry);
   }
-  write_all_at(file.fd.get(), data, size, at, root_.full(entry.path));
+  if (!write_all_at(file.fd.get(), data, size, at)) throw Failure::system("pwrite", root_.full(entry.path));
   if (file.left.fetch_sub(1) != 1) return;
   if (!entry.spots.empty()) entry.deployed_sha256 = file.hash.finish();
-  set_mtime(file.fd.get(), entry.mtime, root_.full(entry.path));
-  file.fd = Fd();
+  if (!set_mtime(file.fd.get(), entry.mtime)) throw Failure::system("futimens", root_.full(entry.path));
+  if (!file.fd.close()) throw Failure::system("close", root_.full(entry.path));
   written(entry, entry.spots.empty() ? entry.size : file.size);
 }
 

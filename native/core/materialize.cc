@@ -64,7 +64,9 @@ struct Source {
   }
   std::string read() const {
     std::string content(static_cast<size_t>(st.st_size), '\0');
-    content.resize(read_all_at(fd.get(), &content[0], content.size(), 0, path));
+    const ssize_t n = read_all_at(fd.get(), &content[0], content.size(), 0);
+    if (n < 0) throw Failure::system("pread", path);
+    content.resize(static_cast<size_t>(n));
     return content;
   }
   const std::string& path;
@@ -190,9 +192,10 @@ class Materializer {
   void write(Walker& walker, const Entry& entry, const void* data, size_t size) {
     const std::string full = root_.full(entry.path);
     NewName name(walker.at(entry.path), full);
-    const Fd fd = create(walker, entry, name);
-    write_all(fd.get(), data, size, full);
+    Fd fd = create(walker, entry, name);
+    if (!write_all(fd.get(), data, size)) throw Failure::system("write", full);
     finish(fd.get(), entry);
+    if (!fd.close()) throw Failure::system("close", full);
     name.publish();
   }
 
@@ -200,18 +203,19 @@ class Materializer {
     const std::string full = root_.full(entry.path);
     const bool stays = is_at(walker, entry, source.st);
     NewName name(walker.at(entry.path), full);
-    const Fd fd = stays ? Fd() : create(walker, entry, name);
+    Fd fd = stays ? Fd() : create(walker, entry, name);
     std::string chunk(std::min<uint64_t>(kChunk, static_cast<uint64_t>(source.st.st_size) + 1), '\0');
     Sha256 hash;
-    for (;;) {
-      const size_t n = read_all_at(source.fd.get(), &chunk[0], chunk.size(), entry.size, source.path);
+    for (size_t n = chunk.size(); n == chunk.size(); entry.size += n) {
+      const ssize_t got = read_all_at(source.fd.get(), &chunk[0], chunk.size(), entry.size);
+      if (got < 0) throw Failure::system("pread", source.path);
+      n = static_cast<size_t>(got);
       hash.update(chunk.data(), n);
-      if (!stays) write_all(fd.get(), chunk.data(), n, full);
-      entry.size += n;
-      if (n < chunk.size()) break;
+      if (!stays && !write_all(fd.get(), chunk.data(), n)) throw Failure::system("write", full);
     }
     entry.sha256 = hash.finish();
     finish(stays ? source.fd.get() : fd.get(), entry);
+    if (!stays && !fd.close()) throw Failure::system("close", full);
     name.publish();
   }
 
@@ -224,7 +228,7 @@ class Materializer {
 
   void finish(int fd, const Entry& entry) const {
     if (::fchmod(fd, allowed(entry.mode)) != 0) throw Failure::system("fchmod", root_.full(entry.path));
-    set_mtime(fd, entry.mtime, root_.full(entry.path));
+    if (!set_mtime(fd, entry.mtime)) throw Failure::system("futimens", root_.full(entry.path));
   }
 
   void hardlink(Walker& walker, const Entry& entry) {
@@ -246,14 +250,14 @@ class Materializer {
     NewName name(place, full);
     name.make("symlink", [&](const char* as) { return ::symlinkat(entry.target.c_str(), place.directory, as); });
     name.publish();
-    set_link_mtime(place, entry.mtime, full);
+    if (!set_link_mtime(place, entry.mtime)) throw Failure::system("utimensat", full);
     progress_.add(1, 0);
   }
 
   void finish_directory(const Entry& entry) {
     const Fd fd = root_.directory(entry.path, O_RDONLY);
     if (::fchmod(fd.get(), allowed(entry.mode | 0700)) != 0) throw Failure::system("fchmod", root_.full(entry.path));
-    set_mtime(fd.get(), entry.mtime, root_.full(entry.path));
+    if (!set_mtime(fd.get(), entry.mtime)) throw Failure::system("futimens", root_.full(entry.path));
     progress_.add(1, 0);
   }
 

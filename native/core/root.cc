@@ -49,6 +49,8 @@ Fd::~Fd() {
   errno = kept;
 }
 
+bool Fd::close() { return ::close(release()) == 0 || errno == EINTR; }
+
 Root::Root(const std::string& path) : path_(path) {
   while (path_.size() > 1 && path_.back() == '/') path_.pop_back();  // a closing slash would follow a link
   fd_ = Fd(::open(path_.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
@@ -92,49 +94,51 @@ Walker::Place Walker::at(const std::string& beneath) {
   return {directory_.get(), beneath.c_str() + slash + 1};
 }
 
-void write_all(int fd, const void* data, size_t size, const std::string& path) {
+bool write_all(int fd, const void* data, size_t size) {
   const char* at = static_cast<const char*>(data);
   while (size > 0) {
     const ssize_t n = ::write(fd, at, size);
     if (n < 0 && errno == EINTR) continue;
-    if (n < 0) throw Failure::system("write", path);
+    if (n < 0) return false;
     at += n;
     size -= static_cast<size_t>(n);
   }
+  return true;
 }
 
-void write_all_at(int fd, const void* data, size_t size, uint64_t offset, const std::string& path) {
+bool write_all_at(int fd, const void* data, size_t size, uint64_t offset) {
   const char* at = static_cast<const char*>(data);
   while (size > 0) {
     const ssize_t n = ::pwrite(fd, at, size, static_cast<off_t>(offset));
     if (n < 0 && errno == EINTR) continue;
-    if (n < 0) throw Failure::system("pwrite", path);
+    if (n < 0) return false;
     at += n;
     offset += static_cast<uint64_t>(n);
     size -= static_cast<size_t>(n);
   }
+  return true;
 }
 
-size_t read_all_at(int fd, void* data, size_t size, uint64_t offset, const std::string& path) {
+ssize_t read_all_at(int fd, void* data, size_t size, uint64_t offset) {
   size_t done = 0;
   while (done < size) {
     const ssize_t n = ::pread(fd, static_cast<char*>(data) + done, size - done, static_cast<off_t>(offset + done));
     if (n < 0 && errno == EINTR) continue;
-    if (n < 0) throw Failure::system("pread", path);
+    if (n < 0) return -1;
     if (n == 0) break;
     done += static_cast<size_t>(n);
   }
-  return done;
+  return static_cast<ssize_t>(done);
 }
 
-void set_mtime(int fd, int64_t mtime, const std::string& path) {
+bool set_mtime(int fd, int64_t mtime) {
   const timespec times[2] = {{0, UTIME_OMIT}, {static_cast<time_t>(mtime), 0}};
-  if (::futimens(fd, times) != 0) throw Failure::system("futimens", path);
+  return ::futimens(fd, times) == 0;
 }
 
-void set_link_mtime(Walker::Place place, int64_t mtime, const std::string& path) {
+bool set_link_mtime(Walker::Place place, int64_t mtime) {
   const timespec times[2] = {{0, UTIME_OMIT}, {static_cast<time_t>(mtime), 0}};
-  if (::utimensat(place.directory, place.name, times, AT_SYMLINK_NOFOLLOW) != 0) throw Failure::system("utimensat", path);
+  return ::utimensat(place.directory, place.name, times, AT_SYMLINK_NOFOLLOW) == 0;
 }
 
 }  // namespace cd

@@ -21,6 +21,7 @@ class Fd {  // owns a descriptor
   ~Fd();
   int get() const { return fd_; }
   int release() { return std::exchange(fd_, -1); }
+  bool close();  // false: failed. Network file systems may keep the news of a full disk until now
   explicit operator bool() const { return fd_ >= 0; }
 
  private:
@@ -53,7 +54,6 @@ class Walker {
     const char* name;  // in `beneath`
   };
   Place at(const std::string& beneath);
-  void forget() { known_ = false; }  // the directory may have been replaced
   const Root& root() const { return root_; }
 
  private:
@@ -63,13 +63,13 @@ class Walker {
   Fd directory_;
 };
 
-// Whole writes; `path` is for the message.
-void write_all(int fd, const void* data, size_t size, const std::string& path);
-void write_all_at(int fd, const void* data, size_t size, uint64_t offset, const std::string& path);
-// At most `size` bytes from `offset`, less only at the end of the file.
-size_t read_all_at(int fd, void* data, size_t size, uint64_t offset, const std::string& path);
+// false: failed, errno says why. Callers name the path only then: building it for every file would cost more than some of the calls.
+bool write_all(int fd, const void* data, size_t size);
+bool write_all_at(int fd, const void* data, size_t size, uint64_t offset);
 // Modification time in whole seconds; the access time stays.
-void set_mtime(int fd, int64_t mtime, const std::string& path);
-void set_link_mtime(Walker::Place place, int64_t mtime, const std::string& path);
+bool set_mtime(int fd, int64_t mtime);
+bool set_link_mtime(Walker::Place place, int64_t mtime);
+// At most `size` bytes from `offset`, less only at the end of the file; -1: failed.
+ssize_t read_all_at(int fd, void* data, size_t size, uint64_t offset);
 
 }  // namespace cd

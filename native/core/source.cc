@@ -29,7 +29,9 @@ OpenFile::OpenFile(int root, const std::string& root_path, const Entry& plan)
 }
 
 void OpenFile::read_at(uint64_t offset, uint8_t* out, size_t n) {
-  if (read_all_at(fd_.get(), out, n, offset, path_) != n)
+  const ssize_t got = read_all_at(fd_.get(), out, n, offset);
+  if (got < 0) throw Failure::system("pread", path_);
+  if (static_cast<size_t>(got) != n)
     throw Failure("SOURCE_CHANGED", path_ + " became shorter while it was read", path_);
 }
 

@@ -161,7 +161,9 @@ class TreeCheck {
       const Fd fd(::openat(place.directory, place.name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC));
       if (!fd) return unreadable(e.path, errno);
       for (size_t n = chunk.size(); n == chunk.size(); size += n) {
-        n = read_all_at(fd.get(), &chunk[0], chunk.size(), size, e.path);
+        const ssize_t got = read_all_at(fd.get(), &chunk[0], chunk.size(), size);
+        if (got < 0) return unreadable(e.path, errno);
+        n = static_cast<size_t>(got);
         hash.update(chunk.data(), n);
       }
     } catch (const Failure& failure) {
