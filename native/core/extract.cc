@@ -30,8 +30,10 @@ void check_fits(const Table& table, const std::string& prefix) {
   std::string names;
   for (size_t i = 0; i < std::min(tight.size(), kNamed); ++i) names += (i ? ", " : "") + tight[i]->path;
   if (tight.size() > kNamed) names += " and " + std::to_string(tight.size() - kNamed) + " more";
-  throw Failure("PREFIX_TOO_LONG", "the prefix " + prefix + " is " + std::to_string(prefix.size()) + " bytes long, the longest that fits is " +
-                                       std::to_string(longest) + "; too long for " + names, tight[0]->path);
+  throw Failure("PREFIX_TOO_LONG",
+                "the prefix " + prefix + " is " + std::to_string(prefix.size()) +
+                    " bytes long, the longest that fits is " + std::to_string(longest) + "; too long for " + names,
+                tight[0]->path);
 }
 
 void make_directory(const Root& root, const std::string& path, mode_t mode) {
@@ -70,7 +72,8 @@ void make_hardlinks(const Root& root, const std::vector<const Entry*>& links, Pr
   Walker from(root), to(root);
   for (const Entry* link : links) {
     const Walker::Place file = from.at(link->target), place = to.at(link->path);
-    if (::linkat(file.directory, file.name, place.directory, place.name, 0) != 0) throw Failure::system("link", root.full(link->path));
+    if (::linkat(file.directory, file.name, place.directory, place.name, 0) != 0)
+      throw Failure::system("link", root.full(link->path));
     progress.add(1, 0);
   }
 }
@@ -81,7 +84,8 @@ void make_symlinks(const Root& root, const std::vector<const Entry*>& links, uns
     return [&, walker](size_t i) {
       const Entry& link = *links[i];
       const Walker::Place place = walker->at(link.path);
-      if (::symlinkat(link.target.c_str(), place.directory, place.name) != 0) throw Failure::system("symlink", root.full(link.path));
+      if (::symlinkat(link.target.c_str(), place.directory, place.name) != 0)
+        throw Failure::system("symlink", root.full(link.path));
       if (!set_link_mtime(place, link.mtime)) throw Failure::system("utimensat", root.full(link.path));
       progress.add(1, 0);
     };

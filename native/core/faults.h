@@ -17,7 +17,9 @@ class Faults {
   std::vector<Fault> take() {
     const auto key = [](const Fault& f) { return std::tie(f.path, f.kind); };
     std::stable_sort(list_.begin(), list_.end(), [&](const Fault& a, const Fault& b) { return key(a) < key(b); });
-    list_.erase(std::unique(list_.begin(), list_.end(), [&](const Fault& a, const Fault& b) { return key(a) == key(b); }), list_.end());
+    list_.erase(
+        std::unique(list_.begin(), list_.end(), [&](const Fault& a, const Fault& b) { return key(a) == key(b); }),
+        list_.end());
     return std::move(list_);
   }
 

@@ -10,7 +10,8 @@ namespace {
 constexpr uint64_t kMemory = 160u << 20;
 
 bool has_digests(const Entry& entry) {
-  return std::any_of(entry.spots.begin(), entry.spots.end(), [](const Spot& s) { return s.encoding == Encoding::digest; });
+  return std::any_of(entry.spots.begin(), entry.spots.end(),
+                     [](const Spot& s) { return s.encoding == Encoding::digest; });
 }
 
 }  // namespace
@@ -31,7 +32,8 @@ struct Fill::Divided {
   uint64_t size = 0;
 };
 
-Fill::Fill(const ExtractJob& job, const Archive& archive, Table& table, const Root& root, uint32_t lost, Progress progress)
+Fill::Fill(const ExtractJob& job, const Archive& archive, Table& table, const Root& root, uint32_t lost,
+           Progress progress)
     : job_(job), archive_(archive), table_(table), root_(root), lost_(lost), progress_(progress) {}
 
 Fill::~Fill() = default;
@@ -47,7 +49,8 @@ void Fill::run() {
       if (!file) file = std::make_unique<Divided>();
       ++file->left;
     }
-    const auto middle = std::stable_partition(parts.begin(), parts.end(), [&](const Part& p) { return !has_digests(table_.entries[p.entry]); });
+    const auto middle = std::stable_partition(parts.begin(), parts.end(),
+                                              [&](const Part& p) { return !has_digests(table_.entries[p.entry]); });
     digests[frame].assign(middle, parts.end());
     parts.erase(middle, parts.end());
   }
@@ -78,7 +81,8 @@ std::vector<uint32_t> Fill::order(const std::vector<std::vector<Part>>& parts) c
 
 unsigned Fill::threads() const {
   uint64_t frame = 1;
-  for (const Frame& f : archive_.frames()) frame = std::max<uint64_t>(frame, uint64_t{f.packed} + 2 * uint64_t{f.size});  // packed, plain, rewritten
+  for (const Frame& f : archive_.frames())
+    frame = std::max<uint64_t>(frame, uint64_t{f.packed} + 2 * uint64_t{f.size});  // packed, plain, rewritten
   return static_cast<unsigned>(std::max<uint64_t>(1, std::min<uint64_t>(job_.threads, kMemory / frame)));
 }
 
@@ -158,7 +162,8 @@ std::string Fill::rewritten(const Entry& entry, const Part& part, const std::str
   Rewriting done;
   try {
     const auto* data = reinterpret_cast<const uint8_t*>(plain.data()) + part.offset;
-    std::string out = rewrite_spots(data, part.size, part.base, spots.first, spots.count, table_.prefixes, job_.prefix, digests, done);
+    std::string out = rewrite_spots(data, part.size, part.base, spots.first, spots.count, table_.prefixes, job_.prefix,
+                                    digests, done);
     if (done.trampoline) ++trampolines_;
     if (done.by_path) {
       std::lock_guard<std::mutex> lock(guard_);

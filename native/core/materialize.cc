@@ -40,7 +40,8 @@ class NewName {
   }
   void publish() {
     if (temporary_.empty()) return;
-    if (::renameat(place_.directory, temporary_.c_str(), place_.directory, place_.name) != 0) throw Failure::system("rename", full_);
+    if (::renameat(place_.directory, temporary_.c_str(), place_.directory, place_.name) != 0)
+      throw Failure::system("rename", full_);
     // Renaming one hard link over another of the same file does nothing, and leaves both.
     ::unlinkat(place_.directory, temporary_.c_str(), 0);
     temporary_.clear();
@@ -82,7 +83,8 @@ class Materializer {
       check_path(e.entry.path);
       if (e.entry.path.compare(0, e.entry.path.find('/'), kOwnFolder) == 0)
         throw Failure("UNSAFE_PATH", e.entry.path + ": this folder is not for entries", e.entry.path);
-      if (!paths.insert(e.entry.path).second) throw Failure("UNSAFE_PATH", e.entry.path + ": named twice", e.entry.path);
+      if (!paths.insert(e.entry.path).second)
+        throw Failure("UNSAFE_PATH", e.entry.path + ": named twice", e.entry.path);
       if (e.entry.kind == Kind::hardlink) check_path(e.entry.target);
       if (e.entry.kind == Kind::symlink && (e.entry.target.empty() || e.entry.target.find('\0') != std::string::npos))
         throw Failure("UNSAFE_PATH", e.entry.path + ": the text of the link is empty or holds a NUL", e.entry.path);
@@ -103,7 +105,8 @@ class Materializer {
       return numbers;
     };
     Walker walker(root_);
-    for (const MaterializeEntry& e : job_.entries) make_directories(walker, e.entry.kind == Kind::directory ? e.entry.path + '/' : e.entry.path);
+    for (const MaterializeEntry& e : job_.entries)
+      make_directories(walker, e.entry.kind == Kind::directory ? e.entry.path + '/' : e.entry.path);
     const std::vector<size_t> files = of(Kind::file);
     run_team(files.size(), job_.threads, [&] {
       auto own = std::make_shared<Walker>(root_);
@@ -115,7 +118,8 @@ class Materializer {
     for (const size_t i : of(Kind::hardlink)) hardlink(walker, job_.entries[i].entry);
     for (const size_t i : of(Kind::symlink)) symlink(walker, job_.entries[i].entry);
     std::vector<size_t> directories = of(Kind::directory);
-    std::sort(directories.begin(), directories.end(), [&](size_t a, size_t b) { return job_.entries[a].entry.path > job_.entries[b].entry.path; });
+    std::sort(directories.begin(), directories.end(),
+              [&](size_t a, size_t b) { return job_.entries[a].entry.path > job_.entries[b].entry.path; });
     for (const size_t i : directories) finish_directory(result_.table.entries[i]);
     result_.trampolines = trampolines_;
     std::sort(result_.by_path.begin(), result_.by_path.end());
@@ -133,7 +137,8 @@ class Materializer {
     if (!made_.insert(directory).second) return;
     make_directories(walker, directory);
     const Walker::Place place = walker.at(directory);
-    if (::mkdirat(place.directory, place.name, 0755) != 0 && errno != EEXIST) throw Failure::system("mkdir", root_.full(directory));
+    if (::mkdirat(place.directory, place.name, 0755) != 0 && errno != EEXIST)
+      throw Failure::system("mkdir", root_.full(directory));
   }
 
   void file(Walker& walker, const MaterializeEntry& job, Entry& entry) {
@@ -186,7 +191,8 @@ class Materializer {
   bool is_at(Walker& walker, const Entry& entry, const struct stat& st) const {
     struct stat there;
     const Walker::Place place = walker.at(entry.path);
-    return ::fstatat(place.directory, place.name, &there, AT_SYMLINK_NOFOLLOW) == 0 && there.st_dev == st.st_dev && there.st_ino == st.st_ino;
+    return ::fstatat(place.directory, place.name, &there, AT_SYMLINK_NOFOLLOW) == 0 && there.st_dev == st.st_dev &&
+           there.st_ino == st.st_ino;
   }
 
   void write(Walker& walker, const Entry& entry, const void* data, size_t size) {
@@ -236,8 +242,10 @@ class Materializer {
     Walker other(root_);
     const Walker::Place file = other.at(entry.target), place = walker.at(entry.path);
     struct stat st;
-    if (::fstatat(file.directory, file.name, &st, AT_SYMLINK_NOFOLLOW) != 0) throw Failure::system("stat", root_.full(entry.target));
-    if (!S_ISREG(st.st_mode)) throw Failure("UNSAFE_PATH", entry.path + ": hard link to " + entry.target + ", which is no file", entry.path);
+    if (::fstatat(file.directory, file.name, &st, AT_SYMLINK_NOFOLLOW) != 0)
+      throw Failure::system("stat", root_.full(entry.target));
+    if (!S_ISREG(st.st_mode))
+      throw Failure("UNSAFE_PATH", entry.path + ": hard link to " + entry.target + ", which is no file", entry.path);
     NewName name(place, full);
     name.make("link", [&](const char* as) { return ::linkat(file.directory, file.name, place.directory, as, 0); });
     name.publish();

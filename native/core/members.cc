@@ -32,7 +32,8 @@ uint64_t number(const char* field, size_t width, size_t at) {
 }
 
 uint64_t decimal(const std::string& digits, size_t at) {
-  if (digits.empty() || digits.size() > 18 || digits.find_first_not_of("0123456789") != std::string::npos) corrupt(at, "a pax number: " + digits);
+  if (digits.empty() || digits.size() > 18 || digits.find_first_not_of("0123456789") != std::string::npos)
+    corrupt(at, "a pax number: " + digits);
   return std::stoull(digits);
 }
 
@@ -66,7 +67,8 @@ Pax read_pax(const char* data, size_t size, size_t at) {
     if (!blank) corrupt(at, "a pax record without a length");
     const size_t digits = static_cast<size_t>(blank - data) - i;
     const uint64_t length = decimal(std::string(data + i, digits), at);
-    if (length < digits + 3 || length > size - i || data[i + length - 1] != '\n') corrupt(at, "a pax record of a wrong length");
+    if (length < digits + 3 || length > size - i || data[i + length - 1] != '\n')
+      corrupt(at, "a pax record of a wrong length");
     const std::string record(blank + 1, length - digits - 2);
     const size_t equals = record.find('=');
     if (equals == std::string::npos) corrupt(at, "a pax record without a value");
@@ -89,7 +91,8 @@ std::vector<Member> read_members(const char* data, size_t size, size_t from, boo
     if (size - at < kBlock) corrupt(at, "cut off");
     const char* block = data + at;
     if (std::all_of(block, block + kBlock, [](char c) { return c == 0; })) {
-      if (size - at != kTarEnd || std::any_of(block, data + size, [](char c) { return c != 0; })) corrupt(at, "something behind the end of the tar");
+      if (size - at != kTarEnd || std::any_of(block, data + size, [](char c) { return c != 0; }))
+        corrupt(at, "something behind the end of the tar");
       end = true;
       return members;
     }
@@ -104,10 +107,12 @@ std::vector<Member> read_members(const char* data, size_t size, size_t from, boo
     }
     Member m;
     m.kind = kind_of(block[156]);
-    const std::string name = text(block, 100), prefix = std::memcmp(block + 257, "ustar", 6) == 0 ? text(block + 345, 155) : "";
+    const std::string name = text(block, 100),
+                      prefix = std::memcmp(block + 257, "ustar", 6) == 0 ? text(block + 345, 155) : "";
     m.path = pax.has_path ? pax.path : prefix.empty() ? name : prefix + '/' + name;
     if (m.kind == Kind::directory && !m.path.empty() && m.path.back() == '/') m.path.pop_back();
-    if (m.kind == Kind::symlink || m.kind == Kind::hardlink) m.target = pax.has_target ? pax.target : text(block + 157, 100);
+    if (m.kind == Kind::symlink || m.kind == Kind::hardlink)
+      m.target = pax.has_target ? pax.target : text(block + 157, 100);
     if (m.kind == Kind::file) m.size = pax.has_size ? pax.size : own;
     m.content = content;
     pax = Pax();

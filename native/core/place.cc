@@ -61,7 +61,8 @@ bool rename_exchange(const std::string& from, const std::string& to) {
   const int error = errno;
   if (error == ENOENT) return false;
   // Three renames would leave a moment without `to`: the caller must know, so nothing is tried.
-  if (not_known(error)) throw Failure("UNSUPPORTED", "the file system cannot exchange two names: " + pair(from, to), to);
+  if (not_known(error))
+    throw Failure("UNSUPPORTED", "the file system cannot exchange two names: " + pair(from, to), to);
   throw Failure::system("rename", pair(from, to), error);
 }
 

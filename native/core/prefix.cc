@@ -18,7 +18,8 @@ constexpr size_t kDigits = 64;
 bool blank(char c) { return c == ' ' || c == '\t'; }
 
 bool all_hex(const uint8_t* p, size_t n) {
-  return std::all_of(p, p + n, [](uint8_t c) { return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f') || (c >= 'A' && c <= 'F'); });
+  return std::all_of(
+      p, p + n, [](uint8_t c) { return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f') || (c >= 'A' && c <= 'F'); });
 }
 
 // First NUL unit at or after `from`, in steps of the unit; `size` when there is none.
@@ -36,7 +37,8 @@ size_t find_nul(const uint8_t* data, size_t from, size_t size, unsigned unit) {
 // One call of rewrite_spots: the input, the spots not yet done, and the output so far.
 class Rewriter {
  public:
-  Rewriter(const uint8_t* data, size_t size, uint64_t base, const std::vector<std::string>& prefixes, const std::string& prefix)
+  Rewriter(const uint8_t* data, size_t size, uint64_t base, const std::vector<std::string>& prefixes,
+           const std::string& prefix)
       : data_(data), size_(size), base_(base), prefixes_(prefixes), prefix_(prefix) {}
 
   std::string run(const Spot* spots, size_t count, const std::vector<std::string>& digests) {
@@ -65,7 +67,8 @@ class Rewriter {
 
  private:
   size_t place(const Spot& spot) const {
-    if (spot.offset < base_ + at_ || spot.offset - base_ > size_) corrupt(spot.offset, "a spot outside the content, or inside another");
+    if (spot.offset < base_ + at_ || spot.offset - base_ > size_)
+      corrupt(spot.offset, "a spot outside the content, or inside another");
     return static_cast<size_t>(spot.offset - base_);
   }
 
@@ -75,7 +78,8 @@ class Rewriter {
   }
 
   std::string stored(const Spot& spot) const {
-    if (spot.refers >= prefixes_.size()) corrupt(spot.offset, "a spot of prefix " + std::to_string(spot.refers) + ", which is not listed");
+    if (spot.refers >= prefixes_.size())
+      corrupt(spot.offset, "a spot of prefix " + std::to_string(spot.refers) + ", which is not listed");
     const std::string& text = prefixes_[spot.refers];
     return unit_of(spot.encoding) == 1 ? text : encode_as(text, spot.encoding);
   }
@@ -98,15 +102,17 @@ class Rewriter {
     uint64_t spare = 0;  // bytes of NUL known to follow the string
     for (; n < count && (n == 0 || place(spots[n]) < end); ++n) {
       const Spot& spot = spots[n];
-      if (spot.encoding != encoding || (place(spot) - begin) % unit != 0) corrupt(spot.offset, "a spot of another encoding inside a string");
+      if (spot.encoding != encoding || (place(spot) - begin) % unit != 0)
+        corrupt(spot.offset, "a spot of another encoding inside a string");
       copy_to(place(spot));
       const std::string from = stored(spot);
       at_ += expect(spot, from);
       const uint64_t room = uint64_t{spot.slot} * unit;
       if (room < from.size()) corrupt(spot.offset, "a slot shorter than the prefix in it");
       if (room < to.size())
-        throw Failure("PREFIX_TOO_LONG", "at byte " + std::to_string(spot.offset) + ": the prefix takes " + std::to_string(to.size() / unit) +
-                                             " characters, the slot has " + std::to_string(spot.slot));
+        throw Failure("PREFIX_TOO_LONG", "at byte " + std::to_string(spot.offset) + ": the prefix takes " +
+                                             std::to_string(to.size() / unit) + " characters, the slot has " +
+                                             std::to_string(spot.slot));
       if (n == 0) end = find_nul(data_, at_, size_, unit);
       spare += room - from.size();
       out_ += to;
@@ -114,7 +120,8 @@ class Rewriter {
     if (spare > size_ - end) corrupt(spots[0].offset, "the slot reaches beyond the content");
     copy_to(end);
     const size_t stop = end + static_cast<size_t>(spare);
-    if (std::any_of(data_ + end, data_ + stop, [](uint8_t c) { return c != 0; })) corrupt(spots[0].offset, "the slot is not closed by NULs");
+    if (std::any_of(data_ + end, data_ + stop, [](uint8_t c) { return c != 0; }))
+      corrupt(spots[0].offset, "the slot is not closed by NULs");
     at_ = stop;
     out_.append(written + (stop - begin) - out_.size(), '\0');
     return n;
@@ -130,7 +137,8 @@ class Rewriter {
 };
 
 // Of a text that begins with "#!", blanks and its first spot: the first line becomes what shebang_for says.
-void treat_shebang(const uint8_t* data, size_t size, const Spot& first, const std::string& prefix, std::string& out, Rewriting& done) {
+void treat_shebang(const uint8_t* data, size_t size, const Spot& first, const std::string& prefix, std::string& out,
+                   Rewriting& done) {
   if (first.encoding != Encoding::text || size < 2 || data[0] != '#' || data[1] != '!') return;
   const size_t begin = static_cast<size_t>(first.offset);
   if (begin < 2 || !std::all_of(data + 2, data + begin, [](uint8_t c) { return blank(static_cast<char>(c)); })) return;
@@ -145,28 +153,32 @@ void treat_shebang(const uint8_t* data, size_t size, const Spot& first, const st
 void check_prefix(const std::string& prefix) {
   const char* why = nullptr;
   if (prefix.empty() || prefix[0] != '/') why = "is not an absolute path";
-  else if (prefix.find('\0') != std::string::npos || prefix.find('\n') != std::string::npos) why = "holds a NUL or a line end";
+  else if (prefix.find('\0') != std::string::npos || prefix.find('\n') != std::string::npos)
+    why = "holds a NUL or a line end";
   else if (prefix.size() >= PATH_MAX) why = "is longer than a path can be";
   if (why) throw Failure("INVALID_OPTION", "prefix '" + prefix.substr(0, prefix.find('\0')) + "' " + why);
 }
 
 std::string rewrite_spots(const uint8_t* data, size_t size, uint64_t base, const Spot* spots, size_t count,
-                          const std::vector<std::string>& prefixes, const std::string& prefix, const std::vector<std::string>& digests,
-                          Rewriting& done) {
+                          const std::vector<std::string>& prefixes, const std::string& prefix,
+                          const std::vector<std::string>& digests, Rewriting& done) {
   std::string out = Rewriter(data, size, base, prefixes, prefix).run(spots, count, digests);
   if (base == 0 && count > 0) treat_shebang(data, size, spots[0], prefix, out, done);
   return out;
 }
 
-bool rewrite_search(const std::string& in, const std::vector<Rewrite>& rewrites, const std::string& to, std::string& out,
-                    std::vector<Spot>& spots, Rewriting& done) {
+bool rewrite_search(const std::string& in, const std::vector<Rewrite>& rewrites, const std::string& to,
+                    std::string& out, std::vector<Spot>& spots, Rewriting& done) {
   const uint8_t* data = reinterpret_cast<const uint8_t*>(in.data());
   std::vector<Spot> all;
   std::vector<std::string> prefixes;
   for (const Rewrite& rewrite : rewrites) {
-    for (Spot& spot : rewrite.text ? find_text(data, in.size(), rewrite.prefix, false) : find_binary(data, in.size(), rewrite.prefix, false)) {
+    for (Spot& spot : rewrite.text ? find_text(data, in.size(), rewrite.prefix, false)
+                                   : find_binary(data, in.size(), rewrite.prefix, false)) {
       spot.refers = static_cast<uint32_t>(prefixes.size());
-      spot.slot = rewrite.text ? 0 : static_cast<uint32_t>(encode_as(rewrite.prefix, spot.encoding).size() / unit_of(spot.encoding));
+      spot.slot = rewrite.text
+                      ? 0
+                      : static_cast<uint32_t>(encode_as(rewrite.prefix, spot.encoding).size() / unit_of(spot.encoding));
       all.push_back(spot);
     }
     prefixes.push_back(rewrite.prefix);

@@ -70,8 +70,10 @@ class Remover {
     struct stat st;
     if (::fstat(fd.get(), &st) != 0) throw Failure::system("fstat", root_.full(directory.path));
     if (st.st_dev != device_)
-      throw Failure("IO", root_.full(directory.path) + ": another file system is mounted here", root_.full(directory.path));
-    if ((st.st_mode & 0300) != 0300 && ::fchmod(fd.get(), 0700) != 0) throw Failure::system("fchmod", root_.full(directory.path));
+      throw Failure("IO", root_.full(directory.path) + ": another file system is mounted here",
+                    root_.full(directory.path));
+    if ((st.st_mode & 0300) != 0300 && ::fchmod(fd.get(), 0700) != 0)
+      throw Failure::system("fchmod", root_.full(directory.path));
     const std::unique_ptr<DIR, int (*)(DIR*)> stream(::fdopendir(fd.get()), ::closedir);
     if (!stream) throw Failure::system("fdopendir", root_.full(directory.path));
     const int at = fd.release();  // the stream's now
@@ -84,7 +86,8 @@ class Remover {
       const std::string name = found->d_name;
       if (name == "." || name == "..") continue;
       const std::string path = directory.path.empty() ? name : directory.path + '/' + name;
-      if (::fstatat(at, found->d_name, &st, AT_SYMLINK_NOFOLLOW) != 0) throw Failure::system("fstatat", root_.full(path));
+      if (::fstatat(at, found->d_name, &st, AT_SYMLINK_NOFOLLOW) != 0)
+        throw Failure::system("fstatat", root_.full(path));
       if (S_ISDIR(st.st_mode)) {
         add(path, &directory);
         continue;
@@ -104,7 +107,8 @@ class Remover {
         if (::rmdir(root_.path().c_str()) != 0) throw Failure::system("rmdir", root_.path());
       } else {
         const Walker::Place place = walker.at(directory->path);
-        if (::unlinkat(place.directory, place.name, AT_REMOVEDIR) != 0) throw Failure::system("rmdir", root_.full(directory->path));
+        if (::unlinkat(place.directory, place.name, AT_REMOVEDIR) != 0)
+          throw Failure::system("rmdir", root_.full(directory->path));
       }
       count(1, 0);
     }

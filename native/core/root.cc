@@ -30,7 +30,9 @@ Fd open_by_component(int from, const std::string& beneath, int flags) {
       // O_DIRECTORY wins over O_NOFOLLOW: a link in the way is ENOTDIR to the kernel.
       const int error = errno;
       struct stat st {};
-      const bool link = error == ENOTDIR && ::fstatat(at ? at.get() : from, name.c_str(), &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISLNK(st.st_mode);
+      const bool link = error == ENOTDIR &&
+                        ::fstatat(at ? at.get() : from, name.c_str(), &st, AT_SYMLINK_NOFOLLOW) == 0 &&
+                        S_ISLNK(st.st_mode);
       errno = link ? ELOOP : error;
       return Fd();
     }
@@ -78,7 +80,8 @@ Fd Root::open(const std::string& beneath, int flags) const {
 Fd Root::directory(const std::string& beneath, int flags) const {
   Fd found = open(beneath, flags | O_DIRECTORY);
   if (found) return found;
-  if (errno == ELOOP) throw Failure("UNSAFE_PATH", full(beneath) + ": a symbolic link stands in the way", full(beneath));
+  if (errno == ELOOP)
+    throw Failure("UNSAFE_PATH", full(beneath) + ": a symbolic link stands in the way", full(beneath));
   throw Failure::system("open", full(beneath));
 }
 

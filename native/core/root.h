@@ -33,7 +33,9 @@ class Root {
   explicit Root(const std::string& path);  // an existing directory, not a link to one
   int fd() const { return fd_.get(); }
   const std::string& path() const { return path_; }
-  std::string full(const std::string& beneath) const { return beneath.empty() ? path_ : path_ + '/' + beneath; }  // for messages
+  std::string full(const std::string& beneath) const {
+    return beneath.empty() ? path_ : path_ + '/' + beneath;
+  }  // for messages
 
   // Opens a file or directory beneath ("": the root itself); no component may be a symbolic link. No descriptor: errno says why
   // (ELOOP: a link in the way). O_CLOEXEC and O_NOFOLLOW are added; creates nothing.

@@ -34,7 +34,8 @@ Kind kind_of(mode_t mode) {
 Table read_index(const std::string& path) {
   uint64_t size = 0;
   const Fd fd(open_regular(path, size));
-  if (size > kMaxTable) throw Failure("ARCHIVE_CORRUPT", path + ": " + std::to_string(size) + " bytes, larger than an index can be", path);
+  if (size > kMaxTable)
+    throw Failure("ARCHIVE_CORRUPT", path + ": " + std::to_string(size) + " bytes, larger than an index can be", path);
   std::string bytes(size, '\0');
   read_at(fd.get(), &bytes[0], bytes.size(), 0, path);
   try {
@@ -49,7 +50,8 @@ Table read_index(const std::string& path) {
 class TreeCheck {
  public:
   TreeCheck(const VerifyJob& job, const Table& table, Progress progress)
-      : job_(job), table_(table), entries_(table.entries), root_(job.root), progress_(progress), found_(entries_.size()) {
+      : job_(job), table_(table), entries_(table.entries), root_(job.root), progress_(progress),
+        found_(entries_.size()) {
     numbers_.reserve(entries_.size());
     for (size_t i = 0; i < entries_.size(); ++i) numbers_.emplace(entries_[i].path, i);
   }
@@ -67,7 +69,8 @@ class TreeCheck {
       if (found_[i].content) files.push_back(i);
       else progress_.add(1, 0);
     }
-    std::stable_sort(files.begin(), files.end(), [&](size_t a, size_t b) { return size_of(entries_[a]) > size_of(entries_[b]); });
+    std::stable_sort(files.begin(), files.end(),
+                     [&](size_t a, size_t b) { return size_of(entries_[a]) > size_of(entries_[b]); });
     run_team(files.size(), job_.threads, [&] {
       struct Own { Walker walker; std::string chunk; };
       auto own = std::make_shared<Own>(Own{Walker(root_), std::string(kChunk, '\0')});
@@ -109,7 +112,8 @@ class TreeCheck {
 
   void look(int directory, const char* name, const std::string& path) {
     struct stat st;
-    if (::fstatat(directory, name, &st, AT_SYMLINK_NOFOLLOW) != 0) return errno == ENOENT ? void() : unreadable(path, errno);
+    if (::fstatat(directory, name, &st, AT_SYMLINK_NOFOLLOW) != 0)
+      return errno == ENOENT ? void() : unreadable(path, errno);
     const Kind kind = kind_of(st.st_mode);
     const auto known = numbers_.find(path);
     if (known == numbers_.end()) return faults_.add(path, "extra", "nothing", name_of(kind));
@@ -118,7 +122,8 @@ class TreeCheck {
     found.seen = true;
     found.device = st.st_dev;
     found.inode = st.st_ino;
-    if (kind != (e.kind == Kind::hardlink ? Kind::file : e.kind)) return faults_.add(path, "type", name_of(e.kind), name_of(kind));
+    if (kind != (e.kind == Kind::hardlink ? Kind::file : e.kind))
+      return faults_.add(path, "type", name_of(e.kind), name_of(kind));
     if (kind == Kind::symlink) {
       std::string target(PATH_MAX, '\0');
       const ssize_t n = ::readlinkat(directory, name, &target[0], target.size());
@@ -140,7 +145,8 @@ class TreeCheck {
   void hardlink(size_t i) {
     const Entry& e = entries_[i];
     const Found &own = found_[i], &file = found_[numbers_.at(e.target)];
-    if (file.seen && (own.device != file.device || own.inode != file.inode)) faults_.add(e.path, "target", "the file " + e.target, "a file of its own");
+    if (file.seen && (own.device != file.device || own.inode != file.inode))
+      faults_.add(e.path, "target", "the file " + e.target, "a file of its own");
   }
 
   // Beneath a directory which could not be read nothing is known.

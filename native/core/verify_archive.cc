@@ -122,7 +122,8 @@ class ArchiveCheck {
     }
     bool end = false;
     const std::vector<Member> members = read_members(plain.data(), plain.size(), from, end);
-    if (end != (i + 1 == parts_.size())) throw Failure("ARCHIVE_CORRUPT", end ? "the tar ends before its last frame" : "the tar has no end");
+    if (end != (i + 1 == parts_.size()))
+      throw Failure("ARCHIVE_CORRUPT", end ? "the tar ends before its last frame" : "the tar has no end");
     Run& run = runs_[i];
     run.known = true;
     if (members.empty()) return;  // nothing but a part of a large file
@@ -144,7 +145,8 @@ class ArchiveCheck {
 
   void member_of(const Entry& e, const Member& m, size_t frame) {
     if (m.kind != e.kind) return faults_.add(e.path, "type", name_of(e.kind), name_of(m.kind));
-    if (e.kind == Kind::file && m.size != e.size) return faults_.add(e.path, "size", std::to_string(e.size), std::to_string(m.size));
+    if (e.kind == Kind::file && m.size != e.size)
+      return faults_.add(e.path, "size", std::to_string(e.size), std::to_string(m.size));
     if (m.target != e.target) return faults_.add(e.path, "target", e.target, m.target);
     if (e.kind != Kind::file) return progress_.add(1, 0);
     if (e.frame != frame || e.offset != m.content)
@@ -157,7 +159,8 @@ class ArchiveCheck {
     bool known = true;
     size_t next = 0;
     const auto expect = [&](size_t found) {
-      if (known && found != next && next < entries_.size()) faults_.add(entries_[next].path, "missing", "a member of the tar", "nothing");
+      if (known && found != next && next < entries_.size())
+        faults_.add(entries_[next].path, "missing", "a member of the tar", "nothing");
     };
     for (const Run& run : runs_) {
       if (run.known && run.count == 0) continue;

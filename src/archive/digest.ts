@@ -1,7 +1,8 @@
 /**
  * What names the content of a foreign archive: the SHA-256 of the whole file. Size, times and samples would be faster, but a deployment
  * is adopted by this name, and equal names must mean equal environments, also where times are set by a build and where archives are
- * replaced in place. It costs one reading, 1.5 GB/s where the processor has SHA instructions: a twentieth of what decoding the same file costs.
+ * replaced in place. It costs one reading, at 1 GB/s where the processor has SHA instructions: a sixteenth of the time that gzip
+ * needs for the same file.
  */
 import { createHash } from 'node:crypto'
 import type { BigIntStats } from 'node:fs'

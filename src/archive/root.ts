@@ -6,16 +6,22 @@ import { openTar } from './tar.js'
 
 /** What environments have at their top. An archive that begins with one of these is not looked through before it is read. */
 const usual = new Set([
-  'bin',
-  'conda-meta',
-  'compiler_compat',
-  'etc',
-  'include',
-  'lib',
-  'share',
-  'ssl',
-  'var',
-  '.conda-deploy',
+  ...[
+    'bin',
+    'conda-meta',
+    'condabin',
+    'compiler_compat',
+    'etc',
+    'include',
+    'lib',
+    'libexec',
+    'man',
+    'sbin',
+    'share',
+    'ssl',
+    'var',
+  ],
+  ...['x86_64-conda-linux-gnu', 'x86_64-conda_cos6-linux-gnu', 'aarch64-conda-linux-gnu', '.conda-deploy'],
 ])
 
 /**

@@ -20,6 +20,7 @@ export interface TarMember {
   readonly target?: string
   /** A hard link that brought content of its own, which older readers do not expect: conda-pack makes them. */
   readonly detached?: true
+  /** May be left unread. */
   readonly content: AsyncIterable<Buffer>
 }
 
@@ -47,8 +48,11 @@ async function* members(path: string, packed: ReadStream, decode: Decode): Async
   // Reported by the parser, whose reader is told of it.
   fed.catch(() => undefined)
   try {
-    for await (const entry of parser)
+    for await (const entry of parser) {
       yield member(path, entry.header, guarded(path, entry as unknown as AsyncIterable<Buffer>))
+      // Content that nobody read would hold up all that follows.
+      entry.resume()
+    }
     await fed
   } catch (error) {
     throw asFailure(error, path)

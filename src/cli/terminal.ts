@@ -2,7 +2,7 @@
  * All that is printed. stdout is data: the one result of a verb. stderr is talk: progress (only on a terminal), warnings, summaries,
  * errors. A reader that goes away (`conda-deploy … | head`) is not an error: the work is done all the same.
  */
-import { EnvError } from '../errors.js'
+import { EnvError, fromSystem } from '../errors.js'
 import type { Reporter } from '../report.js'
 import { bytes, count, duration } from './text.js'
 
@@ -34,7 +34,9 @@ export class Terminal implements Reporter {
   /** `settings` is asked each time: flags are known only once they are parsed, and errors may come before. */
   constructor(settings: () => TalkSettings) {
     this.#settings = settings
-    for (const stream of [process.stdout, process.stderr]) stream.on('error', ignoreClosedReader)
+    process.stdout.on('error', (error: NodeJS.ErrnoException) => this.#resultLost(error))
+    // There is nowhere left to say it, and the work does not depend on it: a log on a full disk ends no job.
+    process.stderr.on('error', () => {})
   }
 
   /** The result: as `text` for people and shells, or as the JSON of `value`, indented where a person reads it. */
@@ -86,6 +88,14 @@ export class Terminal implements Reporter {
   close(): void {
     this.#endPhase()
     this.#phase = undefined
+  }
+
+  /** stdout takes nothing: the verb is done, but its result has not reached anyone. */
+  #resultLost(error: NodeJS.ErrnoException): void {
+    if (error.code === 'EPIPE') return
+    const told = fromSystem(error, 'cannot write the result to stdout')
+    this.error(told)
+    process.exit(told.exitStatus)
   }
 
   #line(text: string): void {
@@ -171,8 +181,4 @@ function stackOf(error: Error): string {
 function paint(text: string, colour: string): string {
   const plain = !process.stderr.isTTY || process.env.TERM === 'dumb' || (process.env.NO_COLOR ?? '') !== ''
   return plain ? text : `\x1b[${colour}m${text}\x1b[0m`
-}
-
-function ignoreClosedReader(error: NodeJS.ErrnoException): void {
-  if (error.code !== 'EPIPE') throw error
 }

@@ -24,7 +24,8 @@ const decode = (path: string, receive: Decoding['receive'], signal?: AbortSignal
 const content = (i: number, size: number): Buffer => Buffer.alloc(size, `file ${i} `)
 
 describe('batches', () => {
-  const sizes = [0, 1, 5 << 20, 12 << 20, 10 << 20, batchBytes, 3, batchBytes + 1, 7, 15 << 20, 15 << 20]
+  const most = batchBytes
+  const sizes = [0, 1, most / 4, most / 2, most - 9, most, 3, most + 1, 7, most - 1, most - 1, most - 1]
   const members = sizes.map((size, i) => ({ name: `lib/f${i}`, data: content(i, size) }))
 
   test('bring every member once, in order, with its content', async () => {
@@ -86,7 +87,7 @@ describe('ends', () => {
   })
 
   const large = (): string =>
-    archive(Array.from({ length: 8 }, (_, i) => ({ name: `lib/f${i}`, data: content(i, 12 << 20) })))
+    archive(Array.from({ length: 8 }, (_, i) => ({ name: `lib/f${i}`, data: content(i, batchBytes - 9) })))
 
   test('with the error of whoever receives, which is not called again', async () => {
     const why = new Error('disk is full')

@@ -86,6 +86,18 @@ describe('members', () => {
     expect((await one({ name: Buffer.from('a\xff\xe9b\xc3\xa9', 'latin1') }))?.path).toBe('a\udcff\udce9b\u00e9')
   })
 
+  test('may be passed over without reading them', async () => {
+    const path = archive(
+      rawTar(Array.from({ length: 5 }, (_, i) => ({ name: String(i), data: Buffer.alloc(1 << 20) }))),
+    )
+    const names: string[] = []
+    for await (const { path: name, content } of openTar(path, (await formatOf(path)).read).members) {
+      names.push(name)
+      if (name === '2') for await (const chunk of content) expect(chunk[0]).toBe(0)
+    }
+    expect(names).toEqual(['0', '1', '2', '3', '4'])
+  })
+
   test('a hard link with content of its own is a file, as conda-pack means it', async () => {
     const found = await read(
       rawTar([{ name: 'a', data: 'first' }, { name: 'b', type: '1', link: 'a', data: 'own' }, { name: 'c' }]),

@@ -1,6 +1,6 @@
 /** Signals, closed readers and terminals: what a transcript of plain streams does not show. */
 import { spawnSync } from 'node:child_process'
-import { mkdirSync, readdirSync, truncateSync, watch, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readdirSync, truncateSync, watch, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { beforeAll, describe, expect, test } from 'vitest'
 import { cliFile, runCli } from '../support/run-cli.js'
@@ -51,6 +51,33 @@ describe('signals', () => {
       },
     })
     expect(done).toMatchObject({ status: 9, stdout: 'ready\nstopped\n' })
+  })
+})
+
+describe.skipIf(!existsSync('/dev/full'))('a full disk', () => {
+  const onFull = (redirected: string) =>
+    spawnSync(
+      'bash',
+      ['-c', `"${process.execPath}" "${cliFile}" inspect "${sample.archive}" ${redirected} /dev/full`],
+      {
+        encoding: 'utf8',
+      },
+    )
+
+  test('beneath stdout fails plainly: the result is lost', () => {
+    const { status, stderr } = onFull('>')
+    expect(status).toBe(75)
+    expect(stderr).toMatch(/^conda-deploy: cannot write the result to stdout: ENOSPC/)
+    expect(stderr).not.toMatch(/^ {4}at /m)
+  })
+
+  test('beneath stderr ends no work', () => {
+    const deployed = join(sample.folder, 'quiet')
+    const command = `"${process.execPath}" "${cliFile}" "${sample.archive}" --to "${deployed}" 2> /dev/full`
+    expect(spawnSync('bash', ['-c', command], { encoding: 'utf8' })).toMatchObject({
+      status: 0,
+      stdout: `${deployed}\n`,
+    })
   })
 })
 

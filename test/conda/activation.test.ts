@@ -112,7 +112,7 @@ describe('assigning', () => {
 describe.each(shells.filter((shell) => isInstalled(shell.command[0] ?? '')))('code for $name', (shell) => {
   const word = shell.name.split(' ')[0] ?? ''
   const name = (['busybox', 'mksh'].includes(word) ? 'sh' : word) as Shell
-  const base = { PATH: '/usr/local/bin:/usr/bin:/bin', HOME: '/nonexistent', LC_ALL: 'C.UTF-8', OVER: hostile }
+  const base = { PATH: '/usr/local/bin:/usr/bin:/bin', HOME: '/dev/null', LC_ALL: 'C.UTF-8', OVER: hostile }
 
   test('activates by eval, and deactivate goes back', () => {
     const code = join(work, `code-${word}`)
@@ -170,7 +170,7 @@ describe('the environment for a program', () => {
     const env = {
       PATH: '/usr/bin:/bin',
       OVER: 'x',
-      HOME: '/nonexistent',
+      HOME: '/dev/null',
       PWD: '/',
       SHLVL: '3',
       BASH_ENV: '/nonexistent/startup',

@@ -21,11 +21,13 @@ const must = (...args: string[]): string => {
   expect(done.status, done.stderr).toBe(0)
   return done.stdout
 }
+const home = mkdtempSync(join(tmpdir(), 'conda-deploy-home-'))
+afterAll(() => rmSync(home, { recursive: true, force: true }))
 /** A program of a deployed prefix, in an environment that knows nothing of the source. */
 const runIn = (prefix: string, program: string, ...args: string[]): string =>
   execFileSync(join(prefix, 'bin', program), args, {
     encoding: 'utf8',
-    env: { PATH: '/usr/bin:/bin', HOME: '/nonexistent', PYTHONNOUSERSITE: '1', PYTHONDONTWRITEBYTECODE: '1' },
+    env: { PATH: '/usr/bin:/bin', HOME: home, PYTHONNOUSERSITE: '1', PYTHONDONTWRITEBYTECODE: '1' },
   })
 
 describe.skipIf(!present)('the Jupyter stack', () => {

@@ -15,9 +15,11 @@ namespace build {
 inline constexpr int64_t kTime = 1700000000;
 
 // Spots wherever the prefix stands: texts (slot 0) or C strings.
-inline std::vector<cd::Spot> spots_of(const std::string& content, const std::string& prefix, uint32_t slot, uint32_t refers = 0) {
+inline std::vector<cd::Spot> spots_of(const std::string& content, const std::string& prefix, uint32_t slot,
+                                      uint32_t refers = 0) {
   const auto* data = reinterpret_cast<const uint8_t*>(content.data());
-  auto spots = slot == 0 ? cd::find_text(data, content.size(), prefix, true) : cd::find_binary(data, content.size(), prefix, true);
+  auto spots = slot == 0 ? cd::find_text(data, content.size(), prefix, true)
+                         : cd::find_binary(data, content.size(), prefix, true);
   for (cd::Spot& s : spots) {
     s.slot = slot;
     s.refers = refers;
@@ -38,9 +40,14 @@ class Archive {
   explicit Archive(std::vector<std::string> known = {}) : prefixes(std::move(known)) {}
 
   uint32_t directory(const std::string& path) { return add(path, cd::Kind::directory, 0755, "", {}, ""); }
-  uint32_t symlink(const std::string& path, const std::string& target) { return add(path, cd::Kind::symlink, 0777, target, {}, ""); }
-  uint32_t hardlink(const std::string& path, const std::string& target) { return add(path, cd::Kind::hardlink, 0644, target, {}, ""); }
-  uint32_t file(const std::string& path, const std::string& content, std::vector<cd::Spot> spots = {}, uint32_t mode = 0644) {
+  uint32_t symlink(const std::string& path, const std::string& target) {
+    return add(path, cd::Kind::symlink, 0777, target, {}, "");
+  }
+  uint32_t hardlink(const std::string& path, const std::string& target) {
+    return add(path, cd::Kind::hardlink, 0644, target, {}, "");
+  }
+  uint32_t file(const std::string& path, const std::string& content, std::vector<cd::Spot> spots = {},
+                uint32_t mode = 0644) {
     return add(path, cd::Kind::file, mode, "", std::move(spots), content);
   }
 
@@ -78,7 +85,8 @@ class Archive {
   }
 
  private:
-  uint32_t add(const std::string& path, cd::Kind kind, uint32_t mode, const std::string& target, std::vector<cd::Spot> spots, const std::string& content) {
+  uint32_t add(const std::string& path, cd::Kind kind, uint32_t mode, const std::string& target,
+               std::vector<cd::Spot> spots, const std::string& content) {
     cd::Entry e;
     e.path = path;
     e.kind = kind;
@@ -122,7 +130,8 @@ class Archive {
   // Not inside the place of a spot, nor in the string behind it (tests keep those within 300 bytes).
   size_t cut(const cd::Entry& e, size_t end) const {
     for (const cd::Spot& s : e.spots) {
-      const uint64_t length = s.encoding == cd::Encoding::digest ? 64 : std::max<uint64_t>(prefixes[s.refers].size(), s.slot) * 4 + 300;
+      const uint64_t length =
+          s.encoding == cd::Encoding::digest ? 64 : std::max<uint64_t>(prefixes[s.refers].size(), s.slot) * 4 + 300;
       if (s.offset < end && end < s.offset + length) return s.offset;
     }
     return end;

@@ -4,6 +4,7 @@
 #include <sys/wait.h>
 #include "archive_builder.h"
 #include "check.h"
+#include "deny.h"
 #include "forge.h"
 #include "jobs.h"
 #include "tree.h"
@@ -27,8 +28,8 @@ static struct stat status(const std::string& path) {
   return st;
 }
 
-static Extracted run(const Folder& folder, const std::string& archive, const std::string& name, const std::string& prefix = kNew, bool read_only = true,
-                     unsigned threads = 3) {
+static Extracted run(const Folder& folder, const std::string& archive, const std::string& name,
+                     const std::string& prefix = kNew, bool read_only = true, unsigned threads = 3) {
   std::filesystem::create_directory(folder / name);
   return extract({archive, folder / name, prefix, read_only, threads}, Progress());
 }
@@ -43,7 +44,8 @@ static build::Archive sample(std::map<std::string, std::string>& expected) {
   a.file("bin/run", script, build::spots_of(script, kOld, 0), 0755);
   expected["bin/run"] = "#!" + kNew + "/bin/python\nprint('" + kNew + "')\n";
   a.directory("conda-meta");
-  const std::string meta = "{\"sha256_in_prefix\": \"" + std::string(64, '0') + "\", \"plain\": \"" + std::string(64, '0') + "\"}";
+  const std::string meta =
+      "{\"sha256_in_prefix\": \"" + std::string(64, '0') + "\", \"plain\": \"" + std::string(64, '0') + "\"}";
   std::vector<Spot> digests(2);
   digests[0] = {Encoding::digest, 22, 1, 0};
   digests[1] = {Encoding::digest, 22 + 64 + 13, 0, 0};
@@ -71,7 +73,8 @@ static build::Archive sample(std::map<std::string, std::string>& expected) {
   a.file("lib/large.so", binary, build::spots_of(binary, kOld, 20));
   expected["lib/large.so"] = moved;
   a.table.entries[meta_number].spots[1].refers = large_number;
-  expected["conda-meta/p.json"] = "{\"sha256_in_prefix\": \"" + digest_of(expected["bin/run"]) + "\", \"plain\": \"" + digest_of(large) + "\"}";
+  expected["conda-meta/p.json"] =
+      "{\"sha256_in_prefix\": \"" + digest_of(expected["bin/run"]) + "\", \"plain\": \"" + digest_of(large) + "\"}";
   expected["lib/empty"] = "";
   for (int i = 0; i < 200; ++i) {
     const std::string path = "lib/small" + std::to_string(i);
@@ -109,17 +112,22 @@ static void contents(bool read_only, unsigned threads) {
     if (e.kind != Kind::hardlink) CHECK_MORE(st.st_mtim.tv_sec == e.mtime && st.st_mtim.tv_nsec == 0, e.path);
     if (e.kind == Kind::file || e.kind == Kind::directory) CHECK_MORE((st.st_mode & 07777) == (e.mode & ~take), e.path);
   }
-  CHECK(status(root + "/lib/second").st_ino == status(root + "/lib/lib.so").st_ino && status(root + "/lib/third").st_nlink == 3);
-  CHECK(std::filesystem::read_symlink(root + "/outside") == "/etc" && std::filesystem::read_symlink(root + "/lib/link") == "lib.so");
+  CHECK(status(root + "/lib/second").st_ino == status(root + "/lib/lib.so").st_ino &&
+        status(root + "/lib/third").st_nlink == 3);
+  CHECK(std::filesystem::read_symlink(root + "/outside") == "/etc" &&
+        std::filesystem::read_symlink(root + "/lib/link") == "lib.so");
   CHECK((status(root + "/.conda-deploy").st_mode & 07777) == (0755 & ~take));
   CHECK((status(root + "/.conda-deploy/index").st_mode & 07777) == (0644 & ~take));
 
   const std::string bytes_of_index = slurp(root + "/.conda-deploy/index");
   const Table index = decode_table(reinterpret_cast<const uint8_t*>(bytes_of_index.data()), bytes_of_index.size());
-  CHECK(index.deployed && index.prefixes == (std::vector<std::string>{kOld, kNew}) && index.entries.size() == a.table.entries.size());
+  CHECK(index.deployed && index.prefixes == (std::vector<std::string>{kOld, kNew}) &&
+        index.entries.size() == a.table.entries.size());
   for (const Entry& e : index.entries) {
     CHECK_MORE(e.has_deployed == !e.spots.empty(), e.path);
-    if (e.has_deployed) CHECK_MORE(hex(e.deployed_sha256) == digest_of(expected[e.path]) && e.deployed_size == expected[e.path].size(), e.path);
+    if (e.has_deployed)
+      CHECK_MORE(hex(e.deployed_sha256) == digest_of(expected[e.path]) && e.deployed_size == expected[e.path].size(),
+                 e.path);
   }
 }
 
@@ -162,7 +170,8 @@ static void refused(const char* code, Change change, const std::string& prefix =
     run(folder, archive, "t", prefix);
     CHECK_MORE(false, std::string("nothing was thrown, expected ") + code + " " + says);
   } catch (const Failure& failure) {
-    CHECK_MORE(failure.code == code && std::string(failure.what()).find(says) != std::string::npos, failure.code + ": " + failure.what());
+    CHECK_MORE(failure.code == code && std::string(failure.what()).find(says) != std::string::npos,
+               failure.code + ": " + failure.what());
   }
   CHECK(std::filesystem::is_empty(folder / "t"));
 }
@@ -183,9 +192,10 @@ static void before_the_first_write() {
   refused("UNSAFE_PATH", forged(forge::directory(".conda-deploy"), 1));
   refused("UNSAFE_PATH", forged(forge::directory(".conda-deploy/ready"), 1));
   refused("ARCHIVE_CORRUPT", forged(forge::link(2, "link", "/tmp") + forge::file("link/through", 0), 2));
-  refused("ARCHIVE_CORRUPT", forged(forge::link(2, "link", "/tmp") + forge::file("link", 0), 2));                             // over a link
-  refused("ARCHIVE_CORRUPT", forged(forge::file("f", 0) + forge::link(3, "g", "f") + forge::link(3, "h", "g"), 3));           // a chain
-  refused("ARCHIVE_CORRUPT", forged(forge::link(2, "s", "/etc/passwd") + forge::link(3, "h", "s"), 2));                       // to a link
+  refused("ARCHIVE_CORRUPT", forged(forge::link(2, "link", "/tmp") + forge::file("link", 0), 2));  // over a link
+  refused("ARCHIVE_CORRUPT",
+          forged(forge::file("f", 0) + forge::link(3, "g", "f") + forge::link(3, "h", "g"), 3));         // a chain
+  refused("ARCHIVE_CORRUPT", forged(forge::link(2, "s", "/etc/passwd") + forge::link(3, "h", "s"), 2));  // to a link
 }
 
 static void midway() {
@@ -200,7 +210,8 @@ static void midway() {
         run(folder, archive, "t" + std::to_string(threads), kNew, true, threads);
         CHECK_MORE(false, std::string("nothing was thrown, expected ") + code);
       } catch (const Failure& failure) {
-        CHECK_MORE(failure.code == code && std::string(failure.what()).find(says) != std::string::npos, failure.code + ": " + failure.what());
+        CHECK_MORE(failure.code == code && std::string(failure.what()).find(says) != std::string::npos,
+                   failure.code + ": " + failure.what());
       }
     }
   };
@@ -274,7 +285,8 @@ static void as_a_user() {
     if (::setgid(65534) != 0 || ::setuid(65534) != 0) ::_exit(2);
     try {
       extract({archive, folder / "t", kNew, true, 1}, Progress());
-      const bool closed = ::open((folder / "t/lib/large").c_str(), O_WRONLY) < 0 && ::mkdir((folder / "t/lib/new").c_str(), 0755) != 0;
+      const bool closed =
+          ::open((folder / "t/lib/large").c_str(), O_WRONLY) < 0 && ::mkdir((folder / "t/lib/new").c_str(), 0755) != 0;
       const bool verified = verify({folder / "t", folder / "t/.conda-deploy/index", 1}, Progress()).faults.empty();
       const bool removed = remove_tree(folder / "t/lib", 1, Progress()).entries > 200;
       ::_exit(closed && verified && removed ? 0 : 1);
@@ -291,6 +303,8 @@ static void as_a_user() {
 int main() {
   for (const bool read_only : {true, false})
     for (const unsigned threads : {1u, 4u}) contents(read_only, threads);
+  constexpr unsigned kOpenat2 = 437;
+  for (const unsigned error : {ENOSYS, EPERM}) with_denied(kOpenat2, error, [] { contents(true, 2); });
   scripts();
   before_the_first_write();
   midway();

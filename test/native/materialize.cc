@@ -1,6 +1,7 @@
 // Files from memory and from other files, rewritten by search; names that are taken; parents that are links; what is refused.
 #include "archive_builder.h"
 #include "check.h"
+#include "deny.h"
 #include "jobs.h"
 #include "tree.h"
 
@@ -35,14 +36,16 @@ struct Job : MaterializeJob {
     entries.push_back(e);
     return entries.back();
   }
-  void data(const std::string& path, const std::string& content, std::vector<Rewrite> rewrites = {}, uint32_t mode = 0644) {
+  void data(const std::string& path, const std::string& content, std::vector<Rewrite> rewrites = {},
+            uint32_t mode = 0644) {
     contents_.push_back(std::make_unique<std::string>(content));
     MaterializeEntry& e = add(Kind::file, path, "", mode);
     e.in_memory = true;
     e.data = {reinterpret_cast<const uint8_t*>(contents_.back()->data()), contents_.back()->size()};
     e.rewrites = std::move(rewrites);
   }
-  void copy(const std::string& path, const std::string& source, std::vector<Rewrite> rewrites = {}, uint32_t mode = 0644) {
+  void copy(const std::string& path, const std::string& source, std::vector<Rewrite> rewrites = {},
+            uint32_t mode = 0644) {
     MaterializeEntry& e = add(Kind::file, path, "", mode);
     e.source = source;
     e.rewrites = std::move(rewrites);
@@ -89,17 +92,23 @@ static void new_tree(bool read_only) {
   CHECK(slurp(folder / "source") == "copied\n" + kOld + "\n");
   const unsigned take = read_only ? 0222 : 0;
   CHECK((status(folder / "t/bin/tool").st_mode & 07777) == (0755u & ~take));  // no setuid
-  CHECK((status(folder / "t/copy").st_mode & 07777) == (0644u & ~take) && status(folder / "t/copy").st_mtim.tv_sec == build::kTime);
-  CHECK((status(folder / "t/lib").st_mode & 07777) == (0775u & ~take) && status(folder / "t/lib").st_mtim.tv_sec == build::kTime);
+  CHECK((status(folder / "t/copy").st_mode & 07777) == (0644u & ~take) &&
+        status(folder / "t/copy").st_mtim.tv_sec == build::kTime);
+  CHECK((status(folder / "t/lib").st_mode & 07777) == (0775u & ~take) &&
+        status(folder / "t/lib").st_mtim.tv_sec == build::kTime);
   CHECK((status(folder / "t/deep").st_mode & 07777) == (0700u & ~take));
   CHECK(status(folder / "t/third").st_ino == status(folder / "t/bin/tool").st_ino);
-  CHECK(std::filesystem::read_symlink(folder / "t/link") == "bin/tool" && status(folder / "t/link").st_mtim.tv_sec == build::kTime);
+  CHECK(std::filesystem::read_symlink(folder / "t/link") == "bin/tool" &&
+        status(folder / "t/link").st_mtim.tv_sec == build::kTime);
 
-  CHECK(m.table.prefixes == (std::vector<std::string>{kOld, "/other", "/absent"}) && m.table.entries.size() == job.entries.size());
+  CHECK(m.table.prefixes == (std::vector<std::string>{kOld, "/other", "/absent"}) &&
+        m.table.entries.size() == job.entries.size());
   const auto& e = m.table.entries;
   for (size_t i = 0; i < e.size(); ++i) CHECK(e[i].path == job.entries[i].entry.path);
-  CHECK(e[0].mode == 0755 && e[0].spots.size() == 1 && e[0].spots[0].offset == 2 && e[0].has_deployed && e[0].deployed_size == 16);
-  CHECK(hex(e[0].deployed_sha256) == digest_of("#!/n/bin/python\n") && hex(e[0].sha256) == digest_of("#!" + kOld + "/bin/python\n") && e[0].size == 25);
+  CHECK(e[0].mode == 0755 && e[0].spots.size() == 1 && e[0].spots[0].offset == 2 && e[0].has_deployed &&
+        e[0].deployed_size == 16);
+  CHECK(hex(e[0].deployed_sha256) == digest_of("#!/n/bin/python\n") &&
+        hex(e[0].sha256) == digest_of("#!" + kOld + "/bin/python\n") && e[0].size == 25);
   CHECK(hex(e[1].sha256) == digest_of("plain") && e[1].spots.empty() && !e[1].has_deployed);
   CHECK(e[2].spots.size() == 1 && e[2].spots[0].encoding == Encoding::c8 && e[2].spots[0].slot == 11);
   CHECK(e[3].spots.empty() && hex(e[3].sha256) == digest_of("nothing to do"));
@@ -124,8 +133,10 @@ static void taken_names() {
   job.data("other", "new content");
   job.data("link", "a file now");
   Materialized m = job.run();
-  CHECK(slurp(folder / "t/same") == "a /n" && status(folder / "t/same").st_ino != same && (status(folder / "t/same").st_mode & 0777) == 0755);
-  CHECK(slurp(folder / "t/plain") == "nothing here" && status(folder / "t/plain").st_ino == plain && (status(folder / "t/plain").st_mode & 0777) == 0644);
+  CHECK(slurp(folder / "t/same") == "a /n" && status(folder / "t/same").st_ino != same &&
+        (status(folder / "t/same").st_mode & 0777) == 0755);
+  CHECK(slurp(folder / "t/plain") == "nothing here" && status(folder / "t/plain").st_ino == plain &&
+        (status(folder / "t/plain").st_mode & 0777) == 0644);
   CHECK(slurp(folder / "t/other") == "new content" && slurp(folder / "t/other2") == "old content");
   CHECK(slurp(folder / "t/link") == "a file now" && slurp(folder / "victim") == "untouched");
   CHECK(names_in(folder / "t") == 5);
@@ -137,7 +148,8 @@ static void taken_names() {
   again.add(Kind::hardlink, "plain2", "plain");
   again.run();
   again.run();  // a hard link over itself
-  CHECK(std::filesystem::read_symlink(folder / "t/other") == "plain" && status(folder / "t/other2").st_ino == plain && names_in(folder / "t") == 6);
+  CHECK(std::filesystem::read_symlink(folder / "t/other") == "plain" && status(folder / "t/other2").st_ino == plain &&
+        names_in(folder / "t") == 6);
 }
 
 static void refused() {
@@ -170,7 +182,8 @@ static void refused() {
   with("PREFIX_TOO_LONG", [](Job& j) { j.prefix = "/longer/than/eleven"; j.data("x", kOld + z(30), {{kOld, false}}); });
   with("INVALID_OPTION", [](Job& j) { j.prefix = "relative"; j.data("x", kOld, {{kOld, true}}); });
   CHECK(slurp(folder / "victim/file") == "untouched" && names_in(folder / "victim") == 1);
-  for (const auto& e : std::filesystem::directory_iterator(folder / "t")) CHECK_MORE(e.path().filename().string()[0] != '.', e.path().string());
+  for (const auto& e : std::filesystem::directory_iterator(folder / "t"))
+    CHECK_MORE(e.path().filename().string()[0] != '.', e.path().string());
 }
 
 int main() {
@@ -178,5 +191,6 @@ int main() {
   new_tree(true);
   taken_names();
   refused();
+  with_denied(437, ENOSYS, [] { refused(); });  // openat2
   return check::done();
 }

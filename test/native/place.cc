@@ -1,28 +1,39 @@
 // Renames that replace nothing, exchanges, and locks between processes.
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include "check.h"
+#include "deny.h"
 #include "jobs.h"
 #include "tree.h"
 
 using namespace cd;
 
-static void renames() {
+static void renames(bool can_exchange) {
   Folder folder;
   folder.write("stage/file", "new");
   folder.write("taken/file", "old");
   std::filesystem::create_directory(folder / "empty");
   CHECK(!rename_no_replace(folder / "stage", folder / "taken") && slurp(folder / "taken/file") == "old");
   CHECK(!rename_no_replace(folder / "stage", folder / "empty") && slurp(folder / "stage/file") == "new");
-  CHECK(rename_no_replace(folder / "stage", folder / "target") && slurp(folder / "target/file") == "new" && !std::filesystem::exists(folder / "stage"));
+  CHECK(rename_no_replace(folder / "stage", folder / "target") && slurp(folder / "target/file") == "new" &&
+        !std::filesystem::exists(folder / "stage"));
   folder.write("f", "a file");
-  CHECK(!rename_no_replace(folder / "f", folder / "taken/file") && rename_no_replace(folder / "f", folder / "g") && slurp(folder / "g") == "a file");
+  CHECK(!rename_no_replace(folder / "f", folder / "taken/file") && rename_no_replace(folder / "f", folder / "g") &&
+        slurp(folder / "g") == "a file");
   std::filesystem::create_symlink("/nowhere", folder / "dangling");
   CHECK(!rename_no_replace(folder / "g", folder / "dangling"));
   THROWS("IO", rename_no_replace(folder / "absent", folder / "x"));
   THROWS("IO", rename_no_replace(folder / "g", folder / "absent/x"));
 
-  CHECK(rename_exchange(folder / "target", folder / "taken") && slurp(folder / "target/file") == "old" && slurp(folder / "taken/file") == "new");
-  CHECK(!rename_exchange(folder / "target", folder / "absent") && !rename_exchange(folder / "absent", folder / "target"));
+  if (!can_exchange) {
+    THROWS("UNSUPPORTED", rename_exchange(folder / "target", folder / "taken"));
+    CHECK(slurp(folder / "target/file") == "new" && slurp(folder / "taken/file") == "old");
+    return;
+  }
+  CHECK(rename_exchange(folder / "target", folder / "taken") && slurp(folder / "target/file") == "old" &&
+        slurp(folder / "taken/file") == "new");
+  CHECK(!rename_exchange(folder / "target", folder / "absent") &&
+        !rename_exchange(folder / "absent", folder / "target"));
   CHECK(slurp(folder / "target/file") == "old");
 }
 
@@ -56,7 +67,8 @@ static void locks() {
 }
 
 int main() {
-  renames();
+  renames(true);
+  for (const unsigned error : {EINVAL, ENOSYS}) with_denied(SYS_renameat2, error, [] { renames(false); });
   locks();
   return check::done();
 }

@@ -7,18 +7,23 @@ using namespace cd;
 static std::string z(size_t n) { return std::string(n, '\0'); }
 static const std::string kOld = "/old/prefix";  // 11
 
-static std::string spots(const std::string& in, const std::vector<Spot>& list, const std::string& prefix, const std::vector<std::string>& prefixes = {kOld},
-                         uint64_t base = 0, const std::vector<std::string>& digests = {}) {
+static std::string spots(const std::string& in, const std::vector<Spot>& list, const std::string& prefix,
+                         const std::vector<std::string>& prefixes = {kOld}, uint64_t base = 0,
+                         const std::vector<std::string>& digests = {}) {
   Rewriting done;
-  return rewrite_spots(reinterpret_cast<const uint8_t*>(in.data()), in.size(), base, list.data(), list.size(), prefixes, prefix, digests, done);
+  return rewrite_spots(reinterpret_cast<const uint8_t*>(in.data()), in.size(), base, list.data(), list.size(), prefixes,
+                       prefix, digests, done);
 }
 
-static Spot at(Encoding e, uint64_t offset, uint32_t slot = 0, uint32_t refers = 0) { return {e, offset, refers, slot}; }
+static Spot at(Encoding e, uint64_t offset, uint32_t slot = 0, uint32_t refers = 0) {
+  return {e, offset, refers, slot};
+}
 
 static void texts() {
   const Spot first = at(Encoding::text, 2), second = at(Encoding::text, 2 + 11 + 1);
   CHECK(spots("a " + kOld + " " + kOld, {first, second}, "/n") == "a /n /n");
-  CHECK(spots("a " + kOld + " " + kOld, {first, second}, "/much/longer/than/before") == "a /much/longer/than/before /much/longer/than/before");
+  CHECK(spots("a " + kOld + " " + kOld, {first, second}, "/much/longer/than/before") ==
+        "a /much/longer/than/before /much/longer/than/before");
   CHECK(spots("a " + kOld + " " + kOld, {second}, "/n") == "a " + kOld + " /n");
   CHECK(spots("abc", {}, "/n") == "abc");
   CHECK(spots("", {}, "/n") == "");
@@ -35,14 +40,16 @@ static void c_strings() {
   CHECK(spots(kOld + "/a:" + kOld + "/b" + z(1) + "y", {c(0, 11), c(14, 11)}, "/n") == "/n/a:/n/b" + z(19) + "y");
   // Room larger than the stored prefix: known NULs behind the string.
   CHECK(spots(kOld + "/a" + z(6) + "y", {c(0, 16)}, "/sixteen/chars/x") == "/sixteen/chars/x/a" + z(1) + "y");
-  CHECK(spots(kOld + ":" + kOld + z(9) + "y", {c(0, 15), c(12, 15)}, "/fifteen/char/x") == "/fifteen/char/x:/fifteen/char/x" + z(1) + "y");
+  CHECK(spots(kOld + ":" + kOld + z(9) + "y", {c(0, 15), c(12, 15)}, "/fifteen/char/x") ==
+        "/fifteen/char/x:/fifteen/char/x" + z(1) + "y");
   CHECK(spots(kOld + "/a" + z(6) + "y", {c(0, 16)}, "/n") == "/n/a" + z(15) + "y");
   // At the end of the file, with and without room.
   CHECK(spots("x" + kOld + "/lib", {c(1, 11)}, "/n") == "x/n/lib" + z(9));
   CHECK(spots("x" + kOld + z(4), {c(1, 15)}, "/fifteen/char/x") == "x/fifteen/char/x");
   // Strings of their own, one closing NUL between them.
   CHECK(spots(kOld + z(1) + kOld + z(1), {c(0, 11), c(12, 11)}, "/n") == "/n" + z(10) + "/n" + z(10));
-  CHECK(spots(kOld + z(1) + "/p2" + z(1), {c(0, 11), at(Encoding::c8, 12, 3, 1)}, "/n", {kOld, "/p2"}) == "/n" + z(10) + "/n" + z(2));
+  CHECK(spots(kOld + z(1) + "/p2" + z(1), {c(0, 11), at(Encoding::c8, 12, 3, 1)}, "/n", {kOld, "/p2"}) ==
+        "/n" + z(10) + "/n" + z(2));
   CHECK(spots("y" + kOld + z(1), {c(1001, 11)}, "/n", {kOld}, 1000) == "y/n" + z(10));
 }
 
@@ -52,8 +59,12 @@ static void wide() {
     const auto w = [&](const std::string& s) { return encode_as(s, e); };
     const std::string what = "encoding " + std::to_string(static_cast<int>(e));
     // An odd offset: units count from the spot, not from the file.
-    CHECK_MORE(spots("x" + w(kOld + "/lib") + z(u) + "yyyy", {at(e, 1, 11)}, "/n") == "x" + w("/n/lib") + z(10 * u) + "yyyy", what);
-    CHECK_MORE(spots(w(kOld + ":" + kOld) + z(u) + "yyyy", {at(e, 0, 11), at(e, 12 * u, 11)}, "/n") == w("/n:/n") + z(19 * u) + "yyyy", what);
+    CHECK_MORE(
+        spots("x" + w(kOld + "/lib") + z(u) + "yyyy", {at(e, 1, 11)}, "/n") == "x" + w("/n/lib") + z(10 * u) + "yyyy",
+        what);
+    CHECK_MORE(spots(w(kOld + ":" + kOld) + z(u) + "yyyy", {at(e, 0, 11), at(e, 12 * u, 11)}, "/n") ==
+                   w("/n:/n") + z(19 * u) + "yyyy",
+               what);
     CHECK_MORE(spots(w(kOld) + z(4 * u), {at(e, 0, 14)}, "/fourteen/char") == w("/fourteen/char") + z(u), what);
     CHECK_MORE(spots(w(kOld + "/lib"), {at(e, 0, 11)}, "/n") == w("/n/lib") + z(9 * u), what);
     CHECK_MORE(spots(w(kOld) + "z", {at(e, 0, 11)}, "/other/path") == w("/other/path") + "z", what);
@@ -66,8 +77,10 @@ static void wide() {
 
 static void digests() {
   const std::string before(64, 'a'), after(64, '0'), other(64, '1');
-  CHECK(spots("x" + before + "y" + before, {at(Encoding::digest, 1), at(Encoding::digest, 66)}, "/n", {}, 0, {after, other}) == "x" + after + "y" + other);
-  CHECK(spots(kOld + before, {at(Encoding::text, 0), at(Encoding::digest, 11)}, "/n", {kOld}, 0, {after}) == "/n" + after);
+  CHECK(spots("x" + before + "y" + before, {at(Encoding::digest, 1), at(Encoding::digest, 66)}, "/n", {}, 0,
+              {after, other}) == "x" + after + "y" + other);
+  CHECK(spots(kOld + before, {at(Encoding::text, 0), at(Encoding::digest, 11)}, "/n", {kOld}, 0, {after}) ==
+        "/n" + after);
   THROWS("ARCHIVE_CORRUPT", spots("x" + std::string(63, 'a') + "g", {at(Encoding::digest, 1)}, "/n", {}, 0, {after}));
   THROWS("ARCHIVE_CORRUPT", spots("x" + std::string(63, 'a'), {at(Encoding::digest, 1)}, "/n", {}, 0, {after}));
 }
@@ -79,15 +92,17 @@ static void refused() {
   THROWS("ARCHIVE_CORRUPT", spots(c, {at(Encoding::text, 5)}, "/n"));
   THROWS("ARCHIVE_CORRUPT", spots(c, {at(Encoding::text, 1000)}, "/n"));                         // outside
   THROWS("ARCHIVE_CORRUPT", spots(c, {at(Encoding::text, 3)}, "/n", {kOld}, 10));                // before the part
-  THROWS("ARCHIVE_CORRUPT", spots(c, {at(Encoding::c8, 0, 10)}, "/n"));                          // slot too small for what is there
+  THROWS("ARCHIVE_CORRUPT", spots(c, {at(Encoding::c8, 0, 10)}, "/n"));  // slot too small for what is there
   THROWS("ARCHIVE_CORRUPT", spots(c, {at(Encoding::c8, 0, 18)}, "/n"));                          // no NULs at its end
   THROWS("ARCHIVE_CORRUPT", spots(c, {at(Encoding::c8, 0, 1000)}, "/n"));                        // beyond the end
   THROWS("ARCHIVE_CORRUPT", spots(c, {at(Encoding::c8, 0, 0xFFFFFFFF)}, "/n"));
   THROWS("ARCHIVE_CORRUPT", spots(c, {at(Encoding::text, 0), at(Encoding::text, 0)}, "/n"));     // twice
   THROWS("ARCHIVE_CORRUPT", spots(c, {at(Encoding::text, 0, 0, 1)}, "/n"));                      // no such prefix
   THROWS("ARCHIVE_CORRUPT", spots(kOld, {at(Encoding::text, 0)}, "/n", {""}));                   // an empty one
-  THROWS("ARCHIVE_CORRUPT", spots(kOld + kOld, {at(Encoding::c8, 0, 11), at(Encoding::text, 11)}, "/n"));  // a text inside a string
-  THROWS("ARCHIVE_CORRUPT", spots(kOld + z(2) + kOld, {at(Encoding::c8, 0, 13), at(Encoding::c8, 12, 11)}, "/n"));  // inside a slot
+  THROWS("ARCHIVE_CORRUPT",
+         spots(kOld + kOld, {at(Encoding::c8, 0, 11), at(Encoding::text, 11)}, "/n"));  // a text inside a string
+  THROWS("ARCHIVE_CORRUPT",
+         spots(kOld + z(2) + kOld, {at(Encoding::c8, 0, 13), at(Encoding::c8, 12, 11)}, "/n"));  // inside a slot
 }
 
 // Whatever the lengths, a binary keeps its size, and rewriting back restores it.
@@ -105,18 +120,27 @@ static void there_and_back() {
         const std::string to = "/" + std::string(length - 1, 'n');
         const std::string out = spots(in, list, to);
         std::vector<Spot> back = list;
-        for (size_t i = 0; i < count; ++i) back[i].offset += (length - 11) * i;  // wraps around where it is shorter, as intended
+        for (size_t i = 0; i < count; ++i)
+          back[i].offset += (length - 11) * i;  // wraps around where it is shorter, as intended
         CHECK(out.size() == in.size() && spots(out, back, kOld, {to}) == in);
       }
     }
 }
 
-static bool search(const std::string& in, const std::vector<Rewrite>& rewrites, const std::string& to, std::string& out, std::vector<Spot>* found = nullptr) {
+static bool search(const std::string& in, const std::vector<Rewrite>& rewrites, const std::string& to, std::string& out,
+                   std::vector<Spot>* found = nullptr) {
   std::vector<Spot> list;
   Rewriting done;
   const bool any = rewrite_search(in, rewrites, to, out, list, done);
-  if (any) CHECK(rewrite_spots(reinterpret_cast<const uint8_t*>(in.data()), in.size(), 0, list.data(), list.size(),
-                               [&] { std::vector<std::string> p; for (const Rewrite& r : rewrites) p.push_back(r.prefix); return p; }(), to, {}, done) == out);
+  if (any)
+    CHECK(rewrite_spots(
+              reinterpret_cast<const uint8_t*>(in.data()), in.size(), 0, list.data(), list.size(),
+              [&] {
+                std::vector<std::string> p;
+                for (const Rewrite& r : rewrites) p.push_back(r.prefix);
+                return p;
+              }(),
+              to, {}, done) == out);
   if (found) *found = list;
   return any;
 }
@@ -125,19 +149,24 @@ static void searches() {
   std::string out = "untouched";
   std::vector<Spot> found;
   CHECK(!search("nothing here", {{kOld, true}}, "/n", out) && out == "untouched");
-  CHECK(search("a " + kOld + "2 " + kOld + "/b", {{kOld, true}}, "/n", out, &found) && out == "a /n2 /n/b" && found.size() == 2 && found[1].offset == 15);
-  CHECK(search("\177ELF" + kOld + "/b:" + kOld + z(1) + kOld + "x" + z(1) + "e" + kOld, {{kOld, false}}, "/n", out, &found) &&
+  CHECK(search("a " + kOld + "2 " + kOld + "/b", {{kOld, true}}, "/n", out, &found) && out == "a /n2 /n/b" &&
+        found.size() == 2 && found[1].offset == 15);
+  CHECK(search("\177ELF" + kOld + "/b:" + kOld + z(1) + kOld + "x" + z(1) + "e" + kOld, {{kOld, false}}, "/n", out,
+               &found) &&
         out == "\177ELF/n/b:/n" + z(19) + "/nx" + z(10) + "e/n" + z(9));
   CHECK(found.size() == 4 && found[0].encoding == Encoding::c8 && found[0].offset == 4 && found[0].slot == 11);
   for (const Encoding e : {Encoding::c16le, Encoding::c16be, Encoding::c32le, Encoding::c32be}) {
     const std::string in = z(4) + encode_as(kOld + "/b", e) + z(8), want = z(4) + encode_as("/n/b", e);
-    CHECK(search(in, {{kOld, false}}, "/n", out, &found) && out == want + z(in.size() - want.size()) && found.size() == 1 && found[0].encoding == e);
+    CHECK(search(in, {{kOld, false}}, "/n", out, &found) && out == want + z(in.size() - want.size()) &&
+          found.size() == 1 && found[0].encoding == e);
   }
   THROWS("PREFIX_TOO_LONG", search("x" + kOld + z(20), {{kOld, false}}, "/twelve/long", out));
   CHECK(search(kOld, {{kOld, true}}, "/twelve/long", out) && out == "/twelve/long");
   // Several prefixes: each place once, spots in terms of the input.
-  CHECK(search("/aa /b /aa/b", {{"/aa", true}, {"/b", true}}, "/n", out, &found) && out == "/n /n /n/n" && found.size() == 4 && found[3].offset == 10);
-  CHECK(search("/a/env/sub", {{"/a/env/sub", true}, {"/a/env", true}}, "/n", out, &found) && out == "/n" && found.size() == 1 && found[0].refers == 0);
+  CHECK(search("/aa /b /aa/b", {{"/aa", true}, {"/b", true}}, "/n", out, &found) && out == "/n /n /n/n" &&
+        found.size() == 4 && found[3].offset == 10);
+  CHECK(search("/a/env/sub", {{"/a/env/sub", true}, {"/a/env", true}}, "/n", out, &found) && out == "/n" &&
+        found.size() == 1 && found[0].refers == 0);
   // What has no place in a string of another encoding is part of its text.
   const std::string mixed = encode_as("/aa", Encoding::c16le) + "/aa." + z(4);
   CHECK(search(mixed, {{"/aa", false}}, "/n", out, &found) && found.size() == 1 && out.size() == mixed.size());
@@ -145,7 +174,8 @@ static void searches() {
 
 static void prefixes() {
   check_prefix("/a b/ü");
-  for (const std::string& bad : {std::string(), std::string("a"), std::string("/a\nb"), "/a" + z(1) + "b", "/" + std::string(4095, 'a')})
+  for (const std::string& bad :
+       {std::string(), std::string("a"), std::string("/a\nb"), "/a" + z(1) + "b", "/" + std::string(4095, 'a')})
     THROWS("INVALID_OPTION", check_prefix(bad));
 }
 

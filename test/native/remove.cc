@@ -14,7 +14,8 @@ static void whole(unsigned threads) {
     std::string directory = "t/d" + std::to_string(i);
     entries += 1;
     for (int k = 0; k < i % 7; ++k, ++entries) directory += "/deep";
-    for (int k = 0; k < 5; ++k, ++entries, bytes += 7) folder.write(directory + "/f" + std::to_string(k), "content", 0444);
+    for (int k = 0; k < 5; ++k, ++entries, bytes += 7)
+      folder.write(directory + "/f" + std::to_string(k), "content", 0444);
     if (i % 7 == 0) std::filesystem::create_directories(folder / directory);
   }
   std::filesystem::create_directory_symlink(folder / "victim", t + "/link");
@@ -27,7 +28,8 @@ static void whole(unsigned threads) {
   ::chmod(t.c_str(), 0111);
   const Removed r = remove_tree(t, threads, Progress());
   CHECK(!std::filesystem::exists(t));
-  CHECK_MORE(r.entries == entries && r.bytes == bytes, std::to_string(r.entries) + " of " + std::to_string(entries) + ", " + std::to_string(r.bytes));
+  CHECK_MORE(r.entries == entries && r.bytes == bytes,
+             std::to_string(r.entries) + " of " + std::to_string(entries) + ", " + std::to_string(r.bytes));
   CHECK(slurp(folder / "victim/file") == "untouched" && std::filesystem::hard_link_count(folder / "victim/file") == 1);
 }
 

@@ -20,7 +20,8 @@ static Result rewrite(const std::string& in, const std::string& prefix) {
   return r;
 }
 
-static void becomes(const std::string& in, const std::string& prefix, const std::string& out, bool trampoline, bool by_path) {
+static void becomes(const std::string& in, const std::string& prefix, const std::string& out, bool trampoline,
+                    bool by_path) {
   const Result r = rewrite(in, prefix);
   CHECK_MORE(r.text == out, in + " became " + r.text);
   CHECK_MORE(r.done.trampoline == trampoline && r.done.by_path == by_path, in);
@@ -29,26 +30,37 @@ static void becomes(const std::string& in, const std::string& prefix, const std:
 static void table() {
   const std::string blank = "/a b", sh = "#!/bin/sh\n";
   for (const char* base : {"python", "python3.11", "pypy3"})
-    becomes("#!" + kOld + "/bin/" + base + "\nx\n", blank, sh + "'''exec' \"/a b/bin/" + base + "\" \"$0\" \"$@\" #'''\nx\n", true, false);
-  becomes("#!" + kOld + "/bin/python -E -s\nx", blank, sh + "'''exec' \"/a b/bin/python\" -E -s \"$0\" \"$@\" #'''\nx", true, false);
-  becomes("#! \t" + kOld + "/bin/perl -w\nx", blank, sh + "exec \"/a b/bin/perl\" -x \"$0\" \"$@\"\n#!perl -w\nx", true, false);
-  becomes("#!" + kOld + "/bin/ruby3\nx", blank, sh + "exec \"/a b/bin/ruby3\" -x \"$0\" \"$@\"\n#!ruby3\nx", true, false);
+    becomes("#!" + kOld + "/bin/" + base + "\nx\n", blank,
+            sh + "'''exec' \"/a b/bin/" + base + "\" \"$0\" \"$@\" #'''\nx\n", true, false);
+  becomes("#!" + kOld + "/bin/python -E -s\nx", blank, sh + "'''exec' \"/a b/bin/python\" -E -s \"$0\" \"$@\" #'''\nx",
+          true, false);
+  becomes("#! \t" + kOld + "/bin/perl -w\nx", blank, sh + "exec \"/a b/bin/perl\" -x \"$0\" \"$@\"\n#!perl -w\nx", true,
+          false);
+  becomes("#!" + kOld + "/bin/ruby3\nx", blank, sh + "exec \"/a b/bin/ruby3\" -x \"$0\" \"$@\"\n#!ruby3\nx", true,
+          false);
   for (const char* base : {"sh", "bash", "dash", "ksh", "zsh"})
     becomes("#!" + kOld + "/bin/" + base + " -e\nx\n", blank,
-            sh + "test \"${CONDA_DEPLOY_SH-}\" = $$ || { CONDA_DEPLOY_SH=$$; export CONDA_DEPLOY_SH; exec \"/a b/bin/" + base + "\" -e \"$0\" \"$@\"; }\nx\n", true, false);
+            sh + "test \"${CONDA_DEPLOY_SH-}\" = $$ || { CONDA_DEPLOY_SH=$$; export CONDA_DEPLOY_SH; exec \"/a b/bin/" +
+                base + "\" -e \"$0\" \"$@\"; }\nx\n",
+            true, false);
   for (const char* base : {"tclsh8.6", "wish"})
-    becomes("#!" + kOld + "/bin/" + base + "\nx", blank, sh + "# \\\nexec \"/a b/bin/" + base + "\" \"$0\" \"$@\"\nx", true, false);
+    becomes("#!" + kOld + "/bin/" + base + "\nx", blank, sh + "# \\\nexec \"/a b/bin/" + base + "\" \"$0\" \"$@\"\nx",
+            true, false);
   for (const char* base : {"node", "nodejs"})
-    becomes("#!" + kOld + "/bin/" + base + " --no-warnings\nx", blank, sh + "':' //; exec \"/a b/bin/" + base + "\" --no-warnings \"$0\" \"$@\"\nx", true, false);
+    becomes("#!" + kOld + "/bin/" + base + " --no-warnings\nx", blank,
+            sh + "':' //; exec \"/a b/bin/" + base + "\" --no-warnings \"$0\" \"$@\"\nx", true, false);
   becomes("#!" + kOld + "/bin/Rscript\nx", blank, "#!/usr/bin/env Rscript\nx", false, true);
   becomes("#!" + kOld + "/bin/Rscript --vanilla\nx", blank, "#!/usr/bin/env -S Rscript --vanilla\nx", false, true);
   becomes("#!" + kOld + "/bin/fish\nx", blank, "#!/usr/bin/env fish\nx", false, true);
   becomes("#!" + kOld + "/bin/node_modules\nx", blank, "#!/usr/bin/env node_modules\nx", false, true);
-  becomes("#!" + kOld + "/bin/python\n", "/a\\b\"c$d`e f", sh + "'''exec' \"/a\\\\b\\\"c\\$d\\`e f/bin/python\" \"$0\" \"$@\" #'''\n", true, false);
+  becomes("#!" + kOld + "/bin/python\n", "/a\\b\"c$d`e f",
+          sh + "'''exec' \"/a\\\\b\\\"c\\$d\\`e f/bin/python\" \"$0\" \"$@\" #'''\n", true, false);
 }
 
 static void limits() {
-  const auto stays = [](const std::string& in, const std::string& prefix, const std::string& out) { becomes(in, prefix, out, false, false); };
+  const auto stays = [](const std::string& in, const std::string& prefix, const std::string& out) {
+    becomes(in, prefix, out, false, false);
+  };
   stays("#!" + kOld + "/bin/python\n", "/n", "#!/n/bin/python\n");
   stays("#!" + kOld + "/bin/python", "/n", "#!/n/bin/python");             // no line end
   stays("#!" + kOld, "/n", "#!/n");
@@ -60,7 +72,8 @@ static void limits() {
   const std::string tail = "/bin/python";
   const std::string fits = "/" + std::string(127 - 2 - tail.size() - 1, 'n');
   stays("#!" + kOld + tail + "\nx", fits, "#!" + fits + tail + "\nx");
-  becomes("#!" + kOld + tail + "\nx", fits + "n", "#!/bin/sh\n'''exec' \"" + fits + "n" + tail + "\" \"$0\" \"$@\" #'''\nx", true, false);
+  becomes("#!" + kOld + tail + "\nx", fits + "n",
+          "#!/bin/sh\n'''exec' \"" + fits + "n" + tail + "\" \"$0\" \"$@\" #'''\nx", true, false);
   // The whole line counts, not the interpreter alone.
   CHECK(rewrite("#!" + kOld + tail + " -s\nx", fits).done.trampoline);
 }
@@ -74,7 +87,10 @@ static std::string run(const std::string& command) {
   return out + "=" + std::to_string(WIFEXITED(status) ? WEXITSTATUS(status) : -1);
 }
 
-struct Language { const char* interpreter; std::string body; };  // prints a mark and its two arguments, ends with status 3
+struct Language {
+  const char* interpreter;
+  std::string body;
+};  // prints a mark and its two arguments, ends with status 3
 
 static void runs() {
   const std::string say = "mark|a b|$c";
@@ -103,7 +119,8 @@ static void runs() {
       // By a script, not a link: some programs find their home by the path they were called with.
       const std::string base = language.interpreter;
       std::filesystem::create_directories(prefix + "/bin");
-      folder.write(prefix.substr(folder.path().size() + 1) + "/bin/" + base, "#!/bin/sh\nexec '" + real + "' \"$@\"\n", 0755);
+      folder.write(prefix.substr(folder.path().size() + 1) + "/bin/" + base, "#!/bin/sh\nexec '" + real + "' \"$@\"\n",
+                   0755);
       const Result script = rewrite("#!" + kOld + "/bin/" + base + "\n" + language.body, prefix);
       CHECK(script.done.trampoline);
       folder.write("script", script.text, 0755);

@@ -62,18 +62,33 @@ static void trees() {
       CHECK_MORE(got == expected, got + "expected " + expected);
     }
   };
-  const auto write = [&](const std::string& path, const std::string& content) { std::ofstream(t + "/" + path, std::ios::binary) << content; };
+  const auto write = [&](const std::string& path, const std::string& content) {
+    std::ofstream(t + "/" + path, std::ios::binary) << content;
+  };
   one("lib/plain content; ", [&] { write("lib/plain", "plain CONTENT"); });
   one("lib/plain size; ", [&] { write("lib/plain", "longer than it was"); });
   one("bin/run content; ", [&] { write("bin/run", "#!/NEW/bin/python\n"); });
-  one("lib/large content; ", [&] { std::string c = slurp(t + "/lib/large"); c[c.size() - 2] ^= 1; write("lib/large", c); });
+  one("lib/large content; ", [&] {
+    std::string c = slurp(t + "/lib/large");
+    c[c.size() - 2] ^= 1;
+    write("lib/large", c);
+  });
   one("lib/lib.so mode; ", [&] { ::chmod((t + "/lib/lib.so").c_str(), 0644); });
   one("lib/lib.so mode; ", [&] { ::chmod((t + "/lib/lib.so").c_str(), 04755); });
   one("void mode; ", [&] { ::chmod((t + "/void").c_str(), 0700); });
-  one("", [&] { ::chmod((t + "/lib/lib.so").c_str(), 0555); ::chmod((t + "/void").c_str(), 0775); });  // who may write does not count
-  one("link target; ", [&] { std::filesystem::remove(t + "/link"); std::filesystem::create_symlink("lib/empty", t + "/link"); });
+  one("", [&] {
+    ::chmod((t + "/lib/lib.so").c_str(), 0555);
+    ::chmod((t + "/void").c_str(), 0775);
+  });  // who may write does not count
+  one("link target; ", [&] {
+    std::filesystem::remove(t + "/link");
+    std::filesystem::create_symlink("lib/empty", t + "/link");
+  });
   one("link type; ", [&] { std::filesystem::remove(t + "/link"); write("link", "x"); });
-  one("lib/empty type; ", [&] { std::filesystem::remove(t + "/lib/empty"); std::filesystem::create_symlink("plain", t + "/lib/empty"); });
+  one("lib/empty type; ", [&] {
+    std::filesystem::remove(t + "/lib/empty");
+    std::filesystem::create_symlink("plain", t + "/lib/empty");
+  });
   one("second target; ", [&] { std::filesystem::remove(t + "/second"); write("second", "plain content"); });
   one("bin missing; bin/run missing; ", [&] { std::filesystem::remove_all(t + "/bin"); });
   one("bin type; bin/run missing; ", [&] {
@@ -85,7 +100,10 @@ static void trees() {
     std::filesystem::create_directories(t + "/new/deep");
     std::filesystem::create_symlink("x", t + "/void/link");
   });
-  one("lib/plain missing; meta missing; ", [&] { std::filesystem::remove(t + "/lib/plain"); std::filesystem::remove(t + "/meta"); });
+  one("lib/plain missing; meta missing; ", [&] {
+    std::filesystem::remove(t + "/lib/plain");
+    std::filesystem::remove(t + "/meta");
+  });
   if (::geteuid() == 0) std::fprintf(stderr, "skipped: to root everything is readable\n");
   else {
     one("lib mode; lib unreadable; ", [&] { ::chmod((t + "/lib").c_str(), 0000); });
@@ -103,7 +121,8 @@ static void trees() {
 }
 
 static void archives() {
-  const auto said_of = [](std::function<void(build::Archive&)> change, std::function<void(const build::Archive&, std::string&)> damage = {}) {
+  const auto said_of = [](std::function<void(build::Archive&)> change,
+                          std::function<void(const build::Archive&, std::string&)> damage = {}) {
     Folder folder;
     build::Archive a = sample();
     change(a);
@@ -117,8 +136,10 @@ static void archives() {
     for (const unsigned threads : {1, 4}) {
       const Verified v = verify({"", path, threads}, Progress());
       CHECK(v.entries == a.table.entries.size() && v.bytes > 50000);
-      if (threads == 1) first = said(v.faults);
-      else CHECK_MORE(said(v.faults) == first, said(v.faults) + "and with one thread: " + first);
+      if (threads == 1)
+        first = said(v.faults);
+      else
+        CHECK_MORE(said(v.faults) == first, said(v.faults) + "and with one thread: " + first);
     }
     return first;
   };
@@ -126,12 +147,15 @@ static void archives() {
     return [=](build::Archive& a) {
       a.tamper_frame = [=](size_t, std::string& frame) {
         size_t at = frame.find(text);
-        while (text.size() == 100 && at != std::string::npos && at % 512 != 0) at = frame.find(text, at + 1);  // the name field of a header
+        while (text.size() == 100 && at != std::string::npos && at % 512 != 0)
+          at = frame.find(text, at + 1);  // the name field of a header
         if (at != std::string::npos) change(frame, at);
       };
     };
   };
-  const auto same = [](const std::string& got, const std::string& expected) { CHECK_MORE(got == expected, got + "expected " + expected); };
+  const auto same = [](const std::string& got, const std::string& expected) {
+    CHECK_MORE(got == expected, got + "expected " + expected);
+  };
   same(said_of([](build::Archive&) {}), "");
   same(said_of(in_frame_with("plain content", [](std::string& f, size_t at) { f[at] = 'P'; })), "lib/plain content; ");
   same(said_of(in_frame_with("uuuend", [](std::string& f, size_t at) { f[at] = 'U'; })), "lib/unpatched content; ");
@@ -157,12 +181,22 @@ static void archives() {
   same(said_of(forge("lib/plain", [](Entry& e) { e.size = 12; })), "lib/plain size; ");
   same(said_of(forge("link", [](Entry& e) { e.target = "/etc"; })), "link target; ");
   same(said_of(forge("second", [](Entry& e) { e.kind = Kind::symlink; })), "second type; ");
-  same(said_of(in_frame_with("meta" + z(96), [](std::string& f, size_t at) { f[at] = 'M'; })), "meta unreadable; ");  // its checksum is wrong
+  same(said_of(in_frame_with("meta" + z(96), [](std::string& f, size_t at) { f[at] = 'M'; })),
+       "meta unreadable; ");  // its checksum is wrong
   // Frames that cannot be decoded: every file that has bytes in them.
-  same(said_of([](build::Archive&) {}, [](const build::Archive& a, std::string& bytes) { bytes[a.frames[0].position + a.frames[0].packed - 1] ^= 1; }),
+  same(said_of([](build::Archive&) {},
+               [](const build::Archive& a, std::string& bytes) {
+                 bytes[a.frames[0].position + a.frames[0].packed - 1] ^= 1;
+               }),
        "bin/run unreadable; lib/empty unreadable; lib/lib.so unreadable; lib/plain unreadable; ");
-  same(said_of([](build::Archive&) {}, [](const build::Archive& a, std::string& bytes) { bytes[a.frames[3].position + 20] ^= 1; }), "lib/large unreadable; ");
-  same(said_of([](build::Archive& a) { a.tamper_frame = [](size_t, std::string& f) { if (f.size() > 1024 && f.substr(f.size() - 1024) == z(1024)) f[f.size() - 1] = 1; }; }),
+  same(said_of([](build::Archive&) {},
+               [](const build::Archive& a, std::string& bytes) { bytes[a.frames[3].position + 20] ^= 1; }),
+       "lib/large unreadable; ");
+  same(said_of([](build::Archive& a) {
+         a.tamper_frame = [](size_t, std::string& f) {
+           if (f.size() > 1024 && f.substr(f.size() - 1024) == z(1024)) f[f.size() - 1] = 1;
+         };
+       }),
        "meta unreadable; ");
 
   Folder folder;

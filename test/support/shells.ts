@@ -86,7 +86,7 @@ const own = new Set([
 export function runScript(shell: TestShell, script: string, env: Readonly<Record<string, string>> = {}): Ran {
   const text = script.replaceAll(/SNAPSHOT (\w+)/g, "echo '@@$1'; env -0; echo '@@'")
   const [program = '', ...args] = shell.command
-  const base = { PATH: '/usr/local/bin:/usr/bin:/bin', HOME: '/nonexistent', LC_ALL: 'C.UTF-8' }
+  const base = { PATH: '/usr/local/bin:/usr/bin:/bin', HOME: '/dev/null', LC_ALL: 'C.UTF-8' }
   const folder = mkdtempSync(join(tmpdir(), 'conda-deploy-shell-'))
   const file = join(folder, 'script')
   writeFileSync(file, text)

@@ -1,4 +1,5 @@
 /** What is to be said about the deployment of a foreign archive: as data, and in words where a user should know. Pure. */
+import { ownFolder } from '../ready.js'
 import type { Met } from './tree.js'
 
 /** What a foreign archive was, and what was done beyond writing its files. */
@@ -41,7 +42,7 @@ export interface Doubts {
 
 /** What could not be done or known as well as it should. */
 export function doubtsOf({ facts, setuid, unnamed, unfit, homeless }: Doubts): string[] {
-  const { origins, kept, keptPyc, duplicates, detached, outsideLinks, root, leftOut } = facts
+  const { origins, kept, duplicates, detached, outsideLinks, root, leftOut } = facts
   const said: string[] = []
   const say = (paths: readonly string[], what: string): void => {
     if (paths.length > 0) said.push(`${what}: ${few(paths)}`)
@@ -53,10 +54,6 @@ export function doubtsOf({ facts, setuid, unnamed, unfit, homeless }: Doubts): s
   if (root !== '') said.push(`the environment is in the folder ${root} of the archive; the folder is not kept`)
   const others = kept.map(({ path }) => path).filter((path) => !unfit.includes(path))
   say(others, 'the prefix of the source environment stays in files whose structure is not known')
-  if (keptPyc > 0)
-    said.push(
-      `the prefix of the source environment stays in compiled Python (${keptPyc} files), where only tracebacks show it`,
-    )
   say(unnamed, 'these keep a placeholder, because nothing in the archive names it')
   say(unfit, 'these keep the prefix of the source environment, because the new one is longer')
   say(homeless, 'noarch packages without a python in the archive')
@@ -68,7 +65,7 @@ export function doubtsOf({ facts, setuid, unnamed, unfit, homeless }: Doubts): s
   say(detached, 'hard links that the archive stores as files of their own')
   say(setuid, 'setuid, setgid and sticky bits are not given')
   say(
-    leftOut.filter((path) => path.startsWith('.conda-deploy')),
+    leftOut.filter((path) => path.split('/', 1)[0] === ownFolder),
     'left out, an archive cannot bring it',
   )
   return said

@@ -6,9 +6,7 @@ import type { Member } from '../../archive/batches.js'
 import { EnvError } from '../../errors.js'
 import type { MaterializeEntry } from '../../native.js'
 import { checkPath, linkInside, linkText } from '../../tree/safe-path.js'
-
-/** Name of our own folder beneath a prefix: no member may come into it. */
-const ownFolder = '.conda-deploy'
+import { ownFolder } from '../ready.js'
 
 /** What was met and does not stand in the tree as the archive has it. */
 export interface Met {
