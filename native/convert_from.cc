@@ -20,36 +20,33 @@ void must(napi_env env, napi_status status) {
 
 void append_utf8(napi_env env, const char16_t* s, size_t size, const char* what, std::string& out) {
   out.reserve(size);
+  const auto put = [&out](std::initializer_list<char32_t> bytes) {
+    for (const char32_t byte : bytes) out.push_back(static_cast<char>(byte));
+  };
   for (size_t i = 0; i < size; ++i) {
     const char32_t c = s[i];
     if (c == 0) wrong(env, what, "free of NUL");
     if (c < 0x80) {
-      out.push_back(static_cast<char>(c));
+      put({c});
     } else if (c < 0x800) {
-      out.push_back(static_cast<char>(0xC0 | c >> 6));
-      out.push_back(static_cast<char>(0x80 | (c & 0x3F)));
+      put({0xC0 | c >> 6, 0x80 | (c & 0x3F)});
     } else if (c >= 0xD800 && c < 0xDC00 && i + 1 < size && s[i + 1] >= 0xDC00 && s[i + 1] < 0xE000) {
       const char32_t point = 0x10000 + ((c - 0xD800) << 10) + (s[++i] - 0xDC00u);
-      out.push_back(static_cast<char>(0xF0 | point >> 18));
-      out.push_back(static_cast<char>(0x80 | (point >> 12 & 0x3F)));
-      out.push_back(static_cast<char>(0x80 | (point >> 6 & 0x3F)));
-      out.push_back(static_cast<char>(0x80 | (point & 0x3F)));
+      put({0xF0 | point >> 18, 0x80 | (point >> 12 & 0x3F), 0x80 | (point >> 6 & 0x3F), 0x80 | (point & 0x3F)});
     } else if (c >= 0xDC80 && c <= 0xDCFF) {
-      out.push_back(static_cast<char>(c - 0xDC00));
+      put({c - 0xDC00});
     } else if (c >= 0xD800 && c < 0xE000) {
       wrong(env, what, "free of lone surrogates other than U+DC80..U+DCFF");
     } else {
-      out.push_back(static_cast<char>(0xE0 | c >> 12));
-      out.push_back(static_cast<char>(0x80 | (c >> 6 & 0x3F)));
-      out.push_back(static_cast<char>(0x80 | (c & 0x3F)));
+      put({0xE0 | c >> 12, 0x80 | (c >> 6 & 0x3F), 0x80 | (c & 0x3F)});
     }
   }
 }
 
 uint64_t natural(Value value, const char* what, uint64_t most = 1ull << 53) {
   double number = -1;
-  if (napi_get_value_double(value.Env(), value, &number) != napi_ok || !(number >= 0) || number > static_cast<double>(most) ||
-      number != std::floor(number))
+  if (napi_get_value_double(value.Env(), value, &number) != napi_ok || !(number >= 0) ||
+      number > static_cast<double>(most) || number != std::floor(number))
     wrong(value.Env(), what, ("an integer from 0 to " + std::to_string(most)).c_str());
   return static_cast<uint64_t>(number);
 }
@@ -87,7 +84,9 @@ constexpr const char* kPolicies[] = {"detect", "any", "report"};
 // A property name, made once for all objects of a list.
 class Key {
  public:
-  Key(napi_env env, const char* name) : name_(name) { must(env, napi_create_string_utf8(env, name, NAPI_AUTO_LENGTH, &handle_)); }
+  Key(napi_env env, const char* name) : name_(name) {
+    must(env, napi_create_string_utf8(env, name, NAPI_AUTO_LENGTH, &handle_));
+  }
   const char* name() const { return name_; }
   napi_value handle() const { return handle_; }
 
@@ -141,7 +140,8 @@ std::vector<std::string> texts(Value list, const char* what) {
 
 struct EntryKeys {
   explicit EntryKeys(napi_env env)
-      : path(env, "path"), kind(env, "kind"), mode(env, "mode"), mtime(env, "mtime"), size(env, "size"), target(env, "target") {}
+      : path(env, "path"), kind(env, "kind"), mode(env, "mode"), mtime(env, "mtime"), size(env, "size"),
+        target(env, "target") {}
   Key path, kind, mode, mtime, size, target;
 };
 
@@ -160,8 +160,8 @@ std::vector<cd::PackEntry> pack_entries(Value list, Held& held) {
   const Napi::Env env = list.Env();
   const EntryKeys keys(env);
   const Key data(env, "data"), digests(env, "digests"), expect(env, "expect"), policy(env, "policy"), slot(env, "slot"),
-      unless(env, "unlessRewritten"), sha256(env, "sha256"), in_prefix(env, "sha256InPrefix"), placeholder(env, "placeholder"),
-      mode(env, "mode");
+      unless(env, "unlessRewritten"), sha256(env, "sha256"), in_prefix(env, "sha256InPrefix"),
+      placeholder(env, "placeholder"), mode(env, "mode");
   std::vector<cd::PackEntry> out(length(list, "entries"));
   each(list, "entries", [&](Value value, uint32_t i) {
     const Fields f(value, "an entry");
@@ -179,11 +179,13 @@ std::vector<cd::PackEntry> pack_entries(Value list, Held& held) {
     if (const Value v = f.get(expect); !v.IsUndefined()) {
       const Fields x(v, "expect");
       if (const Value hash = x.get(sha256); !hash.IsUndefined()) e.has_sha256 = true, e.sha256 = digest(hash, "sha256");
-      if (const Value hash = x.get(in_prefix); !hash.IsUndefined()) e.has_in_prefix = true, e.in_prefix = digest(hash, "sha256InPrefix");
+      if (const Value hash = x.get(in_prefix); !hash.IsUndefined())
+        e.has_in_prefix = true, e.in_prefix = digest(hash, "sha256InPrefix");
       if (const Value p = x.get(placeholder); !p.IsUndefined()) e.placeholder = text(p, "placeholder");
       if (const Value m = x.get(mode); !m.IsUndefined()) e.mode = static_cast<int>(choice(m, "expect.mode", kModes));
     }
-    if (const Value v = f.get(policy); !v.IsUndefined()) e.policy = static_cast<cd::Policy>(choice(v, "policy", kPolicies));
+    if (const Value v = f.get(policy); !v.IsUndefined())
+      e.policy = static_cast<cd::Policy>(choice(v, "policy", kPolicies));
     if (const Value v = f.get(slot); !v.IsUndefined()) e.slot = static_cast<uint32_t>(natural(v, "slot", UINT32_MAX));
     if (const Value v = f.get(unless); !v.IsUndefined()) e.unless_rewritten = text(v, "unlessRewritten");
   });
@@ -220,7 +222,8 @@ class Numbers {
 }  // namespace
 
 void Held::add(Value value, const char* what, cd::Bytes* bytes) {
-  if (!value.IsTypedArray() || value.As<Napi::TypedArray>().TypedArrayType() != napi_uint8_array) wrong(value.Env(), what, "a Uint8Array");
+  if (!value.IsTypedArray() || value.As<Napi::TypedArray>().TypedArrayType() != napi_uint8_array)
+    wrong(value.Env(), what, "a Uint8Array");
   borrowed_.emplace_back(array_.Length(), bytes);
   keep(value);
 }
@@ -259,7 +262,8 @@ bool flag(Value value, const char* what) {
 }
 
 std::atomic<uint64_t>* counters(Value value, Held& held) {
-  static_assert(sizeof(std::atomic<uint64_t>) == sizeof(uint64_t) && std::atomic<uint64_t>::is_always_lock_free, "counters are shared as they are");
+  static_assert(sizeof(std::atomic<uint64_t>) == sizeof(uint64_t) && std::atomic<uint64_t>::is_always_lock_free,
+                "counters are shared as they are");
   if (!value.IsTypedArray() || value.As<Napi::TypedArray>().TypedArrayType() != napi_biguint64_array ||
       value.As<Napi::TypedArray>().ElementLength() < 4)
     wrong(value.Env(), "counters", "a BigUint64Array of 4");
@@ -302,8 +306,8 @@ std::unique_ptr<cd::SealJob> seal_job(Value value, Held& held) {
 
 std::unique_ptr<cd::ExtractJob> extract_job(Value value) {
   const Fields f(value, "the job");
-  return std::make_unique<cd::ExtractJob>(
-      cd::ExtractJob{f.text("archive"), f.text("root"), f.text("prefix"), flag(f.get("readOnly"), "readOnly"), f.threads()});
+  return std::make_unique<cd::ExtractJob>(cd::ExtractJob{f.text("archive"), f.text("root"), f.text("prefix"),
+                                                         flag(f.get("readOnly"), "readOnly"), f.threads()});
 }
 
 std::unique_ptr<cd::MaterializeJob> materialize_job(Value value, Held& held) {
@@ -335,7 +339,8 @@ std::unique_ptr<cd::MaterializeJob> materialize_job(Value value, Held& held) {
 std::unique_ptr<cd::VerifyJob> verify_job(Value value) {
   const Fields f(value, "the job");
   const Value root = f.get("root");
-  return std::make_unique<cd::VerifyJob>(cd::VerifyJob{root.IsNull() ? "" : text(root, "root"), f.text("index"), f.threads()});
+  return std::make_unique<cd::VerifyJob>(
+      cd::VerifyJob{root.IsNull() ? "" : text(root, "root"), f.text("index"), f.threads()});
 }
 
 std::pair<std::string, unsigned> remove_job(Value value) {
@@ -355,8 +360,8 @@ std::vector<cd::Rewrite> rewrites(Value value) {
 cd::Table table(Value list, const std::string& prefix) {
   const Napi::Env env = list.Env();
   const EntryKeys keys(env);
-  const Key sha256(env, "sha256"), spots(env, "spots"), deployed(env, "deployed"), encoding(env, "encoding"), offset(env, "offset"),
-      refers(env, "refers"), slot(env, "slot");
+  const Key sha256(env, "sha256"), spots(env, "spots"), deployed(env, "deployed"), encoding(env, "encoding"),
+      offset(env, "offset"), refers(env, "refers"), slot(env, "slot");
   cd::Table out;
   out.deployed = true;
   out.entries.resize(length(list, "entries"));

@@ -1,5 +1,6 @@
-// archive → tree. Everything that can be known before is checked before the first write; directories first, then contents, then what
-// only names them; symbolic links last, so that nothing is ever written through one. A failure leaves a stage for the caller to remove.
+// archive → tree. Everything that can be known before is checked before the first write; directories first, then
+// contents, then what only names them; symbolic links last, so that nothing is ever written through one. A failure
+// leaves a stage for the caller to remove.
 #include <unistd.h>
 #include <algorithm>
 #include "fill.h"

@@ -6,7 +6,8 @@
 namespace cd {
 namespace {
 
-// What all threads together may hold of frames; the rest of the promise of 300 MB is the table's and the host process's.
+// What all threads together may hold of frames; the rest of the promise of 300 MB is the table's and the host
+// process's.
 constexpr uint64_t kMemory = 160u << 20;
 
 bool has_digests(const Entry& entry) {
@@ -58,8 +59,8 @@ void Fill::run() {
   pass(digests);
 }
 
-// Frames with most work first, so that no thread is left with a long one at the end. The frames of a divided file that is hashed
-// stay in their order (see Turns).
+// Frames with most work first, so that no thread is left with a long one at the end. The frames of a divided file that
+// is hashed stay in their order (see Turns).
 std::vector<uint32_t> Fill::order(const std::vector<std::vector<Part>>& parts) const {
   constexpr uint64_t kFile = 16u << 10;  // making a file costs about as much as decoding and writing so many bytes
   std::vector<uint64_t> cost(parts.size());
@@ -115,7 +116,8 @@ void Fill::write_whole(Hand& hand, Entry& entry, const Part& part) {
     changed = rewritten(entry, part, hand.plain);
     data = changed.data();
     size = changed.size();
-    // Only what is written differently from what is stored is hashed here: the rest is covered by the checksums of the frames.
+    // Only what is written differently from what is stored is hashed here: the rest is covered by the checksums of the
+    // frames.
     entry.deployed_sha256 = sha256(data, size);
   }
   Fd fd = create(hand, entry);

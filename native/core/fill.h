@@ -1,4 +1,5 @@
-// Writes the contents of files beneath a root, frame by frame, with the prefix put in on the way. The working part of extract.
+// Writes the contents of files beneath a root, frame by frame, with the prefix put in on the way. The working part of
+// extract.
 #pragma once
 #include <atomic>
 #include <memory>

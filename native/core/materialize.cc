@@ -1,5 +1,5 @@
-// entries → tree: files from memory or from other files, prefixes looked for on the way. What exists is replaced by rename, never
-// written into; no parent may be a symbolic link. For archives made by others, and for generated files.
+// entries → tree: files from memory or from other files, prefixes looked for on the way. What exists is replaced by
+// rename, never written into; no parent may be a symbolic link. For archives made by others, and for generated files.
 #include <unistd.h>
 #include <algorithm>
 #include <map>

@@ -1,4 +1,5 @@
-// Reads tar members: the counterpart of tar.h, for proving that what an ordinary tar would extract is what the entry table says.
+// Reads tar members: the counterpart of tar.h, for proving that what an ordinary tar would extract is what the entry
+// table says.
 #pragma once
 #include <vector>
 #include "entry.h"
@@ -13,8 +14,9 @@ struct Member {
   uint64_t content = 0;  // where its content begins in the frame
 };
 
-// The members whose headers stand in data[from, size), up to the zero blocks that end a tar (`end`: they were there). The content of the
-// last may reach beyond; content of others must be inside. ustar headers and pax records of one member; throws ARCHIVE_CORRUPT for the rest.
+// The members whose headers stand in data[from, size), up to the zero blocks that end a tar (`end`: they were there).
+// The content of the last may reach beyond; content of others must be inside. ustar headers and pax records of one
+// member; throws ARCHIVE_CORRUPT for the rest.
 std::vector<Member> read_members(const char* data, size_t size, size_t from, bool& end);
 
 }  // namespace cd

@@ -1,4 +1,5 @@
-// The contents of the files, frame by frame: what a thread that holds a decoded frame has to deal with. Shared by extract and verify.
+// The contents of the files, frame by frame: what a thread that holds a decoded frame has to deal with. Shared by
+// extract and verify.
 #pragma once
 #include <condition_variable>
 #include <mutex>
@@ -25,8 +26,9 @@ std::vector<std::vector<Part>> parts_of(const Table& table, const std::vector<Fr
 struct SpotRange { const Spot* first; size_t count; };
 SpotRange spots_in(const Part& part, const Entry& entry);
 
-// Lets the parts of a divided file pass one after another, whichever threads hold them: its hash can be computed in no other order.
-// Parts must be handed out ascending; then the one waited for is always in the hands of a thread that does not wait for a later one.
+// Lets the parts of a divided file pass one after another, whichever threads hold them: its hash can be computed in no
+// other order. Parts must be handed out ascending; then the one waited for is always in the hands of a thread that does
+// not wait for a later one.
 class Turns {
  public:
   bool wait(uint32_t number);  // until it is this part's turn; false: given up, because another thread failed

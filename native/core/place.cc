@@ -1,4 +1,5 @@
-// Putting whole things under their names, atomically, and locks by flock. No policy: src/deploy decides what to do with the answers.
+// Putting whole things under their names, atomically, and locks by flock. No policy: src/deploy decides what to do with
+// the answers.
 #include <fcntl.h>
 #include <sys/file.h>
 #include <sys/stat.h>
@@ -22,7 +23,8 @@ bool not_known(int error) { return error == EINVAL || error == ENOSYS || error =
 
 std::string pair(const std::string& from, const std::string& to) { return from + " -> " + to; }
 
-// A name is reserved by making it; only an empty directory can be renamed over, so nothing of another's is ever replaced.
+// A name is reserved by making it; only an empty directory can be renamed over, so nothing of another's is ever
+// replaced.
 bool rename_directory_by_reserving(const std::string& from, const std::string& to) {
   if (::mkdir(to.c_str(), 0700) != 0) {
     if (errno == EEXIST) return false;
@@ -70,7 +72,8 @@ int lock_file(const std::string& path, bool exclusive) {
   constexpr int kFlags = O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK;
   for (;;) {
     Fd fd(::open(path.c_str(), kFlags | O_RDWR | O_CREAT, 0644));
-    // Another user's lock file: in a sticky directory it may not be opened with O_CREAT (fs.protected_regular), or only be read.
+    // Another user's lock file: in a sticky directory it may not be opened with O_CREAT (fs.protected_regular), or only
+    // be read.
     if (!fd && errno == EACCES) fd = Fd(::open(path.c_str(), kFlags | O_RDONLY));
     if (!fd && errno == EINTR) continue;
     if (!fd) throw Failure::system("open", path);

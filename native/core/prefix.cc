@@ -1,4 +1,5 @@
-// Rewriting by recorded spots, as FORMAT.md's "Spots" says, and by search. What finds prefixes in bytes stands in find.cc.
+// Rewriting by recorded spots, as FORMAT.md's "Spots" says, and by search. What finds prefixes in bytes stands in
+// find.cc.
 #include "prefix.h"
 #include <algorithm>
 #include <climits>

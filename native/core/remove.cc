@@ -1,4 +1,5 @@
-// A tree and everything in it goes, read-only directories too; threads share the directories. Nothing is reached through a link.
+// A tree and everything in it goes, read-only directories too; threads share the directories. Nothing is reached
+// through a link.
 #include <dirent.h>
 #include <unistd.h>
 #include <condition_variable>
@@ -42,7 +43,8 @@ class Remover {
   Removed result() const { return {entries_, bytes_}; }
 
  private:
-  // Directories that their owner may not read cannot be opened before they are changed; by way of O_PATH no link is followed.
+  // Directories that their owner may not read cannot be opened before they are changed; by way of O_PATH no link is
+  // followed.
   static const std::string& usable(const std::string& path) {
     const Fd fd(::open(path.c_str(), O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
     if (fd) make_usable(fd, path);
@@ -64,6 +66,18 @@ class Remover {
     return root_.directory(path, O_RDONLY);
   }
 
+  std::vector<std::string> names_in(DIR* stream, const std::string& directory) const {
+    std::vector<std::string> names;
+    for (;;) {
+      errno = 0;
+      const dirent* found = ::readdir(stream);
+      if (!found && errno != 0) throw Failure::system("readdir", root_.full(directory));
+      if (!found) return names;
+      const std::string name = found->d_name;
+      if (name != "." && name != "..") names.push_back(name);
+    }
+  }
+
   // Unlinks everything in it but its directories, which are put on the list.
   void empty(Directory& directory) {
     Fd fd = open(directory.path);
@@ -78,21 +92,16 @@ class Remover {
     if (!stream) throw Failure::system("fdopendir", root_.full(directory.path));
     const int at = fd.release();  // the stream's now
     uint64_t entries = 0, bytes = 0;
-    for (;;) {
-      errno = 0;
-      const dirent* found = ::readdir(stream.get());
-      if (!found && errno != 0) throw Failure::system("readdir", root_.full(directory.path));
-      if (!found) break;
-      const std::string name = found->d_name;
-      if (name == "." || name == "..") continue;
+    // All names before the first unlink: some network file systems pass over entries of a directory that changes.
+    for (const std::string& name : names_in(stream.get(), directory.path)) {
       const std::string path = directory.path.empty() ? name : directory.path + '/' + name;
-      if (::fstatat(at, found->d_name, &st, AT_SYMLINK_NOFOLLOW) != 0)
+      if (::fstatat(at, name.c_str(), &st, AT_SYMLINK_NOFOLLOW) != 0)
         throw Failure::system("fstatat", root_.full(path));
       if (S_ISDIR(st.st_mode)) {
         add(path, &directory);
         continue;
       }
-      if (::unlinkat(at, found->d_name, 0) != 0) throw Failure::system("unlink", root_.full(path));
+      if (::unlinkat(at, name.c_str(), 0) != 0) throw Failure::system("unlink", root_.full(path));
       ++entries;
       if (S_ISREG(st.st_mode) && st.st_nlink == 1) bytes += static_cast<uint64_t>(st.st_size);
     }
@@ -130,8 +139,8 @@ class Remover {
     changed_.notify_one();
   }
 
-  // The directory added last: the deepest go first, and the list stays short. null: nothing left, or another thread failed.
-  // `after`: the caller has done one before.
+  // The directory added last: the deepest go first, and the list stays short. null: nothing left, or another thread
+  // failed. `after`: the caller has done one before.
   Directory* take(bool after) {
     std::unique_lock<std::mutex> lock(guard_);
     if (after && --busy_ == 0 && waiting_.empty()) changed_.notify_all();

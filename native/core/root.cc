@@ -8,13 +8,14 @@
 namespace cd {
 namespace {
 
-// linux/openat2.h and the number in sys/syscall.h are missing where the machine that builds is older than the one that runs.
+// linux/openat2.h and the number in sys/syscall.h are missing where the machine that builds is older than the one that
+// runs.
 constexpr long kOpenat2 = 437;
 constexpr uint64_t kNoSymlinks = 0x04, kBeneath = 0x08;
 struct OpenHow { uint64_t flags, mode, resolve; };
 
-// Without openat2 (before Linux 5.6, or hidden by a container's filter): one open a component, none through a link. Serves paths
-// longer than the kernel takes, too.
+// Without openat2 (before Linux 5.6, or hidden by a container's filter): one open a component, none through a link.
+// Serves paths longer than the kernel takes, too.
 Fd open_by_component(int from, const std::string& beneath, int flags) {
   Fd at;
   for (size_t begin = 0;;) {

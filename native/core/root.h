@@ -37,8 +37,8 @@ class Root {
     return beneath.empty() ? path_ : path_ + '/' + beneath;
   }  // for messages
 
-  // Opens a file or directory beneath ("": the root itself); no component may be a symbolic link. No descriptor: errno says why
-  // (ELOOP: a link in the way). O_CLOEXEC and O_NOFOLLOW are added; creates nothing.
+  // Opens a file or directory beneath ("": the root itself); no component may be a symbolic link. No descriptor: errno
+  // says why (ELOOP: a link in the way). O_CLOEXEC and O_NOFOLLOW are added; creates nothing.
   Fd open(const std::string& beneath, int flags) const;
   Fd directory(const std::string& beneath, int flags = O_PATH) const;  // throws; UNSAFE_PATH for a link in the way
 
@@ -65,7 +65,8 @@ class Walker {
   Fd directory_;
 };
 
-// false: failed, errno says why. Callers name the path only then: building it for every file would cost more than some of the calls.
+// false: failed, errno says why. Callers name the path only then: building it for every file would cost more than some
+// of the calls.
 bool write_all(int fd, const void* data, size_t size);
 bool write_all_at(int fd, const void* data, size_t size, uint64_t offset);
 // Modification time in whole seconds; the access time stays.

@@ -35,7 +35,8 @@ std::string shebang_for(const std::string& line, size_t interpreter_begin, size_
   if (starts(base, "python") || starts(base, "pypy")) return sh + "'''exec' " + quoted(path) + options + self + " #'''";
   if (starts(base, "perl") || starts(base, "ruby")) return sh + exec + " -x" + self + "\n#!" + base + options;
   if (one_of(base, {"sh", "bash", "dash", "ksh", "zsh"}))
-    // The interpreter reads the same lines again; it goes on because the process, and so $$, is still the one that set the mark.
+    // The interpreter reads the same lines again; it goes on because the process, and so $$, is still the one that set
+    // the mark.
     return sh + "test \"${CONDA_DEPLOY_SH-}\" = $$ || { CONDA_DEPLOY_SH=$$; export CONDA_DEPLOY_SH; " + exec + options +
            self + "; }";
   if (starts(base, "tclsh") || starts(base, "wish")) return sh + "# \\\n" + exec + self;

@@ -1,5 +1,5 @@
-// tree × entries → faults: every directory listed once, every file read once, the biggest first so that no thread is left with one.
-// What the tree says is a fault, never an exception; only an index that cannot be read is.
+// tree × entries → faults: every directory listed once, every file read once, the biggest first so that no thread is
+// left with one. What the tree says is a fault, never an exception; only an index that cannot be read is.
 #include <dirent.h>
 #include <unistd.h>
 #include <climits>

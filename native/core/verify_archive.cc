@@ -1,5 +1,5 @@
-// An archive against itself: every frame decoded (its checksum), every file's SHA-256, what stands at every spot, and the tar members
-// against the entry table, so that an ordinary tar extracts the same tree.
+// An archive against itself: every frame decoded (its checksum), every file's SHA-256, what stands at every spot, and
+// the tar members against the entry table, so that an ordinary tar extracts the same tree.
 #include <memory>
 #include <string_view>
 #include <unordered_map>
@@ -100,7 +100,8 @@ class ArchiveCheck {
     if (found != entry.sha256) faults_.add(entry.path, "content", hex(entry.sha256), hex(found));
   }
 
-  // A prefix of one byte fits every slot: rewriting with it fails only when the stored bytes are not what the spots say.
+  // A prefix of one byte fits every slot: rewriting with it fails only when the stored bytes are not what the spots
+  // say.
   void spots(const Part& part, const Entry& entry, const uint8_t* data) {
     const SpotRange range = spots_in(part, entry);
     if (range.count == 0) return;

@@ -84,8 +84,8 @@ interface Settings {
 
 /**
  * Deploys an archive, or adopts an equal deployment. Throws EnvError: ARCHIVE_NOT_FOUND, ARCHIVE_UNKNOWN, ARCHIVE_CORRUPT, UNSAFE_PATH,
- * UNSUPPORTED, TARGET_EXISTS, TARGET_SHARED, TARGET_NOEXEC, PREFIX_TOO_LONG, NO_SPACE, PERMISSION, VERIFY_FAILED, INVALID_OPTION,
- * IO, CANCELLED. On any of them nothing is left at the target or beside it.
+ * UNSUPPORTED, NOT_AN_ENV, ENV_DAMAGED, SOURCE_CHANGED, TARGET_EXISTS, TARGET_SHARED, TARGET_NOEXEC, PREFIX_TOO_LONG, NO_SPACE,
+ * PERMISSION, VERIFY_FAILED, INVALID_OPTION, IO, CANCELLED. On any of them nothing is left at the target or beside it.
  */
 export async function deploy(options: DeployOptions): Promise<DeployResult> {
   const settings = settle(options)

@@ -1,5 +1,5 @@
-// Small archives from literals, laid out as src/archive/FORMAT.md says, without the packer: what readers are tested with. `tamper` may break
-// the table after the layout, `tamper_frame` the bytes of a frame before it is compressed.
+// Small archives from literals, laid out as src/archive/FORMAT.md says, without the packer: what readers are tested
+// with. `tamper` may break the table after the layout, `tamper_frame` the bytes of a frame before it is compressed.
 #pragma once
 #include <fstream>
 #include <functional>

@@ -1,4 +1,5 @@
-// Runs a body in a process of its own in which a system call fails with a chosen error, as on an older kernel or another file system.
+// Runs a body in a process of its own in which a system call fails with a chosen error, as on an older kernel or
+// another file system.
 #pragma once
 #include <linux/filter.h>
 #include <linux/seccomp.h>

@@ -1,5 +1,5 @@
-// Extraction of small archives: contents, modes, times, links, spots, divided files, digests, the index; and of hostile ones: nothing is
-// written where it must not be.
+// Extraction of small archives: contents, modes, times, links, spots, divided files, digests, the index; and of hostile
+// ones: nothing is written where it must not be.
 #include <fcntl.h>
 #include <sys/wait.h>
 #include "archive_builder.h"

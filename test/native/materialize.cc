@@ -1,4 +1,5 @@
-// Files from memory and from other files, rewritten by search; names that are taken; parents that are links; what is refused.
+// Files from memory and from other files, rewritten by search; names that are taken; parents that are links; what is
+// refused.
 #include "archive_builder.h"
 #include "check.h"
 #include "deny.h"

@@ -1,4 +1,5 @@
-// Rewriting by spots and by search: every encoding, several spots in a string, strings at the end, parts of a file, and what is refused.
+// Rewriting by spots and by search: every encoding, several spots in a string, strings at the end, parts of a file, and
+// what is refused.
 #include "prefix.h"
 #include "check.h"
 

@@ -1,5 +1,5 @@
-// The shebang table of FORMAT.md, line by line, and the proof that its trampolines run: with every interpreter this machine has, at a
-// prefix with a blank, quotes and a dollar, and at one beyond what Linux reads.
+// The shebang table of FORMAT.md, line by line, and the proof that its trampolines run: with every interpreter this
+// machine has, at a prefix with a blank, quotes and a dollar, and at one beyond what Linux reads.
 #include <sys/wait.h>
 #include <cstdlib>
 #include "check.h"

@@ -87,10 +87,12 @@ export class Knowledge {
       const { sha256, sha256InPrefix, placeholder, mode, type } = recorded
       // mamba does not name the placeholder that it replaced; its hashes tell that there was one.
       const replaced = sha256 !== undefined && sha256InPrefix !== undefined && sha256 !== sha256InPrefix
+      // rattler records the hash of an entry point as it was installed: no package has those bytes.
+      const isMade = type.endsWith('entry_point')
       this.note(path, {
-        sha256: sha256 === undefined ? [] : [sha256],
+        sha256: sha256 === undefined || isMade ? [] : [sha256],
         rewrites: placeholder === undefined ? [] : [{ prefix: placeholder, mode: mode ?? 'text' }],
-        installed: placeholder !== undefined || replaced || type.endsWith('entry_point'),
+        installed: placeholder !== undefined || replaced || isMade,
       })
     }
     for (const path of listed) this.note(path, { sha256: [], rewrites: [], installed: true })

@@ -14,7 +14,7 @@ export function originsByNotes(
   const placeholders = known.placeholders()
   const origins = new Set<string>()
   for (const { path, placeholder } of notes) {
-    if (placeholders.has(placeholder) || origins.has(placeholder) || !isPrefix(placeholder)) continue
+    if (placeholders.has(placeholder) || !isPrefix(placeholder)) continue
     if (proven(path)) placeholders.add(placeholder)
     else origins.add(placeholder)
   }
