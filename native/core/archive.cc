@@ -15,10 +15,24 @@ namespace cd {
 namespace {
 
 constexpr uint64_t kFooter = 9, kSkippableHeader = 8;
+constexpr uint64_t kTail = kMaxSummary + (1u << 20);  // holds the summary and the seek table of an archive of 512 GiB
 
 uint32_t get32(const char* at) {
   const auto* p = reinterpret_cast<const uint8_t*>(at);
   return uint32_t{p[0]} | uint32_t{p[1]} << 8 | uint32_t{p[2]} << 16 | uint32_t{p[3]} << 24;
+}
+
+// Do the last frames stand as in an archive of ours, a summary and then a seek table that fills the file? Then what leads to them is
+// damaged: without the tables the tar would be taken for someone else's, and nothing but its frames would be proven.
+bool ends_like_ours(const std::string& tail) {
+  const std::string magic = skippable(kSummaryMagic, {}).substr(0, 4);
+  for (size_t at = tail.find(magic); at != std::string::npos; at = tail.find(magic, at + 1)) {
+    if (tail.size() - at < 2 * kSkippableHeader || tail.compare(at + kSkippableHeader, 4, "CDSM") != 0) continue;
+    const uint64_t seek = at + kSkippableHeader + get32(&tail[at + 4]);
+    if (seek + kSkippableHeader > tail.size() || get32(&tail[seek]) != kSeekMagic) continue;
+    if (seek + kSkippableHeader + get32(&tail[seek + 4]) == tail.size()) return true;
+  }
+  return false;
 }
 
 // Walks the content of the entries through the frames, in the order of the tar.
@@ -127,15 +141,20 @@ std::unique_ptr<Archive> Archive::open(const std::string& path) {
     a->bytes_read_ += size;
     return out;
   };
+  const auto foreign = [&]() -> std::unique_ptr<Archive> {
+    const uint64_t size = std::min(a->size_, kTail);
+    if (ends_like_ours(read(a->size_ - size, size))) throw corrupt("the seek table at its end is damaged");
+    return nullptr;
+  };
 
   if (a->size_ < kSkippableHeader + kFooter) return nullptr;
   const std::string footer = read(a->size_ - kFooter, kFooter);
-  if (get32(&footer[5]) != kSeekFooterMagic) return nullptr;
+  if (get32(&footer[5]) != kSeekFooterMagic) return foreign();
   const uint64_t count = get32(&footer[0]);
   const uint64_t records = count * 8, seek = kSkippableHeader + records + kFooter;
   if (seek > a->size_) throw corrupt("the seek table claims " + std::to_string(count) + " frames, which the file cannot hold");
-  if (footer[4] != 0) return nullptr;  // per-frame checksums or reserved bits: written by someone else
-  if (count < 3) return nullptr;
+  if (footer[4] != 0) return foreign();  // per-frame checksums or reserved bits: written by someone else
+  if (count < 3) return foreign();
   const std::string table = read(a->size_ - seek, kSkippableHeader + records);
   if (get32(&table[0]) != kSeekMagic || get32(&table[4]) != records + kFooter) throw corrupt("the header of the seek table is damaged");
 
@@ -151,12 +170,12 @@ std::unique_ptr<Archive> Archive::open(const std::string& path) {
   a->summary_frame_ = all[count - 1];
   a->table_frame_ = all[count - 2];
   for (const Frame* f : {&a->table_frame_, &a->summary_frame_})
-    if (f->size != 0 || f->packed < kSkippableHeader) return nullptr;
+    if (f->size != 0 || f->packed < kSkippableHeader) return foreign();
   if (position != a->size_ - seek)
     throw corrupt("the frames take " + std::to_string(position) + " bytes, expected " + std::to_string(a->size_ - seek));
   const std::string table_head = read(a->table_frame_.position, kSkippableHeader);
   const std::string summary_head = read(a->summary_frame_.position, kSkippableHeader);
-  if (get32(&table_head[0]) != kTableMagic && get32(&summary_head[0]) != kSummaryMagic) return nullptr;
+  if (get32(&table_head[0]) != kTableMagic && get32(&summary_head[0]) != kSummaryMagic) return foreign();
   if (get32(&table_head[0]) != kTableMagic || get32(&table_head[4]) != a->table_frame_.packed - kSkippableHeader)
     throw corrupt("the header of the entry table is damaged");
   if (get32(&summary_head[0]) != kSummaryMagic || get32(&summary_head[4]) != a->summary_frame_.packed - kSkippableHeader)

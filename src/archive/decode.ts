@@ -2,8 +2,8 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { createReadStream, type ReadStream } from 'node:fs'
-import { pipeline } from 'node:stream'
-import { createGunzip } from 'node:zlib'
+import { pipeline, type TransformOptions } from 'node:stream'
+import { createGunzip, type ZlibOptions } from 'node:zlib'
 import { EnvError } from '../errors.js'
 
 /** Packed bytes to plain ones. What breaks a format is thrown as the decoder's plain Error. */
@@ -18,7 +18,9 @@ export const plain: Decode = (packed) => packed
 
 /** Several members one after another are one stream, as in what conda-pack, pigz and `cat` make. */
 export const gunzip: Decode = (packed) => {
-  const decoder = createGunzip({ chunkSize: chunkBytes })
+  // Some chunks ahead, so that decoding goes on in its thread while members are taken apart in this one.
+  const options: ZlibOptions & TransformOptions = { chunkSize: chunkBytes, readableHighWaterMark: 4 * chunkBytes }
+  const decoder = createGunzip(options)
   // The error is thrown to whoever reads the decoder.
   pipeline(packed, decoder, () => undefined)
   return decoder

@@ -27,6 +27,8 @@ export class Knowledge {
   private waiting: Claims[] = []
   private python: string | null = null
   private count = 0
+  /** The longest prefix that fits everywhere. */
+  private narrowest = Number.POSITIVE_INFINITY
 
   /** Records read so far. */
   get records(): number {
@@ -70,13 +72,14 @@ export class Knowledge {
   /** Throws PREFIX_TOO_LONG, naming all files of the records read so far into which `prefix` does not fit. */
   checkLength(prefix: string): void {
     const length = Buffer.byteLength(prefix)
-    const tight: { path: string; slot: number }[] = []
-    for (const [path, { rewrites }] of this.files)
-      for (const rewrite of rewrites) {
-        const slot = Buffer.byteLength(rewrite.prefix)
-        if (rewrite.mode === 'binary' && slot < length) tight.push({ path, slot })
-      }
-    if (tight.length > 0) throw tooLong(prefix, tight)
+    if (length <= this.narrowest) return
+    const slots = [...this.files].flatMap(([path, { rewrites }]) =>
+      rewrites.map((rewrite) => ({ path, slot: slotOf(rewrite) })),
+    )
+    throw tooLong(
+      prefix,
+      slots.filter(({ slot }) => slot < length),
+    )
   }
 
   private claim(record: Claims): void {
@@ -99,6 +102,7 @@ export class Knowledge {
   }
 
   private note(path: string, more: Known): void {
+    for (const rewrite of more.rewrites) this.narrowest = Math.min(this.narrowest, slotOf(rewrite))
     const there = this.files.get(path)
     const all = (key: 'sha256') => [...(there?.[key] ?? []), ...more[key]]
     const rewrites = [...(there?.rewrites ?? []), ...more.rewrites]
@@ -108,6 +112,10 @@ export class Knowledge {
     )
   }
 }
+
+/** The longest prefix that takes the place of a placeholder. */
+const slotOf = ({ prefix, mode }: Rewrite): number =>
+  mode === 'text' ? Number.POSITIVE_INFINITY : Buffer.byteLength(prefix)
 
 export function tooLong(prefix: string, tight: readonly { readonly path: string; readonly slot: number }[]): EnvError {
   const most = tight.reduce((least, { slot }) => Math.min(least, slot), Number.POSITIVE_INFINITY)
