@@ -14,7 +14,11 @@ export async function makeCorpus(root: string, target: string): Promise<{ env: s
   const channel = channelFolder(root)
   if (channel) {
     const scenario = ['make_scenarios.py', '--root', target, 'myproject']
-    execFileSync('python3', scenario, { cwd: channel, stdio: ['ignore', 'ignore', 'inherit'], env: { ...process.env, PYTHONDONTWRITEBYTECODE: '1' } })
+    execFileSync('python3', scenario, {
+      cwd: channel,
+      stdio: ['ignore', 'ignore', 'inherit'],
+      env: { ...process.env, PYTHONDONTWRITEBYTECODE: '1' },
+    })
     return { env: join(target, 'home/alice/.conda/envs/myproject'), corpus: 'Jupyter' }
   }
   const sample = makeSampleEnvironment(target, { filler: 18_000 })

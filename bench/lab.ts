@@ -40,7 +40,8 @@ export const has = (program: string): boolean => {
 }
 
 /** Removes a tree of whatever modes, outside of any measurement. */
-export const clear = (path: string): void => sh(`if [ -e '${path}' ]; then chmod -R u+w '${path}'; rm -rf '${path}'; fi`)
+export const clear = (path: string): void =>
+  sh(`if [ -e '${path}' ]; then chmod -R u+w '${path}'; rm -rf '${path}'; fi`)
 
 export interface LabOptions {
   readonly env?: string
@@ -99,6 +100,8 @@ function makeRecipeArchive(lab: Lab): void {
 
 function buildFloor(root: string): string {
   const folder = join(root, 'build-bench')
-  sh(`cmake -S '${root}' -B '${folder}' -DCONDA_DEPLOY_BENCH=ON -DCMAKE_BUILD_TYPE=Release >/dev/null; cmake --build '${folder}' --target floor -j 2 >/dev/null`)
+  sh(
+    `cmake -S '${root}' -B '${folder}' -DCONDA_DEPLOY_BENCH=ON -DCMAKE_BUILD_TYPE=Release >/dev/null; cmake --build '${folder}' --target floor -j 2 >/dev/null`,
+  )
   return join(folder, 'floor')
 }

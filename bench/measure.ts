@@ -13,7 +13,10 @@ export interface Measurement {
 
 /** A shell command line, run by `sh -ec`; throws when it fails, because a contender that fails is not to be counted. */
 export function measure(script: string, command: string): Measurement {
-  const done = spawnSync('python3', [script, 'sh', '-ec', command], { encoding: 'utf8', stdio: ['ignore', 'pipe', 'inherit'] })
+  const done = spawnSync('python3', [script, 'sh', '-ec', command], {
+    encoding: 'utf8',
+    stdio: ['ignore', 'pipe', 'inherit'],
+  })
   if (done.status !== 0) throw new Error(`cannot measure: ${command}`)
   const result = JSON.parse(done.stdout) as Measurement
   if (result.status !== 0) throw new Error(`exit status ${result.status}: ${command}`)

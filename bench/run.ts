@@ -89,7 +89,16 @@ function runTrial(lab: Lab, trial: Trial, rounds: number): Result {
 function table(result: Result): string {
   const first = result.rows[0]?.wall ?? Number.NaN
   const withFloor = result.floor > 0
-  const head = ['', 'seconds (median)', 'fastest–slowest', 'ratio to ours', ...(withFloor ? ['ratio to the floor'] : []), 'CPU s', 'peak MB', 'file MB']
+  const head = [
+    '',
+    'seconds (median)',
+    'fastest–slowest',
+    'ratio to ours',
+    ...(withFloor ? ['ratio to the floor'] : []),
+    'CPU s',
+    'peak MB',
+    'file MB',
+  ]
   const lines = result.rows.map((r) => [
     r.contender,
     r.wall.toFixed(3),
@@ -141,7 +150,10 @@ try {
   if (values.save) {
     const version = (JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as { version: string }).version
     const file = join(root, 'bench/results', `${version}.json`)
-    writeFileSync(file, `${JSON.stringify({ machine, corpus: lab.corpus, commit, recipe: lab.recipeMaker, results }, null, 2)}\n`)
+    writeFileSync(
+      file,
+      `${JSON.stringify({ machine, corpus: lab.corpus, commit, recipe: lab.recipeMaker, results }, null, 2)}\n`,
+    )
     console.log(`saved ${file}`)
   }
 } finally {

@@ -17,9 +17,7 @@ template <class Body>
 Value guarded(Napi::Env env, Body body) {
   try {
     return body();
-  } catch (const cd::Failure& failure) {
-    throw to_error(env, failure);
-  }
+  } catch (const cd::Failure& failure) { throw to_error(env, failure); }
 }
 
 // A job of the form Result f(const Plan&, Progress): `read` converts the plan, `run` does it.
@@ -40,7 +38,9 @@ Value start(const CallbackInfo& info, Read read, Run run) {
 }
 
 Value scan(const CallbackInfo& info) {
-  return start(info, [](Value v, Held&) { return scan_job(v); }, [](const auto& job, cd::Progress p) { return cd::scan(*job, p); });
+  return start(
+      info, [](Value v, Held&) { return scan_job(v); },
+      [](const auto& job, cd::Progress p) { return cd::scan(*job, p); });
 }
 
 Value pack(const CallbackInfo& info) {
@@ -52,7 +52,9 @@ Value seal(const CallbackInfo& info) {
 }
 
 Value extract(const CallbackInfo& info) {
-  return start(info, [](Value v, Held&) { return extract_job(v); }, [](const auto& job, cd::Progress p) { return cd::extract(*job, p); });
+  return start(
+      info, [](Value v, Held&) { return extract_job(v); },
+      [](const auto& job, cd::Progress p) { return cd::extract(*job, p); });
 }
 
 Value materialize(const CallbackInfo& info) {
@@ -60,7 +62,9 @@ Value materialize(const CallbackInfo& info) {
 }
 
 Value verify(const CallbackInfo& info) {
-  return start(info, [](Value v, Held&) { return verify_job(v); }, [](const auto& job, cd::Progress p) { return cd::verify(*job, p); });
+  return start(
+      info, [](Value v, Held&) { return verify_job(v); },
+      [](const auto& job, cd::Progress p) { return cd::verify(*job, p); });
 }
 
 Value remove(const CallbackInfo& info) {
@@ -76,7 +80,9 @@ Value index(const CallbackInfo& info) {
     const bool list = flag(info[1], "list");
     return Job<std::shared_ptr<cd::Index>>::start(
         env, Napi::Array::New(env), [path, list] { return std::shared_ptr<cd::Index>(cd::index(path, list)); },
-        [list](Napi::Env e, const std::shared_ptr<cd::Index>& found) { return found ? to_js(e, *found, list) : e.Null(); });
+        [list](Napi::Env e, const std::shared_ptr<cd::Index>& found) {
+          return found ? to_js(e, *found, list) : e.Null();
+        });
   });
 }
 
@@ -99,7 +105,8 @@ Value rewrite(const CallbackInfo& info) {
     std::string out;
     std::vector<cd::Spot> spots;
     cd::Rewriting done;
-    if (!cd::rewrite_search(std::string(reinterpret_cast<const char*>(bytes.data), bytes.size), wanted, prefix, out, spots, done))
+    if (!cd::rewrite_search(std::string(reinterpret_cast<const char*>(bytes.data), bytes.size), wanted, prefix, out,
+                            spots, done))
       return env.Null();
     return Napi::Buffer<char>::Copy(env, out.data(), out.size());
   });
@@ -109,7 +116,8 @@ Value rename(const CallbackInfo& info) {
   const Napi::Env env = info.Env();
   return guarded(env, [&] {
     const std::string from = text(info[0], "from"), to = text(info[1], "to"), how = text(info[2], "how");
-    if (how != "no-replace" && how != "exchange") throw Napi::TypeError::New(env, "how must be one of no-replace, exchange");
+    if (how != "no-replace" && how != "exchange")
+      throw Napi::TypeError::New(env, "how must be one of no-replace, exchange");
     return Napi::Boolean::New(env, how == "exchange" ? cd::rename_exchange(from, to) : cd::rename_no_replace(from, to));
   });
 }

@@ -44,9 +44,12 @@ size_t utf8_length(const std::string& s, size_t i, char32_t& point) {
   const char32_t c = byte(i), d = byte(i + 1);
   size_t length = 0;
   if (c < 0x80) return point = c, 1;
-  if (c >= 0xC2 && c <= 0xDF) length = 2, point = c & 0x1F;
-  else if (c >= 0xE0 && c <= 0xEF && d >= (c == 0xE0 ? 0xA0u : 0x80u) && d <= (c == 0xED ? 0x9Fu : 0xBFu)) length = 3, point = c & 0x0F;
-  else if (c >= 0xF0 && c <= 0xF4 && d >= (c == 0xF0 ? 0x90u : 0x80u) && d <= (c == 0xF4 ? 0x8Fu : 0xBFu)) length = 4, point = c & 0x07;
+  if (c >= 0xC2 && c <= 0xDF)
+    length = 2, point = c & 0x1F;
+  else if (c >= 0xE0 && c <= 0xEF && d >= (c == 0xE0 ? 0xA0u : 0x80u) && d <= (c == 0xED ? 0x9Fu : 0xBFu))
+    length = 3, point = c & 0x0F;
+  else if (c >= 0xF0 && c <= 0xF4 && d >= (c == 0xF0 ? 0x90u : 0x80u) && d <= (c == 0xF4 ? 0x8Fu : 0xBFu))
+    length = 4, point = c & 0x07;
   for (size_t k = 1; k < length; ++k) {
     if ((byte(i + k) & 0xC0) != 0x80) return 0;
     point = point << 6 | (byte(i + k) & 0x3F);
@@ -111,12 +114,14 @@ class Made {
 
 struct Names {
   explicit Names(napi_env env)
-      : path(ascii(env, "path")), kind(ascii(env, "kind")), mode(ascii(env, "mode")), mtime(ascii(env, "mtime")), size(ascii(env, "size")),
-        sha256(ascii(env, "sha256")), target(ascii(env, "target")), spots(ascii(env, "spots")), deployed(ascii(env, "deployed")),
-        encoding(ascii(env, "encoding")), offset(ascii(env, "offset")), refers(ascii(env, "refers")), slot(ascii(env, "slot")),
-        kinds{ascii(env, "directory"), ascii(env, "file"), ascii(env, "symlink"), ascii(env, "hardlink"), ascii(env, "other")},
-        encodings{ascii(env, "text"), ascii(env, "c8"), ascii(env, "c16le"), ascii(env, "c16be"), ascii(env, "c32le"), ascii(env, "c32be"),
-                  ascii(env, "digest")} {}
+      : path(ascii(env, "path")), kind(ascii(env, "kind")), mode(ascii(env, "mode")), mtime(ascii(env, "mtime")),
+        size(ascii(env, "size")), sha256(ascii(env, "sha256")), target(ascii(env, "target")),
+        spots(ascii(env, "spots")), deployed(ascii(env, "deployed")), encoding(ascii(env, "encoding")),
+        offset(ascii(env, "offset")), refers(ascii(env, "refers")),
+        slot(ascii(env, "slot")), kinds{ascii(env, "directory"), ascii(env, "file"), ascii(env, "symlink"),
+                                        ascii(env, "hardlink"), ascii(env, "other")},
+        encodings{ascii(env, "text"),  ascii(env, "c8"),    ascii(env, "c16le"), ascii(env, "c16be"),
+                  ascii(env, "c32le"), ascii(env, "c32be"), ascii(env, "digest")} {}
   napi_value path, kind, mode, mtime, size, sha256, target, spots, deployed, encoding, offset, refers, slot;
   napi_value kinds[5], encodings[7];
 };
@@ -134,7 +139,8 @@ class Entries {  // of one table
 
   Napi::Array spots(const std::vector<cd::Spot>& spots) const {
     return list(env_, spots, [this](const cd::Spot& s) -> napi_value {
-      const napi_value refers = s.encoding == cd::Encoding::digest ? text(env_, entries_.at(s.refers).path) : prefix_values_.at(s.refers);
+      const napi_value refers =
+          s.encoding == cd::Encoding::digest ? text(env_, entries_.at(s.refers).path) : prefix_values_.at(s.refers);
       return Made(env_)
           .set(names_.encoding, names_.encodings[static_cast<size_t>(s.encoding)])
           .set(names_.offset, number(env_, s.offset))
@@ -156,8 +162,9 @@ class Entries {  // of one table
     if (e.kind == cd::Kind::symlink || e.kind == cd::Kind::hardlink) out.set(names_.target, text(env_, e.target));
     if (!e.spots.empty()) out.set(names_.spots, spots(e.spots));
     if (e.has_deployed)
-      out.set(names_.deployed,
-              Made(env_).set(names_.size, number(env_, e.deployed_size)).set(names_.sha256, digest(env_, e.deployed_sha256)));
+      out.set(names_.deployed, Made(env_)
+                                   .set(names_.size, number(env_, e.deployed_size))
+                                   .set(names_.sha256, digest(env_, e.deployed_sha256)));
     return out;
   }
 
@@ -168,7 +175,9 @@ class Entries {  // of one table
   std::vector<napi_value> prefix_values_;
 };
 
-napi_value longest(Env env, uint32_t prefix) { return prefix == 0xFFFFFFFFu ? env.Null() : Value(env, number(env, uint64_t{prefix})); }
+napi_value longest(Env env, uint32_t prefix) {
+  return prefix == 0xFFFFFFFFu ? env.Null() : Value(env, number(env, uint64_t{prefix}));
+}
 
 }  // namespace
 
@@ -201,7 +210,8 @@ Value to_js(Env env, const cd::Packed& packed) {
         .set("size", number(env, o.size))
         .set("sha256", digest(env, o.sha256))
         .set("spots", spots.spots(o.spots))
-        .set("kept", Made(env).set("prefix", number(env, o.kept_prefix)).set("placeholder", number(env, o.kept_placeholder)))
+        .set("kept",
+             Made(env).set("prefix", number(env, o.kept_prefix)).set("placeholder", number(env, o.kept_placeholder)))
         .set("dropped", boolean(env, o.dropped));
   });
   return Made(env)
@@ -257,7 +267,11 @@ Value to_js(Env env, const cd::Verified& v) {
         .set("expected", text(env, f.expected))
         .set("found", text(env, f.found));
   });
-  return Made(env).set("entries", number(env, v.entries)).set("bytes", number(env, v.bytes)).set("faults", faults).value();
+  return Made(env)
+      .set("entries", number(env, v.entries))
+      .set("bytes", number(env, v.bytes))
+      .set("faults", faults)
+      .value();
 }
 
 Value to_js(Env env, const cd::Removed& r) {

@@ -30,9 +30,7 @@ class Job final : public Napi::AsyncWorker {
       failure_ = std::make_unique<cd::Failure>(failure);
     } catch (const std::bad_alloc&) {
       failure_ = std::make_unique<cd::Failure>("IO", "out of memory");
-    } catch (const std::exception& exception) {
-      failure_ = std::make_unique<std::runtime_error>(exception.what());
-    }
+    } catch (const std::exception& exception) { failure_ = std::make_unique<std::runtime_error>(exception.what()); }
     work_ = nullptr;
   }
 
@@ -43,19 +41,19 @@ class Job final : public Napi::AsyncWorker {
     bool found = false;
     if (napi_has_named_property(env, env.Global(), "Object", &found) != napi_ok) return;
     try {
-      if (result_) deferred_.Resolve(answer_(env, *result_));
-      else deferred_.Reject(to_error(env, *failure_).Value());
-    } catch (const Napi::Error& error) {
-      deferred_.Reject(error.Value());
-    } catch (const std::exception& exception) {
+      if (result_)
+        deferred_.Resolve(answer_(env, *result_));
+      else
+        deferred_.Reject(to_error(env, *failure_).Value());
+    } catch (const Napi::Error& error) { deferred_.Reject(error.Value()); } catch (const std::exception& exception) {
       deferred_.Reject(to_error(env, exception).Value());
     }
   }
 
  private:
   Job(Napi::Env env, Napi::Array held, Work work, Answer answer)
-      : Napi::AsyncWorker(env, "conda-deploy"), deferred_(env), held_(Napi::Persistent(held.As<Napi::Object>())), work_(std::move(work)),
-        answer_(std::move(answer)) {}
+      : Napi::AsyncWorker(env, "conda-deploy"), deferred_(env), held_(Napi::Persistent(held.As<Napi::Object>())),
+        work_(std::move(work)), answer_(std::move(answer)) {}
 
   Napi::Promise::Deferred deferred_;
   Napi::ObjectReference held_;

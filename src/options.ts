@@ -20,6 +20,9 @@ export function checkOptions<T extends object>(verb: string, options: T, shape: 
     }
     const type = shape[key as keyof T]
     if (value !== undefined && !fits(value, type))
-      throw new EnvError('INVALID_OPTION', `${verb}: option '${key}' must be ${type === 'strings' ? 'an array of strings' : `a ${type}`}, got ${typeof value}`)
+      throw new EnvError(
+        'INVALID_OPTION',
+        `${verb}: option '${key}' must be ${type === 'strings' ? 'an array of strings' : `a ${type}`}, got ${typeof value}`,
+      )
   }
 }

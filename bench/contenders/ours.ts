@@ -2,7 +2,8 @@ import type { Contender } from '../contender.js'
 
 const deployOf = (name: string, archive: 'archive' | 'recipeArchive', more = ''): Contender => ({
   name,
-  command: (lab, target) => `${lab.ours} deploy '${lab[archive]}' --to '${target}' --threads ${lab.threads} --quiet ${more}`,
+  command: (lab, target) =>
+    `${lab.ours} deploy '${lab[archive]}' --to '${target}' --threads ${lab.threads} --quiet ${more}`,
 })
 
 export const deploy: Contender = deployOf('conda-deploy', 'archive')

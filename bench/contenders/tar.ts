@@ -24,5 +24,6 @@ export const tarPipeZstd: Contender = {
 
 export const sha256sum: Contender = {
   name: 'sha256sum by xargs -P2',
-  command: (lab) => `find '${lab.work}/deployed' -type f -print0 | xargs -0 -n 400 -P ${lab.threads} sha256sum >/dev/null`,
+  command: (lab) =>
+    `find '${lab.work}/deployed' -type f -print0 | xargs -0 -n 400 -P ${lab.threads} sha256sum >/dev/null`,
 }

@@ -19,7 +19,11 @@
 
 namespace {
 
-struct Record { uint32_t kind, mode, path; uint32_t unused; uint64_t size; };  // path bytes and content follow
+struct Record {
+  uint32_t kind, mode, path;
+  uint32_t unused;
+  uint64_t size;
+};  // path bytes and content follow
 
 [[noreturn]] void die(const char* what, const std::string& path) {
   std::fprintf(stderr, "floor: %s %s: %s\n", what, path.c_str(), std::strerror(errno));
@@ -73,13 +77,19 @@ void walk(const std::string& root, const std::string& rel, FILE* out) {
   closedir(d);
 }
 
-struct View { uint32_t kind, mode; std::string path; const char* content; size_t size; };
+struct View {
+  uint32_t kind, mode;
+  std::string path;
+  const char* content;
+  size_t size;
+};
 
 void create(const std::string& blob, const std::string& target, unsigned threads) {
   const int fd = open(blob.c_str(), O_RDONLY | O_CLOEXEC);
   struct stat st;
   if (fd < 0 || fstat(fd, &st) != 0) die("open", blob);
-  const char* at = static_cast<const char*>(mmap(nullptr, static_cast<size_t>(st.st_size), PROT_READ, MAP_SHARED, fd, 0));
+  const char* at =
+      static_cast<const char*>(mmap(nullptr, static_cast<size_t>(st.st_size), PROT_READ, MAP_SHARED, fd, 0));
   if (at == MAP_FAILED) die("mmap", blob);
   std::vector<View> files, links;
   umask(0);
@@ -119,7 +129,10 @@ void create(const std::string& blob, const std::string& target, unsigned threads
 
 void decode(const std::string& path, unsigned threads) {
   const auto archive = cd::Archive::open(path);
-  if (!archive) { std::fprintf(stderr, "floor: %s: no frames of ours\n", path.c_str()); std::exit(1); }
+  if (!archive) {
+    std::fprintf(stderr, "floor: %s: no frames of ours\n", path.c_str());
+    std::exit(1);
+  }
   cd::run_team(archive->frames().size(), threads, [&] {
     auto d = std::make_shared<cd::Decompressor>();
     auto packed = std::make_shared<std::string>(), out = std::make_shared<std::string>();

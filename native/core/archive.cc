@@ -57,14 +57,16 @@ class Places {
     if (e.size > frames_[e.frame].size - e.offset) {
       while (begins_[last] + frames_[last].size < begin + e.size) ++last;
       const uint64_t rest = begins_[last] + frames_[last].size - cursor_;
-      const bool ends = cursor_ <= begins_[last] + frames_[last].size && (rest == 0 || (rest == kTarEnd && last + 1 == frames_.size()));
+      const bool ends = cursor_ <= begins_[last] + frames_[last].size &&
+                        (rest == 0 || (rest == kTarEnd && last + 1 == frames_.size()));
       if (!ends) broken(e, "the last frame of a divided file holds more than its end");
     }
     check_spots(e, begin, units);
   }
 
   void finish() const {
-    if (cursor_ + kTarEnd > total_) throw Failure("ARCHIVE_CORRUPT", path_ + ": the frames are shorter than the entries", path_);
+    if (cursor_ + kTarEnd > total_)
+      throw Failure("ARCHIVE_CORRUPT", path_ + ": the frames are shorter than the entries", path_);
   }
 
  private:
@@ -119,7 +121,9 @@ void read_at(int fd, void* out, size_t size, uint64_t position, const std::strin
     const ssize_t n = ::pread(fd, to, size, static_cast<off_t>(position));
     if (n < 0 && errno == EINTR) continue;
     if (n < 0) throw Failure::system("pread", path);
-    if (n == 0) throw Failure("ARCHIVE_CORRUPT", path + ": ends at byte " + std::to_string(position) + ", while it is being read", path);
+    if (n == 0)
+      throw Failure("ARCHIVE_CORRUPT", path + ": ends at byte " + std::to_string(position) + ", while it is being read",
+                    path);
     to += n;
     size -= static_cast<size_t>(n);
     position += static_cast<uint64_t>(n);
@@ -134,7 +138,9 @@ std::unique_ptr<Archive> Archive::open(const std::string& path) {
   std::unique_ptr<Archive> a(new Archive);
   a->path_ = path;
   a->fd_ = open_regular(path, a->size_);
-  const auto corrupt = [&](const std::string& message) { return Failure("ARCHIVE_CORRUPT", path + ": " + message, path); };
+  const auto corrupt = [&](const std::string& message) {
+    return Failure("ARCHIVE_CORRUPT", path + ": " + message, path);
+  };
   const auto read = [&](uint64_t position, uint64_t size) {
     std::string out(size, '\0');
     read_at(a->fd_, &out[0], size, position, path);
@@ -152,11 +158,13 @@ std::unique_ptr<Archive> Archive::open(const std::string& path) {
   if (get32(&footer[5]) != kSeekFooterMagic) return foreign();
   const uint64_t count = get32(&footer[0]);
   const uint64_t records = count * 8, seek = kSkippableHeader + records + kFooter;
-  if (seek > a->size_) throw corrupt("the seek table claims " + std::to_string(count) + " frames, which the file cannot hold");
+  if (seek > a->size_)
+    throw corrupt("the seek table claims " + std::to_string(count) + " frames, which the file cannot hold");
   if (footer[4] != 0) return foreign();  // per-frame checksums or reserved bits: written by someone else
   if (count < 3) return foreign();
   const std::string table = read(a->size_ - seek, kSkippableHeader + records);
-  if (get32(&table[0]) != kSeekMagic || get32(&table[4]) != records + kFooter) throw corrupt("the header of the seek table is damaged");
+  if (get32(&table[0]) != kSeekMagic || get32(&table[4]) != records + kFooter)
+    throw corrupt("the header of the seek table is damaged");
 
   uint64_t position = 0;
   std::vector<Frame> all(count);
@@ -172,48 +180,53 @@ std::unique_ptr<Archive> Archive::open(const std::string& path) {
   for (const Frame* f : {&a->table_frame_, &a->summary_frame_})
     if (f->size != 0 || f->packed < kSkippableHeader) return foreign();
   if (position != a->size_ - seek)
-    throw corrupt("the frames take " + std::to_string(position) + " bytes, expected " + std::to_string(a->size_ - seek));
+    throw corrupt("the frames take " + std::to_string(position) + " bytes, expected " +
+                  std::to_string(a->size_ - seek));
   const std::string table_head = read(a->table_frame_.position, kSkippableHeader);
   const std::string summary_head = read(a->summary_frame_.position, kSkippableHeader);
   if (get32(&table_head[0]) != kTableMagic && get32(&summary_head[0]) != kSummaryMagic) return foreign();
   if (get32(&table_head[0]) != kTableMagic || get32(&table_head[4]) != a->table_frame_.packed - kSkippableHeader)
     throw corrupt("the header of the entry table is damaged");
-  if (get32(&summary_head[0]) != kSummaryMagic || get32(&summary_head[4]) != a->summary_frame_.packed - kSkippableHeader)
+  if (get32(&summary_head[0]) != kSummaryMagic ||
+      get32(&summary_head[4]) != a->summary_frame_.packed - kSkippableHeader)
     throw corrupt("the header of the summary is damaged");
 
   for (size_t i = 0; i + 2 < count; ++i) {
     if (all[i].size == 0) continue;  // skippable frames which later versions may add
-    if (all[i].packed > kMaxFrame || all[i].size > kMaxFrame) throw corrupt("frame " + std::to_string(i) + " is larger than 1 GiB");
+    if (all[i].packed > kMaxFrame || all[i].size > kMaxFrame)
+      throw corrupt("frame " + std::to_string(i) + " is larger than 1 GiB");
     a->frames_.push_back(all[i]);
   }
   if (a->summary_frame_.packed > kMaxSummary + kSkippableHeader) throw corrupt("the summary is larger than 1 MiB");
-  const std::string summary = read(a->summary_frame_.position + kSkippableHeader, a->summary_frame_.packed - kSkippableHeader);
+  const std::string summary =
+      read(a->summary_frame_.position + kSkippableHeader, a->summary_frame_.packed - kSkippableHeader);
   try {
     a->summary_ = decode_summary(reinterpret_cast<const uint8_t*>(summary.data()), summary.size());
-  } catch (const Failure& failure) {
-    throw Failure(failure.code, path + ": " + failure.what(), path);
-  }
+  } catch (const Failure& failure) { throw Failure(failure.code, path + ": " + failure.what(), path); }
   return a;
 }
 
 Table Archive::table() const {
   const std::string what = path_ + ": entry table";
   const uint64_t packed_size = table_frame_.packed - kSkippableHeader;
-  if (packed_size < 8 || packed_size > kMaxTable) throw Failure("ARCHIVE_CORRUPT", what + ": " + std::to_string(packed_size) + " bytes", path_);
+  if (packed_size < 8 || packed_size > kMaxTable)
+    throw Failure("ARCHIVE_CORRUPT", what + ": " + std::to_string(packed_size) + " bytes", path_);
   std::string packed(packed_size, '\0');
   read_at(fd_, &packed[0], packed_size, table_frame_.position + kSkippableHeader, path_);
   bytes_read_ += packed_size;
   const uint64_t size = get32(&packed[0]) | uint64_t{get32(&packed[4])} << 32;
   // What zstd can compress a table of distinct paths and hashes to is far from this; it only stops the absurd.
   if (size > kMaxTable || size / 1024 > packed_size)
-    throw Failure("ARCHIVE_CORRUPT", what + ": " + std::to_string(packed_size) + " bytes claim to hold " + std::to_string(size), path_);
+    throw Failure("ARCHIVE_CORRUPT",
+                  what + ": " + std::to_string(packed_size) + " bytes claim to hold " + std::to_string(size), path_);
   std::string plain(size, '\0');
   Decompressor().decompress(packed.data() + 8, packed_size - 8, &plain[0], size, what);
 
   Sha256 hash;
   hash.update(plain.data(), plain.size());
   hash.update(summary_.json.data(), summary_.json.size());
-  if (hash.finish() != summary_.digest) throw Failure("ARCHIVE_CORRUPT", what + ": its SHA-256 is not the one in the summary", path_);
+  if (hash.finish() != summary_.digest)
+    throw Failure("ARCHIVE_CORRUPT", what + ": its SHA-256 is not the one in the summary", path_);
   try {
     Table table = decode_table(reinterpret_cast<const uint8_t*>(plain.data()), plain.size());
     if (table.deployed) throw Failure("ARCHIVE_CORRUPT", "entry table: flagged as that of a deployed tree");

@@ -14,17 +14,19 @@ enum class Encoding : uint8_t { text = 0, c8 = 1, c16le = 2, c16be = 3, c32le = 
 
 inline unsigned unit_of(Encoding e) {
   switch (e) {
-    case Encoding::c16le: case Encoding::c16be: return 2;
-    case Encoding::c32le: case Encoding::c32be: return 4;
+    case Encoding::c16le:
+    case Encoding::c16be: return 2;
+    case Encoding::c32le:
+    case Encoding::c32be: return 4;
     default: return 1;
   }
 }
 
 struct Spot {
   Encoding encoding = Encoding::text;
-  uint64_t offset = 0;   // in the stored content
-  uint32_t refers = 0;   // number of a prefix; for Encoding::digest the number of an entry
-  uint32_t slot = 0;     // characters that fit; 0 for text and digest
+  uint64_t offset = 0;  // in the stored content
+  uint32_t refers = 0;  // number of a prefix; for Encoding::digest the number of an entry
+  uint32_t slot = 0;    // characters that fit; 0 for text and digest
 };
 
 struct Entry {
@@ -32,12 +34,12 @@ struct Entry {
   Kind kind = Kind::file;
   uint32_t mode = 0;
   int64_t mtime = 0;
-  uint64_t size = 0;     // stored size
-  Digest sha256{};       // of the stored content
-  std::string target;    // symlink text, or path of the file a hardlink shares
+  uint64_t size = 0;   // stored size
+  Digest sha256{};     // of the stored content
+  std::string target;  // symlink text, or path of the file a hardlink shares
   std::vector<Spot> spots;
-  uint32_t frame = 0;    // where the content begins
-  uint64_t offset = 0;   // in that frame, decompressed
+  uint32_t frame = 0;   // where the content begins
+  uint64_t offset = 0;  // in that frame, decompressed
   bool has_deployed = false;
   uint64_t deployed_size = 0;
   Digest deployed_sha256{};
@@ -52,7 +54,7 @@ struct Table {
 struct Frame {
   uint64_t position = 0;  // in the archive file
   uint32_t packed = 0;
-  uint32_t size = 0;      // decompressed
+  uint32_t size = 0;  // decompressed
 };
 
 struct Summary {

@@ -9,10 +9,10 @@
 namespace cd {
 
 struct Failure : std::runtime_error {
-  std::string code;     // IO, ARCHIVE_CORRUPT, PREFIX_TOO_LONG, UNSAFE_PATH, SOURCE_CHANGED, CANCELLED, …
-  std::string path;     // empty: none
-  std::string syscall;  // empty: not a system call
-  int error = 0;        // errno, 0: none
+  std::string code;                // IO, ARCHIVE_CORRUPT, PREFIX_TOO_LONG, UNSAFE_PATH, SOURCE_CHANGED, CANCELLED, …
+  std::string path;                // empty: none
+  std::string syscall;             // empty: not a system call
+  int error = 0;                   // errno, 0: none
   std::vector<std::string> paths;  // all files the message is about, where it names only some
 
   Failure(std::string code, std::string message, std::string path = {})

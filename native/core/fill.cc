@@ -29,7 +29,7 @@ struct Fill::Divided {
   Fd fd;
   std::atomic<uint32_t> left{0};
   Turns turns;
-  Sha256 hash;      // of the deployed content; these two belong to the part whose turn it is
+  Sha256 hash;  // of the deployed content; these two belong to the part whose turn it is
   uint64_t size = 0;
 };
 
@@ -98,8 +98,10 @@ void Fill::pass(const std::vector<std::vector<Part>>& parts) {
         archive_.read(frames[i], hand->decompressor, hand->packed, hand->plain);
         for (const Part& part : parts[frames[i]]) {
           Entry& entry = table_.entries[part.entry];
-          if (whole(part, entry)) write_whole(*hand, entry, part);
-          else write_part(*hand, entry, part, *divided_.at(part.entry));
+          if (whole(part, entry))
+            write_whole(*hand, entry, part);
+          else
+            write_part(*hand, entry, part, *divided_.at(part.entry));
         }
       } catch (...) {
         for (auto& file : divided_) file.second->turns.give_up();

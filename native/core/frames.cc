@@ -42,7 +42,8 @@ Decompressor::Decompressor() : ctx_(ZSTD_createDCtx()) {
 
 Decompressor::~Decompressor() { ZSTD_freeDCtx(ctx_); }
 
-void Decompressor::decompress(const void* packed, size_t packed_size, void* out, size_t expected, const std::string& what) {
+void Decompressor::decompress(const void* packed, size_t packed_size, void* out, size_t expected,
+                              const std::string& what) {
   const auto* bytes = static_cast<const uint8_t*>(packed);
   const size_t found = ZSTD_findFrameCompressedSize(packed, packed_size);
   if (ZSTD_isError(found)) corrupt(what, std::string("not a zstd frame: ") + ZSTD_getErrorName(found));
@@ -58,7 +59,8 @@ void Decompressor::decompress(const void* packed, size_t packed_size, void* out,
 }
 
 std::string skippable(uint32_t magic, const std::string& content) {
-  if (content.size() > UINT32_MAX) throw Failure("UNSUPPORTED", "a skippable frame of " + std::to_string(content.size()) + " bytes");
+  if (content.size() > UINT32_MAX)
+    throw Failure("UNSUPPORTED", "a skippable frame of " + std::to_string(content.size()) + " bytes");
   std::string out;
   out.reserve(content.size() + 8);
   put32(out, magic);

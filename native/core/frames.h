@@ -15,7 +15,7 @@ inline constexpr uint32_t kSeekFooterMagic = 0x8F92EAB1;
 inline constexpr uint32_t kMaxFrame = 1u << 30;  // a reader refuses larger frames, compressed or not
 inline constexpr uint32_t kMaxTable = 1u << 28;  // and larger entry tables, uncompressed
 
-class Compressor {   // one thread's; frames carry content size and checksum
+class Compressor {  // one thread's; frames carry content size and checksum
  public:
   explicit Compressor(int level);
   ~Compressor();
@@ -35,12 +35,13 @@ class Decompressor {  // one thread's
   Decompressor& operator=(const Decompressor&) = delete;
   // Decodes exactly one frame into exactly `expected` bytes; anything else is ARCHIVE_CORRUPT naming `what`.
   void decompress(const void* packed, size_t packed_size, void* out, size_t expected, const std::string& what);
+
  private:
   ZSTD_DCtx_s* ctx_;
 };
 
 std::string skippable(uint32_t magic, const std::string& content);
-std::string seek_table(const std::vector<Frame>& frames);   // the whole skippable frame
+std::string seek_table(const std::vector<Frame>& frames);  // the whole skippable frame
 
 // An archive of ours, opened for reading.
 class Archive {
@@ -52,7 +53,7 @@ class Archive {
   Archive& operator=(const Archive&) = delete;
   const std::vector<Frame>& frames() const { return frames_; }  // data frames only
   const Summary& summary() const { return summary_; }
-  Table table() const;                         // reads, checks the digest of the summary, decodes, checks places against the frames
+  Table table() const;  // reads, checks the digest of the summary, decodes, checks places against the frames
   // Reads frame i compressed (by pread) and decodes it into out (resized).
   void read(size_t i, Decompressor&, std::string& packed, std::string& out) const;
   uint64_t size() const { return size_; }

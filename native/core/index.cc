@@ -20,15 +20,14 @@ std::unique_ptr<Index> deployed_index(const std::string& path, bool list) {
   if (size < sizeof magic) return nullptr;
   read_at(file.fd, magic, sizeof magic, 0, path);
   if (std::memcmp(magic, "CDTB", sizeof magic) != 0) return nullptr;
-  if (size > kMaxTable) throw Failure("ARCHIVE_CORRUPT", path + ": an entry table of " + std::to_string(size) + " bytes", path);
+  if (size > kMaxTable)
+    throw Failure("ARCHIVE_CORRUPT", path + ": an entry table of " + std::to_string(size) + " bytes", path);
   std::string bytes(size, '\0');
   read_at(file.fd, &bytes[0], size, 0, path);
   Table table;
   try {
     table = decode_table(reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size());
-  } catch (const Failure& failure) {
-    throw Failure(failure.code, path + ": " + failure.what(), path);
-  }
+  } catch (const Failure& failure) { throw Failure(failure.code, path + ": " + failure.what(), path); }
   if (!table.deployed) return nullptr;
   auto out = std::make_unique<Index>();
   out->deployed = true;

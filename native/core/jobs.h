@@ -22,21 +22,25 @@ struct Scanned {
   std::string target;
   std::string inode;
 };
-struct ScanJob { std::string root; std::vector<std::string> skip; unsigned threads = 1; };
+struct ScanJob {
+  std::string root;
+  std::vector<std::string> skip;
+  unsigned threads = 1;
+};
 std::vector<Scanned> scan(const ScanJob&, Progress);  // ascending by path (bytes); parents before children
 
 // pack.cc: removes the output when it fails. Digests are for seal alone; `unless_rewritten` names an entry before this one.
 enum class Policy : uint8_t { detect, any, report };
 enum class State : uint8_t { proven, installed, modified, unknown };
 struct PackEntry {
-  Entry entry;                         // path kind mode mtime size target
+  Entry entry;  // path kind mode mtime size target
   bool in_memory = false;
   Bytes data;
   std::vector<std::pair<uint64_t, std::string>> digests;  // offset, path of the entry meant
   bool has_sha256 = false, has_in_prefix = false;
   Digest sha256{}, in_prefix{};
-  std::string placeholder;             // empty: none
-  int mode = -1;                       // -1 not recorded, 0 text, 1 binary
+  std::string placeholder;  // empty: none
+  int mode = -1;            // -1 not recorded, 0 text, 1 binary
   Policy policy = Policy::detect;
   uint32_t slot = 0;
   std::string unless_rewritten;
@@ -46,7 +50,7 @@ struct PackJob {
   std::vector<PackEntry> entries;
   std::vector<std::string> prefixes;
   std::string marker;
-  std::string output;                  // empty: study only
+  std::string output;  // empty: study only
   int level = 4;
   uint64_t frame_bytes = 4u << 20;
   unsigned threads = 1;
@@ -56,7 +60,7 @@ struct Outcome {
   State state = State::unknown;
   uint64_t size = 0;
   Digest sha256{};
-  std::vector<Spot> spots;             // refers: number in `prefixes` of the result
+  std::vector<Spot> spots;  // refers: number in `prefixes` of the result
   uint64_t kept_prefix = 0, kept_placeholder = 0;
   bool dropped = false;
 };
@@ -72,44 +76,71 @@ Packed pack(const PackJob&, Progress);
 struct SealJob {
   std::string output;
   Bytes draft;
-  std::vector<PackEntry> entries;      // all in memory
+  std::vector<PackEntry> entries;  // all in memory
   std::vector<std::string> prefixes;
   std::string json;
   int level = 4;
   uint64_t frame_bytes = 4u << 20;
   unsigned threads = 1;
 };
-struct Sealed { Summary summary; uint64_t packed_bytes = 0, frames = 0; };
+struct Sealed {
+  Summary summary;
+  uint64_t packed_bytes = 0, frames = 0;
+};
 Sealed seal(const SealJob&, Progress);
 
 // extract.cc
-struct ExtractJob { std::string archive, root, prefix; bool read_only = true; unsigned threads = 1; };
+struct ExtractJob {
+  std::string archive, root, prefix;
+  bool read_only = true;
+  unsigned threads = 1;
+};
 struct Extracted {
-  uint64_t files = 0, directories = 0, symlinks = 0, hardlinks = 0, bytes = 0, read_bytes = 0, rewritten = 0, spots = 0, trampolines = 0;
+  uint64_t files = 0, directories = 0, symlinks = 0, hardlinks = 0, bytes = 0, read_bytes = 0, rewritten = 0, spots = 0,
+           trampolines = 0;
   std::vector<std::string> by_path;
 };
 Extracted extract(const ExtractJob&, Progress);
 
 // materialize.cc
 struct MaterializeEntry {
-  Entry entry;                         // path kind mode mtime target
+  Entry entry;  // path kind mode mtime target
   bool in_memory = false;
   Bytes data;
   std::string source;
   std::vector<Rewrite> rewrites;
 };
-struct MaterializeJob { std::string root, prefix; std::vector<MaterializeEntry> entries; bool read_only = true; unsigned threads = 1; };
-struct Materialized { Table table; uint64_t trampolines = 0; std::vector<std::string> by_path; };  // entries in the order of the job
+struct MaterializeJob {
+  std::string root, prefix;
+  std::vector<MaterializeEntry> entries;
+  bool read_only = true;
+  unsigned threads = 1;
+};
+struct Materialized {
+  Table table;
+  uint64_t trampolines = 0;
+  std::vector<std::string> by_path;
+};  // entries in the order of the job
 Materialized materialize(const MaterializeJob&, Progress);
 
 // verify.cc
-struct Fault { std::string path, kind, expected, found; };
-struct VerifyJob { std::string root, index; unsigned threads = 1; };  // empty root: the archive itself
-struct Verified { uint64_t entries = 0, bytes = 0; std::vector<Fault> faults; };
+struct Fault {
+  std::string path, kind, expected, found;
+};
+struct VerifyJob {
+  std::string root, index;
+  unsigned threads = 1;
+};  // empty root: the archive itself
+struct Verified {
+  uint64_t entries = 0, bytes = 0;
+  std::vector<Fault> faults;
+};
 Verified verify(const VerifyJob&, Progress);
 
 // remove.cc: a tree with read-only directories too; never follows a link, never leaves the file system object `root` names
-struct Removed { uint64_t entries = 0, bytes = 0; };
+struct Removed {
+  uint64_t entries = 0, bytes = 0;
+};
 Removed remove_tree(const std::string& root, unsigned threads, Progress);
 
 // index.cc
@@ -119,7 +150,7 @@ struct Index {
   bool deployed = false;
   uint64_t packed_bytes = 0, frames = 0;
   std::vector<std::string> prefixes;
-  std::vector<Entry> entries;          // empty unless asked for; so are the prefixes of an archive
+  std::vector<Entry> entries;  // empty unless asked for; so are the prefixes of an archive
 };
 std::unique_ptr<Index> index(const std::string& path, bool list);  // null: not ours
 

@@ -45,7 +45,8 @@ void check_sum(const char* block, size_t at) {
 
 Kind kind_of(char type) {
   switch (type) {
-    case '0': case '\0': return Kind::file;
+    case '0':
+    case '\0': return Kind::file;
     case '1': return Kind::hardlink;
     case '2': return Kind::symlink;
     case '5': return Kind::directory;
@@ -73,9 +74,18 @@ Pax read_pax(const char* data, size_t size, size_t at) {
     const size_t equals = record.find('=');
     if (equals == std::string::npos) corrupt(at, "a pax record without a value");
     const std::string key = record.substr(0, equals), value = record.substr(equals + 1);
-    if (key == "path") { pax.has_path = true; pax.path = value; }
-    if (key == "linkpath") { pax.has_target = true; pax.target = value; }
-    if (key == "size") { pax.has_size = true; pax.size = decimal(value, at); }
+    if (key == "path") {
+      pax.has_path = true;
+      pax.path = value;
+    }
+    if (key == "linkpath") {
+      pax.has_target = true;
+      pax.target = value;
+    }
+    if (key == "size") {
+      pax.has_size = true;
+      pax.size = decimal(value, at);
+    }
     i += length;
   }
   return pax;

@@ -7,7 +7,7 @@
 namespace cd {
 
 struct Member {
-  std::string path;      // without the slash that closes a directory's
+  std::string path;  // without the slash that closes a directory's
   Kind kind = Kind::other;
   uint64_t size = 0;
   std::string target;

@@ -8,11 +8,11 @@
 
 namespace cd {
 
-struct Part {            // bytes of one file in one frame
+struct Part {  // bytes of one file in one frame
   uint32_t entry = 0;
-  uint32_t number = 0;   // 0, 1, … of the parts of its file
-  uint64_t base = 0;     // offset of its first byte in the file
-  uint64_t offset = 0;   // and in the frame, decompressed
+  uint32_t number = 0;  // 0, 1, … of the parts of its file
+  uint64_t base = 0;    // offset of its first byte in the file
+  uint64_t offset = 0;  // and in the frame, decompressed
   uint64_t size = 0;
 };
 
@@ -23,7 +23,10 @@ inline bool last(const Part& part, const Entry& entry) { return part.base + part
 std::vector<std::vector<Part>> parts_of(const Table& table, const std::vector<Frame>& frames);
 
 // The spots of an entry which lie in a part.
-struct SpotRange { const Spot* first; size_t count; };
+struct SpotRange {
+  const Spot* first;
+  size_t count;
+};
 SpotRange spots_in(const Part& part, const Entry& entry);
 
 // Lets the parts of a divided file pass one after another, whichever threads hold them: its hash can be computed in no

@@ -153,10 +153,12 @@ void treat_shebang(const uint8_t* data, size_t size, const Spot& first, const st
 
 void check_prefix(const std::string& prefix) {
   const char* why = nullptr;
-  if (prefix.empty() || prefix[0] != '/') why = "is not an absolute path";
+  if (prefix.empty() || prefix[0] != '/')
+    why = "is not an absolute path";
   else if (prefix.find('\0') != std::string::npos || prefix.find('\n') != std::string::npos)
     why = "holds a NUL or a line end";
-  else if (prefix.size() >= PATH_MAX) why = "is longer than a path can be";
+  else if (prefix.size() >= PATH_MAX)
+    why = "is longer than a path can be";
   if (why) throw Failure("INVALID_OPTION", "prefix '" + prefix.substr(0, prefix.find('\0')) + "' " + why);
 }
 

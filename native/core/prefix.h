@@ -4,9 +4,9 @@
 
 namespace cd {
 
-struct Rewriting {                    // what was done to one content
-  bool trampoline = false;            // shebang became a /bin/sh trampoline
-  bool by_path = false;               // shebang finds its interpreter by PATH
+struct Rewriting {          // what was done to one content
+  bool trampoline = false;  // shebang became a /bin/sh trampoline
+  bool by_path = false;     // shebang finds its interpreter by PATH
 };
 
 // A prefix to write into files: absolute, no NUL, no line end, shorter than PATH_MAX; otherwise throws INVALID_OPTION.
@@ -19,7 +19,7 @@ std::string rewrite_spots(const uint8_t* data, size_t size, uint64_t base, const
                           const std::vector<std::string>& prefixes, const std::string& prefix,
                           const std::vector<std::string>& digests, Rewriting& done);
 
-struct Rewrite {                      // how a prefix is looked for in content whose spots are not known
+struct Rewrite {  // how a prefix is looked for in content whose spots are not known
   std::string prefix;
   bool text = true;
 };
@@ -28,13 +28,14 @@ struct Rewrite {                      // how a prefix is looked for in content w
 // the five encodings, several in one string, string at the end of file. Where two overlap, the one that begins first counts, then
 // the one named first. Appends what was found as spots in terms of the input (refers: number in `rewrites`).
 // Returns false and leaves out alone when there is nothing to do. Throws PREFIX_TOO_LONG.
-bool rewrite_search(const std::string& in, const std::vector<Rewrite>& rewrites, const std::string& to, std::string& out,
-                    std::vector<Spot>& spots, Rewriting& done);
+bool rewrite_search(const std::string& in, const std::vector<Rewrite>& rewrites, const std::string& to,
+                    std::string& out, std::vector<Spot>& spots, Rewriting& done);
 
 // Occurrences of a prefix as a path: the byte after it is not one that continues a file name (letter, digit, _ - + or a byte ≥ 0x80; a dot only when such a
 // byte follows it), so that /a/env is not found in /a/env2. `whole` false: every occurrence, as conda itself replaces them.
 std::vector<Spot> find_text(const uint8_t* data, size_t size, const std::string& prefix, bool whole);
-std::vector<Spot> find_binary(const uint8_t* data, size_t size, const std::string& prefix, bool whole);  // five encodings, ascending
+std::vector<Spot> find_binary(const uint8_t* data, size_t size, const std::string& prefix,
+                              bool whole);  // five encodings, ascending
 
 std::string encode_as(const std::string& utf8, Encoding);  // the prefix in the bytes of an encoding
 

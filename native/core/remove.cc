@@ -13,7 +13,7 @@ namespace cd {
 namespace {
 
 struct Directory {
-  std::string path;             // beneath the root, "" the root itself
+  std::string path;  // beneath the root, "" the root itself
   Directory* parent = nullptr;
   std::atomic<size_t> left{1};  // itself and the directories in it that still stand
 };

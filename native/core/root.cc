@@ -12,7 +12,9 @@ namespace {
 // runs.
 constexpr long kOpenat2 = 437;
 constexpr uint64_t kNoSymlinks = 0x04, kBeneath = 0x08;
-struct OpenHow { uint64_t flags, mode, resolve; };
+struct OpenHow {
+  uint64_t flags, mode, resolve;
+};
 
 // Without openat2 (before Linux 5.6, or hidden by a container's filter): one open a component, none through a link.
 // Serves paths longer than the kernel takes, too.

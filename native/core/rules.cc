@@ -26,7 +26,8 @@ bool begins_with_own_folder(const std::string& path) {
 
 void check_path(const std::string& path) {
   const auto refuse = [&](const char* why) {
-    throw Failure("UNSAFE_PATH", "unsafe path '" + path.substr(0, path.find('\0')) + "': " + why, path.substr(0, path.find('\0')));
+    throw Failure("UNSAFE_PATH", "unsafe path '" + path.substr(0, path.find('\0')) + "': " + why,
+                  path.substr(0, path.find('\0')));
   };
   if (path.empty()) refuse("empty");
   if (path.size() > kPathMax) refuse("longer than 4095 bytes");
@@ -64,7 +65,8 @@ Rules::Rules(const Table& table) : table_(table), slots_(1024, kNone) {
       throw Failure("ARCHIVE_CORRUPT", "entry table: a prefix is empty, longer than 4095 bytes or holds a NUL");
     lengths_.push_back(units_of(prefix));
   }
-  if (table.deployed && table.prefixes.empty()) throw Failure("ARCHIVE_CORRUPT", "entry table: a deployed tree without a prefix");
+  if (table.deployed && table.prefixes.empty())
+    throw Failure("ARCHIVE_CORRUPT", "entry table: a deployed tree without a prefix");
 }
 
 uint32_t Rules::find(const char* path, size_t size) const {
@@ -90,7 +92,8 @@ void Rules::insert(const std::string& path) {
 
 void Rules::admit(const Entry& e) {
   check_path(e.path);
-  if (begins_with_own_folder(e.path)) throw Failure("UNSAFE_PATH", "entry table: " + e.path + " is not for archives", e.path);
+  if (begins_with_own_folder(e.path))
+    throw Failure("UNSAFE_PATH", "entry table: " + e.path + " is not for archives", e.path);
   if (admitted_ == kNone - 1) throw broken(e, "more entries than a table may have");
 
   const size_t slash = e.path.rfind('/');
@@ -160,7 +163,8 @@ void Rules::finish() const {
         throw broken(e, s, "entry number " + std::to_string(s.refers) + " of " + std::to_string(table_.entries.size()));
       const Entry& meant = table_.entries[s.refers];
       // Without the second condition digests could depend on each other in a circle.
-      if (meant.kind != Kind::file || has_digests[s.refers]) throw broken(e, s, "the digest of " + meant.path + " cannot be meant");
+      if (meant.kind != Kind::file || has_digests[s.refers])
+        throw broken(e, s, "the digest of " + meant.path + " cannot be meant");
     }
 }
 

@@ -5,30 +5,32 @@
 
 namespace cd {
 
-inline constexpr size_t kPathMax = 4095;               // PATH_MAX without its NUL
-inline constexpr uint64_t kNumberMax = 1ull << 53;     // sizes and times: what a JavaScript number holds exactly
+inline constexpr size_t kPathMax = 4095;            // PATH_MAX without its NUL
+inline constexpr uint64_t kNumberMax = 1ull << 53;  // sizes and times: what a JavaScript number holds exactly
 inline constexpr size_t kMaxSummary = 1u << 20;
 
 // Bytes of the file which a spot may change: the prefix and, for C strings, the slot behind it.
-struct SpotLength { uint64_t prefix, slot; };
+struct SpotLength {
+  uint64_t prefix, slot;
+};
 
 class Rules {
  public:
-  explicit Rules(const Table& table);   // the prefixes must be there; entries may still be appended
-  void admit(const Entry& entry);       // must be table.entries[number of calls before]
-  void finish() const;                  // what can only be said of the whole
+  explicit Rules(const Table& table);  // the prefixes must be there; entries may still be appended
+  void admit(const Entry& entry);      // must be table.entries[number of calls before]
+  void finish() const;                 // what can only be said of the whole
 
  private:
   void check_spots(const Entry& entry) const;
-  uint32_t find(const char* path, size_t size) const;   // number of an admitted entry, or kNone
+  uint32_t find(const char* path, size_t size) const;  // number of an admitted entry, or kNone
   void insert(const std::string& path);
   static constexpr uint32_t kNone = UINT32_MAX;
 
   const Table& table_;
   std::vector<std::array<uint64_t, 3>> lengths_;  // of each prefix in units of 1, 2 and 4 bytes
   uint32_t admitted_ = 0;
-  uint32_t parent_ = kNone;                       // directory of the entry before
-  std::vector<uint32_t> slots_;                   // open addressing: entry numbers by hash of their path
+  uint32_t parent_ = kNone;      // directory of the entry before
+  std::vector<uint32_t> slots_;  // open addressing: entry numbers by hash of their path
 };
 
 // Length in bytes of the place of a spot in the stored file: the prefix as encoded, and the slot where it has one.

@@ -63,7 +63,8 @@ class Reader {  // never moves beyond the end; what is missing is ARCHIVE_CORRUP
   }
   uint32_t small(const char* field) {
     const uint64_t value = varint();
-    if (value > UINT32_MAX) throw corrupt(what_, std::string(field) + " is " + std::to_string(value) + ", beyond 32 bits");
+    if (value > UINT32_MAX)
+      throw corrupt(what_, std::string(field) + " is " + std::to_string(value) + ", beyond 32 bits");
     return static_cast<uint32_t>(value);
   }
   uint64_t zigzag() {
@@ -82,8 +83,8 @@ class Reader {  // never moves beyond the end; what is missing is ARCHIVE_CORRUP
   void version() {
     const uint64_t version = fixed(2);
     if (version != kVersion)
-      throw Failure("UNSUPPORTED", std::string(what_) + ": format version " + std::to_string(version) + ", this program reads version " +
-                                       std::to_string(kVersion));
+      throw Failure("UNSUPPORTED", std::string(what_) + ": format version " + std::to_string(version) +
+                                       ", this program reads version " + std::to_string(kVersion));
   }
   void end() const {
     if (left()) throw corrupt(what_, std::to_string(left()) + " bytes after its end");
@@ -119,7 +120,8 @@ void read_spots(Reader& r, const std::string& path, std::vector<Spot>& spots) {
       throw corrupt("entry table", path + ": unknown encoding " + std::to_string(encoding));
     s.encoding = static_cast<Encoding>(encoding);
     const uint64_t difference = r.varint();
-    if (difference > UINT64_MAX - before) throw corrupt("entry table", path + ": the offset of a spot is beyond 64 bits");
+    if (difference > UINT64_MAX - before)
+      throw corrupt("entry table", path + ": the offset of a spot is beyond 64 bits");
     s.offset = before += difference;
     s.refers = r.small("what a spot refers to");
     if (s.encoding != Encoding::digest) s.slot = r.small("a slot");
@@ -158,12 +160,14 @@ void read_entry(Reader& r, Entry& e, const std::string& path_before, int64_t mti
   if (kind > static_cast<uint8_t>(Kind::hardlink) || first & ~(kKindMask | kHasSpots | kHasDeployed))
     throw corrupt("entry table", "after " + path_before + ": unknown kind " + std::to_string(first));
   e.kind = static_cast<Kind>(kind);
-  if (e.kind != Kind::file && first != kind) throw corrupt("entry table", "after " + path_before + ": spots of what is no file");
+  if (e.kind != Kind::file && first != kind)
+    throw corrupt("entry table", "after " + path_before + ": spots of what is no file");
   const uint64_t shared = r.varint();
   if (shared > path_before.size()) throw corrupt("entry table", "after " + path_before + ": shares more than there is");
   const uint64_t rest = r.varint();
   const uint8_t* bytes = r.take(rest);
-  if (shared + rest > kPathMax) throw Failure("UNSAFE_PATH", "path of " + std::to_string(shared + rest) + " bytes after " + path_before);
+  if (shared + rest > kPathMax)
+    throw Failure("UNSAFE_PATH", "path of " + std::to_string(shared + rest) + " bytes after " + path_before);
   e.path.reserve(shared + rest);
   e.path.assign(path_before, 0, shared).append(reinterpret_cast<const char*>(bytes), rest);
   e.mode = r.small("a mode");
@@ -224,8 +228,10 @@ Table decode_table(const uint8_t* data, size_t size) {
   for (uint64_t i = 0; i < count; ++i) {
     table.entries.emplace_back();
     Entry& entry = table.entries.back();
-    if (i == 0) read_entry(r, entry, no_path, 0);
-    else read_entry(r, entry, table.entries[i - 1].path, table.entries[i - 1].mtime);
+    if (i == 0)
+      read_entry(r, entry, no_path, 0);
+    else
+      read_entry(r, entry, table.entries[i - 1].path, table.entries[i - 1].mtime);
     rules.admit(entry);
   }
   r.end();
@@ -245,7 +251,8 @@ std::string encode_summary(const Summary& s) {
   w.fixed(s.json.size(), 4);
   w.out += s.json;
   if (w.out.size() > kMaxSummary)
-    throw Failure("UNSUPPORTED", "summary: " + std::to_string(w.out.size()) + " bytes, at most " + std::to_string(kMaxSummary) + " are allowed");
+    throw Failure("UNSUPPORTED", "summary: " + std::to_string(w.out.size()) + " bytes, at most " +
+                                     std::to_string(kMaxSummary) + " are allowed");
   return std::move(w.out);
 }
 
@@ -254,7 +261,8 @@ Summary decode_summary(const uint8_t* data, size_t size) {
   Reader r(data, size, "summary");
   r.magic("CDSM");
   r.version();
-  if (const uint64_t flags = r.fixed(2)) throw Failure("UNSUPPORTED", "summary: unknown flags " + std::to_string(flags));
+  if (const uint64_t flags = r.fixed(2))
+    throw Failure("UNSUPPORTED", "summary: unknown flags " + std::to_string(flags));
   Summary s;
   r.digest(s.digest);
   for (uint64_t* n : {&s.entries, &s.files, &s.bytes, &s.rewritten}) *n = r.fixed(8);
@@ -281,7 +289,8 @@ Summary summarize(const Table& table, const std::string& encoded, std::string js
     s.largest_file = std::max(s.largest_file, e.size);
     if (!e.spots.empty()) ++s.rewritten;
     for (const Spot& spot : e.spots)
-      if (spot.encoding != Encoding::text && spot.encoding != Encoding::digest) s.longest_prefix = std::min(s.longest_prefix, spot.slot);
+      if (spot.encoding != Encoding::text && spot.encoding != Encoding::digest)
+        s.longest_prefix = std::min(s.longest_prefix, spot.slot);
   }
   return s;
 }

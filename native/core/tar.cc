@@ -24,11 +24,16 @@ bool is_utf8(const std::string& s) {
     const auto byte = [&](size_t k) { return k < s.size() ? static_cast<unsigned char>(s[k]) : 0u; };
     const unsigned c = byte(i), d = byte(i + 1);
     size_t more = 0;
-    if (c < 0x80) more = 0;
-    else if (c >= 0xC2 && c <= 0xDF) more = 1;
-    else if (c >= 0xE0 && c <= 0xEF && d >= (c == 0xE0 ? 0xA0u : 0x80u) && d <= (c == 0xED ? 0x9Fu : 0xBFu)) more = 2;
-    else if (c >= 0xF0 && c <= 0xF4 && d >= (c == 0xF0 ? 0x90u : 0x80u) && d <= (c == 0xF4 ? 0x8Fu : 0xBFu)) more = 3;
-    else return false;
+    if (c < 0x80)
+      more = 0;
+    else if (c >= 0xC2 && c <= 0xDF)
+      more = 1;
+    else if (c >= 0xE0 && c <= 0xEF && d >= (c == 0xE0 ? 0xA0u : 0x80u) && d <= (c == 0xED ? 0x9Fu : 0xBFu))
+      more = 2;
+    else if (c >= 0xF0 && c <= 0xF4 && d >= (c == 0xF0 ? 0x90u : 0x80u) && d <= (c == 0xF4 ? 0x8Fu : 0xBFu))
+      more = 3;
+    else
+      return false;
     for (size_t k = 1; k <= more; ++k)
       if ((byte(i + k) & 0xC0) != 0x80) return false;
     i += more + 1;
@@ -66,7 +71,10 @@ std::string block(const Name& name, char type, uint32_t mode, uint64_t size, uin
   std::memset(h + 148, ' ', 8);
   h[156] = type;
   put_text(h + 157, link.data(), link.size());
-  put_text(h + 257, "ustar\0" "00", 8);
+  put_text(h + 257,
+           "ustar\0"
+           "00",
+           8);
   put_octal(h + 329, 7, 0);
   put_octal(h + 337, 7, 0);
   put_text(h + 345, name.prefix.data(), name.prefix.size());

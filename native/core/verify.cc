@@ -42,9 +42,7 @@ Table read_index(const std::string& path) {
     Table table = decode_table(reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size());
     if (!table.deployed) throw Failure("ARCHIVE_CORRUPT", "not the index of a deployed tree");
     return table;
-  } catch (const Failure& failure) {
-    throw Failure(failure.code, path + ": " + failure.what(), path);
-  }
+  } catch (const Failure& failure) { throw Failure(failure.code, path + ": " + failure.what(), path); }
 }
 
 class TreeCheck {
@@ -64,15 +62,22 @@ class TreeCheck {
     run_team(directories.size(), job_.threads, [&] { return [&](size_t i) { list(directories[i]); }; });
     std::vector<size_t> files;
     for (size_t i = 0; i < entries_.size(); ++i) {
-      if (!found_[i].seen) missing(entries_[i].path);
-      else if (entries_[i].kind == Kind::hardlink) hardlink(i);
-      if (found_[i].content) files.push_back(i);
-      else progress_.add(1, 0);
+      if (!found_[i].seen)
+        missing(entries_[i].path);
+      else if (entries_[i].kind == Kind::hardlink)
+        hardlink(i);
+      if (found_[i].content)
+        files.push_back(i);
+      else
+        progress_.add(1, 0);
     }
     std::stable_sort(files.begin(), files.end(),
                      [&](size_t a, size_t b) { return size_of(entries_[a]) > size_of(entries_[b]); });
     run_team(files.size(), job_.threads, [&] {
-      struct Own { Walker walker; std::string chunk; };
+      struct Own {
+        Walker walker;
+        std::string chunk;
+      };
       auto own = std::make_shared<Own>(Own{Walker(root_), std::string(kChunk, '\0')});
       return [&, own](size_t i) { content(own->walker, own->chunk, entries_[files[i]]); };
     });
@@ -151,7 +156,7 @@ class TreeCheck {
 
   // Beneath a directory which could not be read nothing is known.
   void missing(const std::string& path) {
-    for (size_t slash = path.rfind('/'); ; slash = path.rfind('/', slash - 1)) {
+    for (size_t slash = path.rfind('/');; slash = path.rfind('/', slash - 1)) {
       if (unreadable_.count(slash == std::string::npos ? "" : path.substr(0, slash))) return;
       if (slash == std::string::npos) break;
     }
@@ -172,9 +177,7 @@ class TreeCheck {
         n = static_cast<size_t>(got);
         hash.update(chunk.data(), n);
       }
-    } catch (const Failure& failure) {
-      return faults_.add(e.path, "unreadable", "a readable file", failure.what());
-    }
+    } catch (const Failure& failure) { return faults_.add(e.path, "unreadable", "a readable file", failure.what()); }
     const Digest& expected = e.has_deployed ? e.deployed_sha256 : e.sha256;
     const Digest digest = hash.finish();
     if (digest != expected) faults_.add(e.path, "content", hex(expected), hex(digest));

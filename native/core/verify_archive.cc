@@ -28,7 +28,10 @@ class ArchiveCheck {
   Verified run() {
     progress_.expect(entries_.size());
     run_team(parts_.size(), job_.threads, [&] {
-      struct Own { Decompressor decompressor; std::string packed, plain; };
+      struct Own {
+        Decompressor decompressor;
+        std::string packed, plain;
+      };
       auto own = std::make_shared<Own>();
       return [&, own](size_t i) {
         try {
@@ -50,7 +53,7 @@ class ArchiveCheck {
     Sha256 hash;
     bool broken = false;
   };
-  struct Run {      // the entries whose members stand in a frame
+  struct Run {  // the entries whose members stand in a frame
     bool known = false;
     size_t first = 0, count = 0;
   };
@@ -74,8 +77,10 @@ class ArchiveCheck {
     for (const Part& part : parts_[i]) {
       const Entry& entry = entries_[part.entry];
       const auto* data = reinterpret_cast<const uint8_t*>(plain.data()) + part.offset;
-      if (!error.empty()) faults_.add(entry.path, "unreadable", "frame " + std::to_string(i), error);
-      else spots(part, entry, data);
+      if (!error.empty())
+        faults_.add(entry.path, "unreadable", "frame " + std::to_string(i), error);
+      else
+        spots(part, entry, data);
       if (whole(part, entry)) {
         if (error.empty()) compare(entry, sha256(data, part.size));
         progress_.add(1, part.size);

@@ -1,13 +1,16 @@
 /** Each command, end to end through the bundle: what stands on stdout, what on stderr, and the exit status. */
+import { spawnSync } from 'node:child_process'
 import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { beforeAll, describe, expect, test } from 'vitest'
-import { runCli } from '../support/run-cli.js'
+import { cliFile, runCli } from '../support/run-cli.js'
 import { makeSample, must, packed } from './sample.js'
 
 const sample = makeSample()
 const at = (name: string): string => join(sample.folder, name)
 const deployed = at('deployed')
+/** Can a user without rights start the command where this checkout stands? */
+const readableByAll = spawnSync(process.execPath, [cliFile, '--version'], { uid: 65534, gid: 65534 }).status === 0
 
 beforeAll(async () => {
   await packed(sample)
@@ -110,6 +113,18 @@ describe('deploy', () => {
     expect(statSync(join(deployed, 'notes.txt')).mode & 0o222).toBe(0)
     await must([sample.archive, '--to', at('writable'), '--writable', '-q'])
     expect(statSync(join(at('writable'), 'notes.txt')).mode & 0o200).toBe(0o200)
+  })
+
+  // Root may do what modes forbid: as any other user these tests run as that user anyway.
+  test.skipIf(process.getuid?.() !== 0 || !readableByAll)('a user without rights deploys read-only', () => {
+    const nobody = { uid: 65534, gid: 65534, encoding: 'utf8' } as const
+    const home = at('nobody')
+    mkdirSync(home)
+    for (const folder of [sample.folder, home]) chmodSync(folder, 0o777)
+    const deploying = spawnSync(process.execPath, [cliFile, sample.archive, '--to', join(home, 'env'), '-q'], nobody)
+    expect(deploying).toMatchObject({ status: 0, stderr: '' })
+    expect(spawnSync(process.execPath, [cliFile, 'verify', join(home, 'env')], nobody)).toMatchObject({ status: 0 })
+    expect(readdirSync(home)).toEqual(['env'])
   })
 
   test('a target that is something else is refused and kept', async () => {

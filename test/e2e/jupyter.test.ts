@@ -3,7 +3,17 @@
  * taken away, deployed, run. Needs the folder of conda packages (`CONDA_DEPLOY_CHANNEL`, or ../shared/channel beside the checkout).
  */
 import { execFileSync, spawnSync } from 'node:child_process'
-import { chmodSync, existsSync, mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
@@ -40,7 +50,11 @@ describe.skipIf(!present)('the Jupyter stack', () => {
   beforeAll(() => {
     work = mkdtempSync(join(tmpdir(), 'conda-deploy-e2e-'))
     const scenario = ['make_scenarios.py', '--root', work, 'myproject']
-    execFileSync('python3', scenario, { cwd: channel, stdio: 'ignore', env: { ...process.env, PYTHONDONTWRITEBYTECODE: '1' } })
+    execFileSync('python3', scenario, {
+      cwd: channel,
+      stdio: 'ignore',
+      env: { ...process.env, PYTHONDONTWRITEBYTECODE: '1' },
+    })
     conda = join(work, 'home/alice/.conda')
     source = join(conda, 'envs/myproject')
     archive = join(work, 'myproject.tar.zst')
@@ -67,7 +81,10 @@ describe.skipIf(!present)('the Jupyter stack', () => {
   })
 
   test('no old prefix and no placeholder stands in it, except where inspect says so', () => {
-    const said = JSON.parse(must('inspect', archive, '--json')) as { kept: { path: string }[]; placeholders: { path: string }[] }
+    const said = JSON.parse(must('inspect', archive, '--json')) as {
+      kept: { path: string }[]
+      placeholders: { path: string }[]
+    }
     const known = new Set([...said.kept, ...said.placeholders].map((file) => file.path))
     const left = [...filesWith(deployed, source), ...filesWith(deployed, '_placehold_placehold')]
     expect(left.filter((path) => !known.has(path) && !path.startsWith('.conda-deploy/'))).toEqual([])
@@ -108,7 +125,8 @@ print(len(bad)); print(bad[:5])
 `
     const script = join(work, 'pyc.py')
     writeFileSync(script, check)
-    const stale = (tree: string): number => Number(execFileSync('python3', [script, tree], { encoding: 'utf8' }).split('\n')[0])
+    const stale = (tree: string): number =>
+      Number(execFileSync('python3', [script, tree], { encoding: 'utf8' }).split('\n')[0])
     const before = stale(join(work, 'away/envs/myproject'))
     expect(stale(deployed)).toBeLessThanOrEqual(before)
   })
@@ -124,7 +142,9 @@ print(len(bad)); print(bad[:5])
     writeFileSync(victim, broken)
     const found = ours('verify', deployed, '--json')
     expect(found.status).toBe(3)
-    expect(JSON.parse(found.stdout)).toMatchObject({ faults: [{ path: 'lib/python3.11/site-packages/notebook/__init__.py', kind: 'content' }] })
+    expect(JSON.parse(found.stdout)).toMatchObject({
+      faults: [{ path: 'lib/python3.11/site-packages/notebook/__init__.py', kind: 'content' }],
+    })
     writeFileSync(victim, content)
     execFileSync('touch', ['-d', `@${Math.floor(stat.mtimeMs / 1000)}`, victim])
     chmodSync(victim, stat.mode & 0o7777)
@@ -146,7 +166,10 @@ print(len(bad)); print(bad[:5])
   test('packing it again gives the same bytes, whatever the threads, umask and temp folder', () => {
     renameSync(join(work, 'away'), conda)
     const again = join(work, 'again.tar.zst')
-    const done = spawnSync('sh', ['-c', `umask 077; TMPDIR='${work}' exec node '${cli}' pack -p '${source}' -o '${again}' -j 1 -q`])
+    const done = spawnSync('sh', [
+      '-c',
+      `umask 077; TMPDIR='${work}' exec node '${cli}' pack -p '${source}' -o '${again}' -j 1 -q`,
+    ])
     expect(done.status).toBe(0)
     expect(readFileSync(again).equals(readFileSync(archive))).toBe(true)
     renameSync(conda, join(work, 'away'))

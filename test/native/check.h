@@ -18,7 +18,8 @@ void throws(const char* code, F body, const char* what, const char* file, int li
   try {
     body();
   } catch (const cd::Failure& failure) {
-    return that(failure.code == code, what, file, line, "expected " + std::string(code) + ", got " + failure.code + ": " + failure.what());
+    return that(failure.code == code, what, file, line,
+                "expected " + std::string(code) + ", got " + failure.code + ": " + failure.what());
   }
   that(false, what, file, line, std::string("expected ") + code + ", nothing was thrown");
 }
@@ -32,4 +33,6 @@ inline int done() {
 
 #define CHECK(condition) check::that((condition), #condition, __FILE__, __LINE__)
 #define CHECK_MORE(condition, more) check::that((condition), #condition, __FILE__, __LINE__, (more))
-#define THROWS(code, statement) check::throws(code, [&] { statement; }, #statement, __FILE__, __LINE__)
+#define THROWS(code, statement) \
+  check::throws(                \
+      code, [&] { statement; }, #statement, __FILE__, __LINE__)

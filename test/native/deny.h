@@ -27,14 +27,13 @@ void with_denied(unsigned number, unsigned error, Body body) {
     check::failed = check::passed = 0;
     try {
       body();
-    } catch (const cd::Failure& failure) {
-      CHECK_MORE(false, failure.what());
-    }
+    } catch (const cd::Failure& failure) { CHECK_MORE(false, failure.what()); }
     ::_exit(check::failed == 0 && check::passed > 0 ? 0 : 1);
   }
   int status = -1;
   ::waitpid(child, &status, 0);
   if (WIFEXITED(status) && WEXITSTATUS(status) == kNoFilter)
     std::fprintf(stderr, "skipped: no seccomp filter can be set here\n");
-  else CHECK_MORE(status == 0, "system call " + std::to_string(number) + " denied with " + std::to_string(error));
+  else
+    CHECK_MORE(status == 0, "system call " + std::to_string(number) + " denied with " + std::to_string(error));
 }

@@ -216,14 +216,19 @@ static void midway() {
     }
   };
   // A spot that does not hold what the table says, in a small file and in the middle of a divided one.
-  damaged("ARCHIVE_CORRUPT", [](build::Archive& a) { a.table.entries[1].spots[1].offset += 1; }, "bin/run");
-  damaged("ARCHIVE_CORRUPT", [](build::Archive& a) {
-    a.tamper_frame = [](size_t, std::string& frame) {
-      const size_t at = frame.find("line 2000 /opt/old");
-      if (at != std::string::npos) frame[at + 12] = 'X';
-    };
-  }, "lib/large.txt");
-  damaged("ARCHIVE_CORRUPT", [](build::Archive& a) { a.table.entries[3].spots[0].offset += 1; }, "conda-meta/p.json");
+  damaged(
+      "ARCHIVE_CORRUPT", [](build::Archive& a) { a.table.entries[1].spots[1].offset += 1; }, "bin/run");
+  damaged(
+      "ARCHIVE_CORRUPT",
+      [](build::Archive& a) {
+        a.tamper_frame = [](size_t, std::string& frame) {
+          const size_t at = frame.find("line 2000 /opt/old");
+          if (at != std::string::npos) frame[at + 12] = 'X';
+        };
+      },
+      "lib/large.txt");
+  damaged(
+      "ARCHIVE_CORRUPT", [](build::Archive& a) { a.table.entries[3].spots[0].offset += 1; }, "conda-meta/p.json");
 
   // Bytes of the file itself: one changed, and a frame cut off.
   Folder folder;

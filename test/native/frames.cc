@@ -14,7 +14,7 @@ using namespace cd;
 
 namespace {
 
-struct Parts {  // of an archive, to be changed before they are put together
+struct Parts {                        // of an archive, to be changed before they are put together
   std::vector<std::string> contents;  // of the data frames
   Table table;
   std::function<void(std::vector<Frame>&)> records;  // changes the seek table
@@ -101,7 +101,8 @@ void reading() {
   const auto archive = Archive::open(write(bytes));
   CHECK(archive != nullptr);
   if (!archive) return;
-  CHECK(archive->size() == bytes.size() && archive->frames().size() == 5 && archive->summary().json == "{\"identity\":1}");
+  CHECK(archive->size() == bytes.size() && archive->frames().size() == 5 &&
+        archive->summary().json == "{\"identity\":1}");
   const Table table = archive->table();
   CHECK(table.entries.size() == 4 && table.entries[2].spots.size() == 3 && table.prefixes.size() == 1);
   Decompressor decompressor;
@@ -113,10 +114,12 @@ void reading() {
   }
   CHECK(archive->bytes_read() > 0 && archive->bytes_read() <= 2 * bytes.size());
   std::string whole(tar.size() + 1, '\0');  // one who knows nothing of the rest
-  CHECK(ZSTD_decompress(&whole[0], whole.size(), bytes.data(), bytes.size()) == tar.size() && whole.compare(0, tar.size(), tar) == 0);
+  CHECK(ZSTD_decompress(&whole[0], whole.size(), bytes.data(), bytes.size()) == tar.size() &&
+        whole.compare(0, tar.size(), tar) == 0);
 
   const auto found = index(folder / "archive", true);
-  CHECK(found && !found->deployed && found->entries.size() == 4 && found->frames == 5 && found->packed_bytes == bytes.size());
+  CHECK(found && !found->deployed && found->entries.size() == 4 && found->frames == 5 &&
+        found->packed_bytes == bytes.size());
   CHECK(found && found->summary.files == 3 && found->summary.bytes == 5710 && found->summary.longest_prefix == 200);
   const auto brief = index(folder / "archive", false);
   CHECK(brief && brief->entries.empty() && brief->prefixes.empty() && brief->summary.files == 3);
@@ -155,16 +158,15 @@ std::string outcome(const std::string& bytes, std::string* tar = nullptr) {
       if (tar) *tar += out;
     }
     return "read";
-  } catch (const Failure& failure) {
-    return failure.code;
-  }
+  } catch (const Failure& failure) { return failure.code; }
 }
 
 void damage() {
   const std::string bytes = build(sample());
   std::string tar;
   CHECK(outcome(bytes, &tar) == "read");
-  for (size_t size = 0; size < bytes.size(); ++size) CHECK_MORE(outcome(bytes.substr(0, size)) == "not ours", std::to_string(size));
+  for (size_t size = 0; size < bytes.size(); ++size)
+    CHECK_MORE(outcome(bytes.substr(0, size)) == "not ours", std::to_string(size));
   int unnoticed = 0;
   for (size_t at = 0; at < bytes.size(); ++at) {
     std::string noisy = bytes;
@@ -172,7 +174,8 @@ void damage() {
     std::string other;
     const std::string got = outcome(noisy, &other);
     const bool read = got == "read";
-    CHECK_MORE(got != "not ours", "byte " + std::to_string(at) + " made it someone else's, whose content nobody proves");
+    CHECK_MORE(got != "not ours",
+               "byte " + std::to_string(at) + " made it someone else's, whose content nobody proves");
     CHECK_MORE(!read || other == tar, "byte " + std::to_string(at) + " changed the content, nobody noticed");
     unnoticed += read;  // zstd has a few bits which no decoder looks at
   }
@@ -212,7 +215,8 @@ void contradictions() {
   expect("frame beyond the last", bad, [](Parts& p) { p.table.entries[3].frame = 5; });
   expect("place beyond its frame", bad, [](Parts& p) { p.table.entries[1].offset = 100000; });
   expect("content over the end", bad, [](Parts& p) { p.table.entries[3].size = 10000; });
-  expect("two entries at one place", bad, [](Parts& p) { p.table.entries[3].frame = 0, p.table.entries[3].offset = 1024; });
+  expect("two entries at one place", bad,
+         [](Parts& p) { p.table.entries[3].frame = 0, p.table.entries[3].offset = 1024; });
   expect("content inside a header", bad, [](Parts& p) { p.table.entries[1].offset -= 1; });
   expect("divided file of another length", bad, [](Parts& p) { p.table.entries[2].size = 4400; });
   expect("a file that swallows the next", bad, [](Parts& p) { p.table.entries[1].size = 1700; });
@@ -238,10 +242,12 @@ void contradictions() {
     p.table.deployed = true;
     p.table.entries[2].has_deployed = true;
   });
-  expect("records shifted", bad, [](Parts& p) { p.records = [](std::vector<Frame>& f) { ++f[0].packed, --f[1].packed; }; });
+  expect("records shifted", bad,
+         [](Parts& p) { p.records = [](std::vector<Frame>& f) { ++f[0].packed, --f[1].packed; }; });
   expect("records too long", bad, [](Parts& p) { p.records = [](std::vector<Frame>& f) { ++f[0].packed; }; });
   expect("a frame of 4 GiB", bad, [](Parts& p) { p.records = [](std::vector<Frame>& f) { f[4].size = 0xFFFFFFFF; }; });
-  expect("a frame of 1 GiB in a few bytes", bad, [](Parts& p) { p.records = [](std::vector<Frame>& f) { f[4].size = kMaxFrame; }; });
+  expect("a frame of 1 GiB in a few bytes", bad,
+         [](Parts& p) { p.records = [](std::vector<Frame>& f) { f[4].size = kMaxFrame; }; });
   expect("a frame that holds less", bad, [](Parts& p) { p.records = [](std::vector<Frame>& f) { ++f[4].size; }; });
 }
 
@@ -261,7 +267,8 @@ void single_frames() {
     std::vector<char> copy(bytes.begin(), bytes.end()), room(expected);
     decompressor.decompress(copy.data(), copy.size(), room.data(), expected, "frame");
   };
-  for (size_t size = 0; size < packed.size(); ++size) THROWS("ARCHIVE_CORRUPT", decode(packed.substr(0, size), data.size()));
+  for (size_t size = 0; size < packed.size(); ++size)
+    THROWS("ARCHIVE_CORRUPT", decode(packed.substr(0, size), data.size()));
   THROWS("ARCHIVE_CORRUPT", decode(packed + packed, data.size()));
   THROWS("ARCHIVE_CORRUPT", decode(packed, data.size() - 1));
   THROWS("ARCHIVE_CORRUPT", decode(packed, data.size() + 1));
@@ -281,8 +288,10 @@ void deployed_trees() {
   table.entries[2].deployed_size = 5004;
   const std::string bytes = encode_table(table);
   const auto found = index(write(bytes), true);
-  CHECK(found && found->deployed && found->prefixes.back() == "/new/place" && found->entries.size() == 4 && found->packed_bytes == 0);
-  for (size_t size = 4; size < bytes.size(); ++size) THROWS("ARCHIVE_CORRUPT", index(write(bytes.substr(0, size)), true));
+  CHECK(found && found->deployed && found->prefixes.back() == "/new/place" && found->entries.size() == 4 &&
+        found->packed_bytes == 0);
+  for (size_t size = 4; size < bytes.size(); ++size)
+    THROWS("ARCHIVE_CORRUPT", index(write(bytes.substr(0, size)), true));
   CHECK(index(write(encode_table(sample().table)), true) == nullptr);  // a bare table is no index
   CHECK(index(write("CD"), true) == nullptr);
 }

@@ -129,7 +129,7 @@ static void taken_names() {
   std::filesystem::create_hard_link(folder / "t/other", folder / "t/other2");
   const ino_t plain = status(folder / "t/plain").st_ino, same = status(folder / "t/same").st_ino;
   Job job(folder / "t");
-  job.copy("same", folder / "t/same", {{kOld, true}}, 0755);   // rewritten in its own place
+  job.copy("same", folder / "t/same", {{kOld, true}}, 0755);    // rewritten in its own place
   job.copy("plain", folder / "t/plain", {{kOld, true}}, 0644);  // nothing found: only its mode and time
   job.data("other", "new content");
   job.data("link", "a file now");
@@ -176,12 +176,21 @@ static void refused() {
   with("UNSAFE_PATH", [](Job& j) { j.data("../up", "x"); });
   with("UNSAFE_PATH", [](Job& j) { j.data("/etc/x", "x"); });
   with("UNSAFE_PATH", [](Job& j) { j.data(".conda-deploy/ready", "x"); });
-  with("UNSAFE_PATH", [](Job& j) { j.data("twice", "x"); j.data("twice", "y"); });
+  with("UNSAFE_PATH", [](Job& j) {
+    j.data("twice", "x");
+    j.data("twice", "y");
+  });
   with("IO", [](Job& j) { j.data("directory", "a file over a directory"); });
   with("IO", [&](Job& j) { j.copy("x", folder / "absent"); });
   with("IO", [&](Job& j) { j.copy("x", "/dev/null"); });
-  with("PREFIX_TOO_LONG", [](Job& j) { j.prefix = "/longer/than/eleven"; j.data("x", kOld + z(30), {{kOld, false}}); });
-  with("INVALID_OPTION", [](Job& j) { j.prefix = "relative"; j.data("x", kOld, {{kOld, true}}); });
+  with("PREFIX_TOO_LONG", [](Job& j) {
+    j.prefix = "/longer/than/eleven";
+    j.data("x", kOld + z(30), {{kOld, false}});
+  });
+  with("INVALID_OPTION", [](Job& j) {
+    j.prefix = "relative";
+    j.data("x", kOld, {{kOld, true}});
+  });
   CHECK(slurp(folder / "victim/file") == "untouched" && names_in(folder / "victim") == 1);
   for (const auto& e : std::filesystem::directory_iterator(folder / "t"))
     CHECK_MORE(e.path().filename().string()[0] != '.', e.path().string());

@@ -89,17 +89,17 @@ static void digests() {
 static void refused() {
   const std::string c = kOld + "/a" + z(6) + "y";
   THROWS("PREFIX_TOO_LONG", spots(c, {at(Encoding::c8, 0, 11)}, "/twelve/long"));
-  THROWS("ARCHIVE_CORRUPT", spots(c, {at(Encoding::c8, 1, 11)}, "/n"));                          // not the prefix
+  THROWS("ARCHIVE_CORRUPT", spots(c, {at(Encoding::c8, 1, 11)}, "/n"));  // not the prefix
   THROWS("ARCHIVE_CORRUPT", spots(c, {at(Encoding::text, 5)}, "/n"));
-  THROWS("ARCHIVE_CORRUPT", spots(c, {at(Encoding::text, 1000)}, "/n"));                         // outside
-  THROWS("ARCHIVE_CORRUPT", spots(c, {at(Encoding::text, 3)}, "/n", {kOld}, 10));                // before the part
-  THROWS("ARCHIVE_CORRUPT", spots(c, {at(Encoding::c8, 0, 10)}, "/n"));  // slot too small for what is there
-  THROWS("ARCHIVE_CORRUPT", spots(c, {at(Encoding::c8, 0, 18)}, "/n"));                          // no NULs at its end
-  THROWS("ARCHIVE_CORRUPT", spots(c, {at(Encoding::c8, 0, 1000)}, "/n"));                        // beyond the end
+  THROWS("ARCHIVE_CORRUPT", spots(c, {at(Encoding::text, 1000)}, "/n"));           // outside
+  THROWS("ARCHIVE_CORRUPT", spots(c, {at(Encoding::text, 3)}, "/n", {kOld}, 10));  // before the part
+  THROWS("ARCHIVE_CORRUPT", spots(c, {at(Encoding::c8, 0, 10)}, "/n"));            // slot too small for what is there
+  THROWS("ARCHIVE_CORRUPT", spots(c, {at(Encoding::c8, 0, 18)}, "/n"));            // no NULs at its end
+  THROWS("ARCHIVE_CORRUPT", spots(c, {at(Encoding::c8, 0, 1000)}, "/n"));          // beyond the end
   THROWS("ARCHIVE_CORRUPT", spots(c, {at(Encoding::c8, 0, 0xFFFFFFFF)}, "/n"));
-  THROWS("ARCHIVE_CORRUPT", spots(c, {at(Encoding::text, 0), at(Encoding::text, 0)}, "/n"));     // twice
-  THROWS("ARCHIVE_CORRUPT", spots(c, {at(Encoding::text, 0, 0, 1)}, "/n"));                      // no such prefix
-  THROWS("ARCHIVE_CORRUPT", spots(kOld, {at(Encoding::text, 0)}, "/n", {""}));                   // an empty one
+  THROWS("ARCHIVE_CORRUPT", spots(c, {at(Encoding::text, 0), at(Encoding::text, 0)}, "/n"));  // twice
+  THROWS("ARCHIVE_CORRUPT", spots(c, {at(Encoding::text, 0, 0, 1)}, "/n"));                   // no such prefix
+  THROWS("ARCHIVE_CORRUPT", spots(kOld, {at(Encoding::text, 0)}, "/n", {""}));                // an empty one
   THROWS("ARCHIVE_CORRUPT",
          spots(kOld + kOld, {at(Encoding::c8, 0, 11), at(Encoding::text, 11)}, "/n"));  // a text inside a string
   THROWS("ARCHIVE_CORRUPT",

@@ -56,9 +56,7 @@ static void deep() {
   std::filesystem::create_directory(folder / "t");
   const auto before = std::filesystem::current_path();
   std::filesystem::current_path(folder / "t");
-  for (int i = 0; i < 20; ++i) {
-    CHECK(::mkdir(name.c_str(), 0755) == 0 && ::chdir(name.c_str()) == 0);
-  }
+  for (int i = 0; i < 20; ++i) { CHECK(::mkdir(name.c_str(), 0755) == 0 && ::chdir(name.c_str()) == 0); }
   std::filesystem::current_path(before);
   CHECK(remove_tree(folder / "t", 2, Progress()).entries == 21 && !std::filesystem::exists(folder / "t"));
 }

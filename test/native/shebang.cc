@@ -1,16 +1,19 @@
 // The shebang table of FORMAT.md, line by line, and the proof that its trampolines run: with every interpreter this
 // machine has, at a prefix with a blank, quotes and a dollar, and at one beyond what Linux reads.
+#include "shebang.h"
 #include <sys/wait.h>
 #include <cstdlib>
 #include "check.h"
-#include "shebang.h"
 #include "tree.h"
 
 using namespace cd;
 
 static const std::string kOld = "/old/prefix";
 
-struct Result { std::string text; Rewriting done; };
+struct Result {
+  std::string text;
+  Rewriting done;
+};
 
 static Result rewrite(const std::string& in, const std::string& prefix) {
   Result r;
@@ -62,9 +65,9 @@ static void limits() {
     becomes(in, prefix, out, false, false);
   };
   stays("#!" + kOld + "/bin/python\n", "/n", "#!/n/bin/python\n");
-  stays("#!" + kOld + "/bin/python", "/n", "#!/n/bin/python");             // no line end
+  stays("#!" + kOld + "/bin/python", "/n", "#!/n/bin/python");  // no line end
   stays("#!" + kOld, "/n", "#!/n");
-  stays("#!/bin/sh " + kOld + "\n", "/a b", "#!/bin/sh /a b\n");           // the interpreter is elsewhere
+  stays("#!/bin/sh " + kOld + "\n", "/a b", "#!/bin/sh /a b\n");  // the interpreter is elsewhere
   stays("#!/usr/bin/env " + kOld + "/bin/python\n", "/a b", "#!/usr/bin/env /a b/bin/python\n");
   stays("\n#!" + kOld + "/bin/python\n", "/a b", "\n#!/a b/bin/python\n");  // not the first line
   stays("x#!" + kOld + "\n", "/a b", "x#!/a b\n");

@@ -26,9 +26,10 @@ bool same(const Entry& a, const Entry& b) {
   if (a.spots.size() != b.spots.size()) return false;
   for (size_t i = 0; i < a.spots.size(); ++i)
     if (!same(a.spots[i], b.spots[i])) return false;
-  return a.path == b.path && a.kind == b.kind && a.mode == b.mode && a.mtime == b.mtime && a.size == b.size && a.sha256 == b.sha256 &&
-         a.target == b.target && a.frame == b.frame && a.offset == b.offset && a.has_deployed == b.has_deployed &&
-         a.deployed_size == b.deployed_size && a.deployed_sha256 == b.deployed_sha256;
+  return a.path == b.path && a.kind == b.kind && a.mode == b.mode && a.mtime == b.mtime && a.size == b.size &&
+         a.sha256 == b.sha256 && a.target == b.target && a.frame == b.frame && a.offset == b.offset &&
+         a.has_deployed == b.has_deployed && a.deployed_size == b.deployed_size &&
+         a.deployed_sha256 == b.deployed_sha256;
 }
 
 Entry make(const char* path, Kind kind, uint32_t mode, int64_t mtime) {
@@ -45,12 +46,18 @@ Table sample(bool deployed) {
   t.deployed = deployed;
   t.prefixes = {"/opt/env", "/h\xc3\xb6me"};
   t.entries.push_back(make("lib", Kind::directory, 0755, 1700000000));
-  Entry e = make("lib/\xff" "odd", Kind::file, 0644, -7);
+  Entry e = make(
+      "lib/\xff"
+      "odd",
+      Kind::file, 0644, -7);
   e.size = 5000;
   e.frame = 3;
   e.offset = 1536;
   e.sha256 = sha256("x", 1);
-  e.spots = {{Encoding::text, 0, 0, 0}, {Encoding::c8, 100, 1, 255}, {Encoding::c16be, 1000, 1, 80}, {Encoding::c32le, 2000, 0, 8}};
+  e.spots = {{Encoding::text, 0, 0, 0},
+             {Encoding::c8, 100, 1, 255},
+             {Encoding::c16be, 1000, 1, 80},
+             {Encoding::c32le, 2000, 0, 8}};
   if (deployed) {
     e.has_deployed = true;
     e.deployed_size = 5003;
@@ -61,7 +68,9 @@ Table sample(bool deployed) {
   t.entries.push_back(make("lib/link", Kind::symlink, 0777, 9000000000));
   t.entries.back().target = "../\xfe/nowhere";
   t.entries.push_back(make("lib/twin", Kind::hardlink, 0644, -7));
-  t.entries.back().target = "lib/\xff" "odd";
+  t.entries.back().target =
+      "lib/\xff"
+      "odd";
   Entry meta = make("meta.json", Kind::file, 0600, 0);
   meta.size = 64;
   meta.spots = {{Encoding::digest, 0, 1, 0}};
@@ -96,8 +105,8 @@ void bytes_of_the_format() {
   const std::string spots = forge::varint(2) + forge::spot(1, 10, 0, 20) + forge::spot(0, 30, 0, 0);
   const std::string expected =
       forge::table(forge::varint(1) + forge::text("/opt/env"), 2,
-                   forge::head(0, 0, "a", 0755, 300) + forge::head(0x11, 1, "/b", 0644, -1) + forge::varint(300) + forge::varint(1) +
-                       forge::varint(512) + std::string(32, 'h') + spots);
+                   forge::head(0, 0, "a", 0755, 300) + forge::head(0x11, 1, "/b", 0644, -1) + forge::varint(300) +
+                       forge::varint(1) + forge::varint(512) + std::string(32, 'h') + spots);
   CHECK(encode_table(t) == expected);
 }
 
@@ -113,15 +122,14 @@ void truncation_and_noise() {
         noisy[at] = static_cast<char>(noisy[at] ^ mask);
         try {
           decode(noisy);
-        } catch (const Failure&) {
-          ++refused;
-        }
+        } catch (const Failure&) { ++refused; }
       }
     CHECK(refused > bytes.size());
   }
 }
 
-void refuse(const char* code, const std::string& entries, uint64_t count, const std::string& prefixes = kPrefixes, int flags = 0) {
+void refuse(const char* code, const std::string& entries, uint64_t count, const std::string& prefixes = kPrefixes,
+            int flags = 0) {
   THROWS(code, decode(forge::table(prefixes, count, entries, flags)));
 }
 
@@ -137,8 +145,8 @@ void hostile_heads() {
   THROWS("ARCHIVE_CORRUPT", decode(table(varint(UINT64_MAX), 0, "")));
   THROWS("ARCHIVE_CORRUPT", decode(table(kPrefixes, UINT64_MAX, directory("a"))));
   THROWS("ARCHIVE_CORRUPT", decode(table(varint(1) + varint(UINT64_MAX - 3) + "abc", 0, "")));
-  THROWS("ARCHIVE_CORRUPT", decode(table(std::string(10, '\xff') + '\1', 0, "")));   // a number of 11 bytes
-  THROWS("ARCHIVE_CORRUPT", decode(table(std::string(9, '\xff') + '\2', 0, "")));    // a number of 65 bits
+  THROWS("ARCHIVE_CORRUPT", decode(table(std::string(10, '\xff') + '\1', 0, "")));  // a number of 11 bytes
+  THROWS("ARCHIVE_CORRUPT", decode(table(std::string(9, '\xff') + '\2', 0, "")));   // a number of 65 bits
 }
 
 void hostile_entries() {
@@ -149,7 +157,8 @@ void hostile_entries() {
   refuse("UNSAFE_PATH", directory(std::string(5000, 'a')), 1);
   refuse("UNSAFE_PATH", directory(".conda-deploy"), 1);
   refuse("UNSAFE_PATH", directory(".conda-deploy") + directory(".conda-deploy/x"), 2);
-  CHECK(decode(table(kPrefixes, 3, directory("...") + directory("..a") + directory(".conda-deploy2"))).entries.size() == 3);
+  CHECK(decode(table(kPrefixes, 3, directory("...") + directory("..a") + directory(".conda-deploy2"))).entries.size() ==
+        3);
 
   refuse("ARCHIVE_CORRUPT", directory("a") + directory("a"), 2);
   refuse("ARCHIVE_CORRUPT", file("a", 1) + link(2, "a", "b"), 2);
@@ -183,39 +192,41 @@ void hostile_spots() {
     return file("f", size, varint(count) + spots);
   };
   CHECK(decode(table(kPrefixes, 1, with(spot(0, 92, 0, 0)))).entries[0].spots.size() == 1);
-  refuse("ARCHIVE_CORRUPT", with(spot(0, 93, 0, 0)), 1);                        // over the end by one
+  refuse("ARCHIVE_CORRUPT", with(spot(0, 93, 0, 0)), 1);  // over the end by one
   refuse("ARCHIVE_CORRUPT", with(spot(0, UINT64_MAX, 0, 0)), 1);
   refuse("ARCHIVE_CORRUPT", with(spot(0, 5, 0, 0) + spot(0, UINT64_MAX, 0, 0), 2), 1);
   CHECK(decode(table(kPrefixes, 1, with(spot(0, 0, 0, 0) + spot(0, 8, 0, 0), 2))).entries[0].spots.size() == 2);
-  refuse("ARCHIVE_CORRUPT", with(spot(0, 0, 0, 0) + spot(0, 7, 0, 0), 2), 1);   // overlap
+  refuse("ARCHIVE_CORRUPT", with(spot(0, 0, 0, 0) + spot(0, 7, 0, 0), 2), 1);  // overlap
   refuse("ARCHIVE_CORRUPT", with(spot(0, 0, 0, 0) + spot(0, 0, 0, 0), 2), 1);
   refuse("ARCHIVE_CORRUPT", with(spot(7, 0, 0, 0)), 1);
-  refuse("ARCHIVE_CORRUPT", with(spot(0, 0, 2, 0)), 1);                         // the third of two prefixes
+  refuse("ARCHIVE_CORRUPT", with(spot(0, 0, 2, 0)), 1);  // the third of two prefixes
   refuse("ARCHIVE_CORRUPT", with(spot(0, 0, 1ull << 33, 0)), 1);
-  refuse("ARCHIVE_CORRUPT", with(spot(0, 0, 0, 5)), 1);                         // a text has no slot
-  refuse("ARCHIVE_CORRUPT", with(spot(1, 0, 0, 7)), 1);                         // a slot shorter than what stands in it
+  refuse("ARCHIVE_CORRUPT", with(spot(0, 0, 0, 5)), 1);  // a text has no slot
+  refuse("ARCHIVE_CORRUPT", with(spot(1, 0, 0, 7)), 1);  // a slot shorter than what stands in it
   CHECK(decode(table(kPrefixes, 1, with(spot(1, 0, 0, 100)))).entries[0].spots[0].slot == 100);
-  refuse("ARCHIVE_CORRUPT", with(spot(1, 0, 0, 101)), 1);                       // a slot beyond the end
+  refuse("ARCHIVE_CORRUPT", with(spot(1, 0, 0, 101)), 1);  // a slot beyond the end
   refuse("ARCHIVE_CORRUPT", with(spot(2, 0, 0, 51)), 1);
   refuse("ARCHIVE_CORRUPT", with(spot(4, 0, 0, 26)), 1);
   CHECK(decode(table(kPrefixes, 1, with(spot(4, 80, 1, 5)))).entries[0].spots[0].slot == 5);  // /höme: five characters
   refuse("ARCHIVE_CORRUPT", with(spot(4, 80, 1, 4)), 1);
   refuse("ARCHIVE_CORRUPT", with(spot(1, 0, 0, 1ull << 32)), 1);
-  refuse("ARCHIVE_CORRUPT", with(spot(0, 0, 0, 0), 0), 1);                      // flagged, yet none
+  refuse("ARCHIVE_CORRUPT", with(spot(0, 0, 0, 0), 0), 1);  // flagged, yet none
   refuse("ARCHIVE_CORRUPT", with(spot(0, 0, 0, 0), UINT64_MAX), 1);
 
-  const auto meta = [](uint64_t refers, const char* path = "m") { return file(path, 100, varint(1) + digest_spot(36, refers)); };
+  const auto meta = [](uint64_t refers, const char* path = "m") {
+    return file(path, 100, varint(1) + digest_spot(36, refers));
+  };
   CHECK(decode(table(kPrefixes, 2, file("f", 1) + meta(0))).entries[1].spots[0].refers == 0);
   refuse("ARCHIVE_CORRUPT", file("m", 100, varint(1) + digest_spot(37, 1)) + file("f", 1), 2);
   refuse("ARCHIVE_CORRUPT", file("f", 1) + meta(2), 2);
   refuse("ARCHIVE_CORRUPT", directory("d") + meta(0), 2);
-  refuse("ARCHIVE_CORRUPT", meta(0), 1);                                        // its own digest
-  refuse("ARCHIVE_CORRUPT", meta(1, "m") + meta(0, "n"), 2);                    // each the other's
+  refuse("ARCHIVE_CORRUPT", meta(0), 1);                      // its own digest
+  refuse("ARCHIVE_CORRUPT", meta(1, "m") + meta(0, "n"), 2);  // each the other's
 
   const std::string text_spot = varint(1) + spot(0, 0, 0, 0);
   CHECK(decode(table(kPrefixes, 1, file("f", 9, text_spot, deployed_state(9)), 1)).entries[0].has_deployed);
-  refuse("ARCHIVE_CORRUPT", file("f", 9, text_spot, deployed_state(9)), 1);            // in an archive
-  refuse("ARCHIVE_CORRUPT", file("f", 9, text_spot), 1, kPrefixes, 1);                 // missing in a tree
+  refuse("ARCHIVE_CORRUPT", file("f", 9, text_spot, deployed_state(9)), 1);  // in an archive
+  refuse("ARCHIVE_CORRUPT", file("f", 9, text_spot), 1, kPrefixes, 1);       // missing in a tree
   refuse("ARCHIVE_CORRUPT", file("f", 9, "", deployed_state(9)), 1, kPrefixes, 1);
   refuse("ARCHIVE_CORRUPT", file("f", 9, text_spot, deployed_state(1ull << 60)), 1, kPrefixes, 1);
 }
@@ -247,7 +258,8 @@ void summaries() {
   const std::string bytes = encode_table(t), json = "{\"name\":\"x\"}";
   const Summary s = summarize(t, bytes, json);
   CHECK(s.digest == sha256((bytes + json).data(), bytes.size() + json.size()));
-  CHECK(s.entries == 5 && s.files == 2 && s.bytes == 5064 && s.rewritten == 2 && s.largest_file == 5000 && s.longest_prefix == 8);
+  CHECK(s.entries == 5 && s.files == 2 && s.bytes == 5064 && s.rewritten == 2 && s.largest_file == 5000 &&
+        s.longest_prefix == 8);
   CHECK(summarize(Table(), "", "").longest_prefix == 0xFFFFFFFFu);
 
   const std::string packed = encode_summary(s);
@@ -256,8 +268,10 @@ void summaries() {
     return decode_summary(copy.data(), copy.size());
   };
   const Summary back = read(packed);
-  CHECK(back.digest == s.digest && back.entries == s.entries && back.files == s.files && back.bytes == s.bytes && back.json == json);
-  CHECK(back.rewritten == s.rewritten && back.largest_file == s.largest_file && back.longest_prefix == s.longest_prefix);
+  CHECK(back.digest == s.digest && back.entries == s.entries && back.files == s.files && back.bytes == s.bytes &&
+        back.json == json);
+  CHECK(back.rewritten == s.rewritten && back.largest_file == s.largest_file &&
+        back.longest_prefix == s.longest_prefix);
   for (size_t size = 0; size < packed.size(); ++size) THROWS("ARCHIVE_CORRUPT", read(packed.substr(0, size)));
   THROWS("ARCHIVE_CORRUPT", read(packed + " "));
   THROWS("UNSUPPORTED", read(std::string(packed).replace(4, 1, "\2")));

@@ -19,7 +19,8 @@ struct Member {
 
 uint64_t octal(const std::string& block, size_t at, size_t width) {
   uint64_t value = 0;
-  for (size_t i = at; i < at + width && block[i] >= '0' && block[i] <= '7'; ++i) value = value * 8 + static_cast<uint64_t>(block[i] - '0');
+  for (size_t i = at; i < at + width && block[i] >= '0' && block[i] <= '7'; ++i)
+    value = value * 8 + static_cast<uint64_t>(block[i] - '0');
   return value;
 }
 
@@ -31,8 +32,12 @@ std::string text(const std::string& block, size_t at, size_t width) {
 bool well_formed(const std::string& block) {
   uint64_t sum = 0;
   for (size_t i = 0; i < 512; ++i) sum += i >= 148 && i < 156 ? ' ' : static_cast<unsigned char>(block[i]);
-  return block.compare(257, 8, std::string("ustar\0" "00", 8)) == 0 && octal(block, 148, 8) == sum && octal(block, 108, 8) == 0 &&
-         octal(block, 116, 8) == 0 && text(block, 265, 32).empty() && text(block, 297, 32).empty();
+  return block.compare(257, 8,
+                       std::string("ustar\0"
+                                   "00",
+                                   8)) == 0 &&
+         octal(block, 148, 8) == sum && octal(block, 108, 8) == 0 && octal(block, 116, 8) == 0 &&
+         text(block, 265, 32).empty() && text(block, 297, 32).empty();
 }
 
 Member parse(const std::string& header) {
@@ -81,7 +86,8 @@ void kinds() {
   Entry file = make(Kind::file, "bin/python");
   file.size = 12345;
   const Member m = parse(tar_header(file));
-  CHECK(m.pax.empty() && m.path == "bin/python" && m.type == '0' && m.mode == 0755 && m.size == 12345 && m.mtime == 1700000000);
+  CHECK(m.pax.empty() && m.path == "bin/python" && m.type == '0' && m.mode == 0755 && m.size == 12345 &&
+        m.mtime == 1700000000);
   const Member d = parse(tar_header(make(Kind::directory, "bin")));
   CHECK(d.path == "bin/" && d.type == '5' && d.size == 0);
   const Member l = parse(tar_header(make(Kind::symlink, "bin/python3", "python")));
@@ -91,21 +97,22 @@ void kinds() {
   bool refused = false;
   try {
     tar_header(make(Kind::other, "socket"));
-  } catch (const std::logic_error&) {
-    refused = true;
-  }
+  } catch (const std::logic_error&) { refused = true; }
   CHECK(refused);
 }
 
 void limits() {
-  for (size_t size : {1, 99, 100, 101, 102, 200, 255, 256, 257, 300, 4000}) {  // without a slash, and with one at every place
+  for (size_t size :
+       {1, 99, 100, 101, 102, 200, 255, 256, 257, 300, 4000}) {  // without a slash, and with one at every place
     const std::string path(size, 'p');
     CHECK_MORE(parse(tar_header(make(Kind::file, path))).path == path, std::to_string(size));
     for (size_t slash = 1; slash + 1 < size && size < 400; ++slash) {
       std::string parts = path;
       parts[slash] = '/';
-      CHECK_MORE(parse(tar_header(make(Kind::file, parts))).path == parts, std::to_string(size) + " / " + std::to_string(slash));
-      CHECK_MORE(parse(tar_header(make(Kind::directory, parts))).path == parts + "/", std::to_string(size) + " / " + std::to_string(slash));
+      CHECK_MORE(parse(tar_header(make(Kind::file, parts))).path == parts,
+                 std::to_string(size) + " / " + std::to_string(slash));
+      CHECK_MORE(parse(tar_header(make(Kind::directory, parts))).path == parts + "/",
+                 std::to_string(size) + " / " + std::to_string(slash));
     }
   }
   CHECK(parse(tar_header(make(Kind::file, std::string(155, 'a') + "/" + std::string(100, 'b')))).pax.empty());
@@ -131,7 +138,8 @@ void bytes_of_names() {
   CHECK(u.path == umlaut && u.pax.count("path") && !u.pax.count("hdrcharset"));
   const Member o = parse(tar_header(make(Kind::symlink, odd, odd)));
   CHECK(o.path == odd && o.link == odd && o.pax.at("hdrcharset") == "BINARY");
-  for (const char* bad : {"\xc0\xaf", "\xed\xa0\x80", "\xf5\x80\x80\x80", "\xe2\x82", "\x80"})  // overlong, surrogate, too large, cut, stray
+  for (const char* bad : {"\xc0\xaf", "\xed\xa0\x80", "\xf5\x80\x80\x80", "\xe2\x82",
+                          "\x80"})  // overlong, surrogate, too large, cut, stray
     CHECK_MORE(parse(tar_header(make(Kind::file, bad))).pax.count("hdrcharset") == 1, bad);
   for (const char* good : {"\xe2\x82\xac", "\xf0\x9f\x98\x80", "\xed\x9f\xbf"})
     CHECK_MORE(parse(tar_header(make(Kind::file, good))).pax.count("hdrcharset") == 0, good);

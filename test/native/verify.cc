@@ -84,12 +84,18 @@ static void trees() {
     std::filesystem::remove(t + "/link");
     std::filesystem::create_symlink("lib/empty", t + "/link");
   });
-  one("link type; ", [&] { std::filesystem::remove(t + "/link"); write("link", "x"); });
+  one("link type; ", [&] {
+    std::filesystem::remove(t + "/link");
+    write("link", "x");
+  });
   one("lib/empty type; ", [&] {
     std::filesystem::remove(t + "/lib/empty");
     std::filesystem::create_symlink("plain", t + "/lib/empty");
   });
-  one("second target; ", [&] { std::filesystem::remove(t + "/second"); write("second", "plain content"); });
+  one("second target; ", [&] {
+    std::filesystem::remove(t + "/second");
+    write("second", "plain content");
+  });
   one("bin missing; bin/run missing; ", [&] { std::filesystem::remove_all(t + "/bin"); });
   one("bin type; bin/run missing; ", [&] {
     std::filesystem::rename(t + "/bin", folder / "bin-elsewhere");
@@ -104,13 +110,18 @@ static void trees() {
     std::filesystem::remove(t + "/lib/plain");
     std::filesystem::remove(t + "/meta");
   });
-  if (::geteuid() == 0) std::fprintf(stderr, "skipped: to root everything is readable\n");
+  if (::geteuid() == 0)
+    std::fprintf(stderr, "skipped: to root everything is readable\n");
   else {
     one("lib mode; lib unreadable; ", [&] { ::chmod((t + "/lib").c_str(), 0000); });
     ::chmod((t + "/lib").c_str(), 0755);
     one("lib/plain mode; lib/plain unreadable; ", [&] { ::chmod((t + "/lib/plain").c_str(), 0000); });
   }
-  const Fault f = [&] { fresh(false); write("lib/empty", "x"); return faults().at(0); }();
+  const Fault f = [&] {
+    fresh(false);
+    write("lib/empty", "x");
+    return faults().at(0);
+  }();
   CHECK(f.path == "lib/empty" && f.kind == "size" && f.expected == "0" && f.found == "1");
 
   THROWS("ARCHIVE_NOT_FOUND", verify({t, folder / "absent", 1}, Progress()));

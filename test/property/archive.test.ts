@@ -32,21 +32,27 @@ const text: fc.Arbitrary<File> = fc.array(fc.tuple(word, fc.boolean()), { maxLen
   return { content: at(origin), at }
 })
 /** C strings as in an ELF file, each with the prefix up to three times; they get shorter and are filled with NULs. */
-const strings: fc.Arbitrary<File> = fc.array(fc.tuple(word, fc.integer({ min: 0, max: 3 })), { maxLength: 30 }).map((parts) => {
-  const string = (prefix: string, [w, n]: [string, number]): string => `${`${prefix}/${w}:`.repeat(n)}${w}`
-  const at = (prefix: string): Buffer => {
-    const all = parts.map((part) => `${string(prefix, part).padEnd(string(origin, part).length, '\0')}\0`)
-    return Buffer.from(`\x7fELF\0\0\0\0${all.join('')}`)
-  }
-  return { content: at(origin), at }
-})
+const strings: fc.Arbitrary<File> = fc
+  .array(fc.tuple(word, fc.integer({ min: 0, max: 3 })), { maxLength: 30 })
+  .map((parts) => {
+    const string = (prefix: string, [w, n]: [string, number]): string => `${`${prefix}/${w}:`.repeat(n)}${w}`
+    const at = (prefix: string): Buffer => {
+      const all = parts.map((part) => `${string(prefix, part).padEnd(string(origin, part).length, '\0')}\0`)
+      return Buffer.from(`\x7fELF\0\0\0\0${all.join('')}`)
+    }
+    return { content: at(origin), at }
+  })
 const opaque: fc.Arbitrary<File> = fc.uint8Array({ maxLength: 5000 }).map((bytes) => {
   const content = Buffer.concat([Buffer.from('PK\0'), bytes])
   return { content, at: () => content }
 })
-const tree = fc.dictionary(fc.stringMatching(/^[a-zA-Zéß0-9 ._-]{1,12}$/).filter((n) => n !== '.' && n !== '..'), fc.oneof(text, strings, opaque), {
-  maxKeys: 12,
-})
+const tree = fc.dictionary(
+  fc.stringMatching(/^[a-zA-Zéß0-9 ._-]{1,12}$/).filter((n) => n !== '.' && n !== '..'),
+  fc.oneof(text, strings, opaque),
+  {
+    maxKeys: 12,
+  },
+)
 
 interface Case {
   readonly files: Readonly<Record<string, File>>
@@ -65,12 +71,22 @@ async function packed({ files, frameBytes, threads }: Case): Promise<string> {
   const entries: PackEntry[] = [
     { path: 'd', kind: 'directory', mode: 0o755, mtime: 5, size: 0 },
     ...Object.entries(files).map(([name, { content }]): PackEntry => {
-      return { path: `d/${name}`, kind: 'file', mode: 0o644, mtime: -7, size: content.length, data: content, policy: 'detect' }
+      return {
+        path: `d/${name}`,
+        kind: 'file',
+        mode: 0o644,
+        mtime: -7,
+        size: content.length,
+        data: content,
+        policy: 'detect',
+      }
     }),
     { path: 'link', kind: 'symlink', mode: 0o777, mtime: 1, size: 0, target: 'd' },
   ]
   const common = { output, prefixes: [origin], level: 1, frameBytes, threads }
-  const { draft } = await runJob((counters) => native().pack({ ...common, root: work, entries, marker: '_none_' }, counters))
+  const { draft } = await runJob((counters) =>
+    native().pack({ ...common, root: work, entries, marker: '_none_' }, counters),
+  )
   await runJob((counters) => native().seal({ ...common, draft, entries: [], json: '{}' }, counters))
   return output
 }
@@ -82,8 +98,10 @@ async function extracted(archive: string, prefix: string, threads: number): Prom
   return root
 }
 
-const read = (root: string, files: Case['files']): string[] => Object.keys(files).map((name) => readFileSync(join(root, 'd', name)).toString('latin1'))
-const expected = (files: Case['files'], prefix: string): string[] => Object.values(files).map((file) => file.at(prefix).toString('latin1'))
+const read = (root: string, files: Case['files']): string[] =>
+  Object.keys(files).map((name) => readFileSync(join(root, 'd', name)).toString('latin1'))
+const expected = (files: Case['files'], prefix: string): string[] =>
+  Object.values(files).map((file) => file.at(prefix).toString('latin1'))
 
 test('extracting for the old prefix gives the tree back; for another one what the model says', async () => {
   await fc.assert(
@@ -92,8 +110,11 @@ test('extracting for the old prefix gives the tree back; for another one what th
       const root = await extracted(archive, prefix, one.threads)
       expect(read(root, one.files)).toEqual(expected(one.files, prefix))
       expect(readlinkSync(join(root, 'link'))).toBe('d')
-      for (const name of Object.keys(one.files)) expect(Math.floor(lstatSync(join(root, 'd', name)).mtimeMs / 1000)).toBe(-7)
-      const verified = await runJob((c) => native().verify({ root, index: join(root, '.conda-deploy/index'), threads: 2 }, c))
+      for (const name of Object.keys(one.files))
+        expect(Math.floor(lstatSync(join(root, 'd', name)).mtimeMs / 1000)).toBe(-7)
+      const verified = await runJob((c) =>
+        native().verify({ root, index: join(root, '.conda-deploy/index'), threads: 2 }, c),
+      )
       expect(verified.faults).toEqual([])
       rmSync(root, { recursive: true })
       rmSync(archive)

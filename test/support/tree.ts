@@ -46,7 +46,8 @@ export function filesWith(root: string, needle: string): string[] {
       const full = join(root, path)
       const stat = lstatSync(full)
       if (stat.isDirectory()) visit(path)
-      else if (stat.isSymbolicLink() ? readlinkSync(full).includes(needle) : readFileSync(full).includes(bytes)) found.push(path)
+      else if (stat.isSymbolicLink() ? readlinkSync(full).includes(needle) : readFileSync(full).includes(bytes))
+        found.push(path)
     }
   }
   visit('')
