@@ -3,7 +3,7 @@
  * is its own process, medians are compared, and the machine's floor stands beside them. bench/README.md says what is measured.
  */
 import { execFileSync } from 'node:child_process'
-import { readFileSync, statSync, writeFileSync } from 'node:fs'
+import { mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { arch, cpus, release, totalmem } from 'node:os'
 import { dirname, join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -149,6 +149,7 @@ try {
   }
   if (values.save) {
     const version = (JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as { version: string }).version
+    mkdirSync(join(root, 'bench/results'), { recursive: true })
     const file = join(root, 'bench/results', `${version}.json`)
     writeFileSync(
       file,

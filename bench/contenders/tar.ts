@@ -17,7 +17,7 @@ export const tarZstd: Contender = {
 
 /** Packs and neither hashes, scans nor indexes. */
 export const tarPipeZstd: Contender = {
-  name: 'tar -c | zstd -4 -T2',
+  name: 'tar -c, zstd -4 -T2',
   command: (lab, target) => `tar -C '${lab.env}' -cf - . | zstd -q -4 -T${lab.threads} -o '${target}.tar.zst'`,
   missing: () => (has('zstd') ? undefined : 'zstd is not installed (apt-get install zstd)'),
 }
