@@ -36,7 +36,7 @@ const options = {
   target: 'node20',
   format: 'esm',
   // Loaded only when a foreign archive needs them: piscina starts a file of its own, zstd-napi has an addon of its own.
-  external: ['piscina', 'zstd-napi'],
+  external: ['piscina', 'zstd-napi', '@conda-org/rattler'],
   legalComments: 'inline',
   logLevel: 'warning',
 }
@@ -50,6 +50,7 @@ const outputs = [
   },
   { entry: 'src/index.ts', file: 'dist/index.js', banner: require },
   { entry: 'src/archive/worker.ts', file: 'dist/worker.js', banner: require },
+  { entry: 'src/install/solve-worker.ts', file: 'dist/solve-worker.js', banner: require },
   { entry: 'test/support/demo.ts', file: 'build/demo.mjs', banner: require },
   { entry: 'bench/run.ts', file: 'build/bench.mjs', banner: require },
 ]

@@ -32,6 +32,13 @@ export type ErrorCode =
   | 'CANCELLED'
   | 'NO_SPACE'
   | 'LOCK_HELD'
+  | 'CONFIG_DAMAGED'
+  | 'INVALID_SPEC'
+  | 'CHANNEL_NOT_FOUND'
+  | 'CHANNEL_DAMAGED'
+  | 'UNSATISFIABLE'
+  | 'DOWNLOAD_FAILED'
+  | 'PACKAGE_DAMAGED'
 
 /** Exit statuses: 1 the request failed, 2 wrong usage, 3 verification found faults, 75 try again. */
 const codes: Readonly<Record<ErrorCode, { readonly exit: number; readonly hint?: string }>> = {
@@ -62,6 +69,13 @@ const codes: Readonly<Record<ErrorCode, { readonly exit: number; readonly hint?:
   CANCELLED: { exit: 130 },
   NO_SPACE: { exit: 75, hint: 'free some space, or choose another target with --to' },
   LOCK_HELD: { exit: 75 },
+  CONFIG_DAMAGED: { exit: 1 },
+  INVALID_SPEC: { exit: 2, hint: 'write it as name, name=1.2, "name>=1.2,<2" or channel::name' },
+  CHANNEL_NOT_FOUND: { exit: 1, hint: 'name a channel by its path, its URL, or a name beneath channel_alias' },
+  CHANNEL_DAMAGED: { exit: 1 },
+  UNSATISFIABLE: { exit: 1 },
+  DOWNLOAD_FAILED: { exit: 1 },
+  PACKAGE_DAMAGED: { exit: 1, hint: 'download it again' },
 }
 
 export interface ErrorDetails {

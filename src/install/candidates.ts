@@ -1,0 +1,114 @@
+/**
+ * What a solve may choose from: of all that the channels offer, the packages whose names can be reached from what is wanted, less what
+ * priorities, pins, channels asked for and dates rule out. The solver itself knows one channel and none of these rules.
+ */
+
+import { type MatchSpec, parseMatchSpec } from '../conda/match-spec.js'
+import { EnvError } from '../errors.js'
+import { type Repodata, type RepoRecord, repoRecord } from './repodata.js'
+
+export interface Offer {
+  /** Address of the channel. */
+  readonly base: string
+  /** As it was named: `conda-forge`, a path, … */
+  readonly name: string
+  readonly subdir: string
+  readonly repodata: Repodata
+}
+
+export type Priority = 'strict' | 'flexible' | 'disabled'
+
+export interface Rules {
+  /** `strict`: of a name only what the first channel has that knows it. */
+  readonly strict: boolean
+  /** Must hold for packages of their names, without asking for them. */
+  readonly pins: readonly MatchSpec[]
+  /** Milliseconds since 1970: nothing newer; null: no limit. */
+  readonly excludeNewer: number | null
+}
+
+export type Matches = (spec: MatchSpec, record: RepoRecord) => boolean
+
+/** Offers in the order of their channels. Names beginning with `__` are the system's own and no packages. */
+export function candidates(
+  offers: readonly Offer[],
+  wanted: readonly MatchSpec[],
+  rules: Rules,
+  matches: Matches,
+): RepoRecord[] {
+  const found = new Map<string, RepoRecord[]>()
+  const open = wanted.map(({ name }) => name)
+  for (let name = open.pop(); name !== undefined; name = open.pop()) {
+    if (found.has(name) || name.startsWith('__')) continue
+    const records = allowed(name, offers, wanted, rules, matches)
+    found.set(name, records)
+    for (const { depends } of records) for (const one of depends) open.push(nameIn(one))
+  }
+  return unique([...found.values()].flat())
+}
+
+function allowed(
+  name: string,
+  offers: readonly Offer[],
+  wanted: readonly MatchSpec[],
+  { strict, pins, excludeNewer }: Rules,
+  matches: Matches,
+): RepoRecord[] {
+  const asked = wanted.filter((spec) => spec.name === name && (spec.channel !== null || spec.subdir !== null))
+  const held = pins.filter((pin) => pin.name === name)
+  const records: RepoRecord[] = []
+  let first: string | null = null
+  for (const offer of offers) {
+    if (!asked.every((spec) => isFrom(spec, offer))) continue
+    const documents = offer.repodata.documents(name)
+    if (documents.length === 0) continue
+    first ??= offer.base
+    if (strict && offer.base !== first) break
+    records.push(...documents.map(({ fn, raw }) => repoRecord(offer.base, offer.subdir, fn, raw)))
+  }
+  return records.filter(
+    (record) =>
+      (excludeNewer === null || record.timestamp === null || record.timestamp <= excludeNewer) &&
+      held.every((pin) => matches(pin, record)),
+  )
+}
+
+function isFrom({ channel, subdir }: MatchSpec, offer: Offer): boolean {
+  if (subdir !== null && subdir !== offer.subdir) return false
+  return channel === null || channel === offer.name || channel.replace(/\/+$/, '') === offer.base
+}
+
+/** The name in a dependency such as `python >=3.11,<3.12.0a0`. */
+const nameIn = (dependency: string): string => {
+  const plain = /^[A-Za-z0-9_.-]+(?=[ ]|$)/.exec(dependency)
+  return plain === null ? parseMatchSpec(dependency).name : plain[0].toLowerCase()
+}
+
+/** Channels may offer files of the same name; the first one's is meant. */
+function unique(records: readonly RepoRecord[]): RepoRecord[] {
+  const taken = new Map<string, RepoRecord>()
+  for (const record of records) {
+    const key = `${record.subdir}/${record.fn}`
+    if (!taken.has(key)) taken.set(key, record)
+  }
+  return [...taken.values()]
+}
+
+/** Throws UNSATISFIABLE for a name that no channel has, with names that are alike. */
+export function checkNames(offers: readonly Offer[], wanted: readonly MatchSpec[]): void {
+  for (const { name } of wanted) {
+    if (name.startsWith('__') || offers.some(({ repodata }) => repodata.documents(name).length > 0)) continue
+    const alike = new Set(
+      offers.flatMap(({ repodata }) => [...repodata.names()].filter((other) => isAlike(name, other))),
+    )
+    const channels = [...new Set(offers.map((offer) => offer.name))].join(', ')
+    const hint =
+      alike.size > 0 ? `is one of these meant? ${[...alike].slice(0, 5).join(', ')}` : 'add the channel that has it'
+    throw new EnvError('UNSATISFIABLE', `no channel has a package '${name}' (${channels || 'no channels'})`, { hint })
+  }
+}
+
+const bare = (name: string): string => name.replace(/[-_.]/g, '')
+const isAlike = (name: string, other: string): boolean =>
+  bare(name) === bare(other) ||
+  (name.length > 3 && (other.startsWith(`${name}-`) || other === `py${name}` || other === `python-${name}`))

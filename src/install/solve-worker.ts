@@ -1,0 +1,68 @@
+/** The task of the solver's thread: indexes are read, cut down and solved here, and their memory goes with the thread. */
+import { readFileSync } from 'node:fs'
+import { createRequire } from 'node:module'
+import { parseMatchSpec } from '../conda/match-spec.js'
+import { EnvError, type ErrorCode } from '../errors.js'
+import { candidates, checkNames, type Offer, type Priority } from './candidates.js'
+import { inOrder } from './order.js'
+import { Repodata, type RepoRecord } from './repodata.js'
+import { Solver, type VirtualPackage } from './solver.js'
+
+export interface SolveTask {
+  readonly specs: readonly string[]
+  /** In the order of their priority; `file`: a repodata.json on this machine. */
+  readonly indexes: readonly {
+    readonly base: string
+    readonly name: string
+    readonly subdir: string
+    readonly file: string
+  }[]
+  readonly platform: string
+  readonly virtual: readonly VirtualPackage[]
+  readonly installed: readonly RepoRecord[]
+  readonly pins: readonly string[]
+  readonly excludeNewer: number | null
+  readonly priority: Priority
+}
+
+export type SolveAnswer =
+  | { readonly records: readonly RepoRecord[]; readonly relaxed: boolean }
+  | { readonly failed: { readonly code: ErrorCode; readonly message: string; readonly hint: string | undefined } }
+
+export default async function solve(task: SolveTask): Promise<SolveAnswer> {
+  try {
+    return await run(task)
+  } catch (error) {
+    if (!(error instanceof EnvError)) throw error
+    const { code, message, hint } = error
+    return { failed: { code, message, hint } }
+  }
+}
+
+async function run(task: SolveTask): Promise<{ records: RepoRecord[]; relaxed: boolean }> {
+  const wanted = task.specs.map(parseMatchSpec)
+  const pins = task.pins.map(parseMatchSpec)
+  const offers: Offer[] = task.indexes.map(({ file, ...offer }) => ({
+    ...offer,
+    repodata: new Repodata(readFileSync(file), file),
+  }))
+  checkNames(offers, wanted)
+  // CommonJS: half the time of its other form, and its panics reach the thread's owner.
+  const solver = new Solver(createRequire(import.meta.url)('@conda-org/rattler') as typeof import('@conda-org/rattler'))
+  const attempt = async (strict: boolean): Promise<RepoRecord[] | string> => {
+    const rules = { strict, pins, excludeNewer: task.excludeNewer }
+    const records = candidates(offers, wanted, rules, solver.matches)
+    try {
+      return await solver.solve(wanted, records, task.installed, task.virtual, task.platform)
+    } catch (error) {
+      if (typeof error === 'string') return error
+      throw error
+    }
+  }
+  const first = await attempt(task.priority !== 'disabled')
+  const relaxed = typeof first === 'string' && task.priority === 'flexible'
+  const answer = relaxed ? await attempt(false) : first
+  if (typeof answer === 'string')
+    throw new EnvError('UNSATISFIABLE', `there is no environment with all of this:\n${answer.trimEnd()}`)
+  return { records: inOrder(answer), relaxed }
+}

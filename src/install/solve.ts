@@ -1,0 +1,74 @@
+/**
+ * From match specs to packages. The room of this folder: environments are made from packages here, with neither conda nor its solver. This
+ * file prepares the question and names the answer; the rules are in candidates.ts, the library's border in solver.ts.
+ */
+import { existsSync } from 'node:fs'
+import { fileURLToPath } from 'node:url'
+import { EnvError } from '../errors.js'
+import type { Priority } from './candidates.js'
+import type { RepoRecord } from './repodata.js'
+import type { SolveAnswer, SolveTask } from './solve-worker.js'
+import type { VirtualPackage } from './solver.js'
+
+/** One `repodata.json` on this machine, of one folder of a channel. */
+export interface Index {
+  /** Address of the channel. */
+  readonly base: string
+  readonly name: string
+  readonly subdir: string
+  readonly file: string
+}
+
+export interface Question {
+  /** Match specs. */
+  readonly specs: readonly string[]
+  /** In the order of their channels. */
+  readonly indexes: readonly Index[]
+  readonly platform: string
+  readonly virtual: readonly VirtualPackage[]
+  /** What is installed already: kept where the specs allow it. */
+  readonly installed?: readonly RepoRecord[]
+  readonly pins?: readonly string[]
+  /** Milliseconds since 1970. */
+  readonly excludeNewer?: number | null
+  readonly priority?: Priority
+  readonly signal?: AbortSignal | undefined
+}
+
+export interface Answer {
+  /** In the order in which they are to be linked. */
+  readonly records: readonly RepoRecord[]
+  /** With flexible priority there was no answer until packages of later channels were allowed where earlier ones have the name. */
+  readonly relaxed: boolean
+}
+
+/** Throws UNSATISFIABLE with the solver's explanation, INVALID_SPEC, CHANNEL_DAMAGED, CANCELLED. */
+export async function solve(question: Question): Promise<Answer> {
+  const { signal, ...rest } = question
+  const task: SolveTask = { installed: [], pins: [], excludeNewer: null, priority: 'flexible', ...rest }
+  const { Piscina } = await import('piscina')
+  const pool = new Piscina({ filename: workerFile(), maxThreads: 1, atomics: 'disabled', execArgv: [] })
+  try {
+    const answer = (await pool.run(task, signal === undefined ? {} : { signal })) as SolveAnswer
+    if (!('failed' in answer)) return answer
+    const { code, message, hint } = answer.failed
+    throw new EnvError(code, message, hint === undefined ? {} : { hint })
+  } catch (error) {
+    if (error instanceof EnvError) throw error
+    if (signal?.aborted) throw new EnvError('CANCELLED', 'cancelled', { cause: signal.reason })
+    // The library panics on some specs; its thread is gone then, and with it all it had.
+    const message = `the solver gave up on ${question.specs.join(' ')}: ${(error as Error).message}`
+    throw new EnvError('UNSATISFIABLE', message, { cause: error })
+  } finally {
+    await pool.destroy()
+  }
+}
+
+/** The bundled worker stands beside whatever bundle this is part of; run from source, it is that of the last build. */
+function workerFile(): string {
+  const here = import.meta.url
+  const file = fileURLToPath(new URL(here.endsWith('.ts') ? '../../dist/solve-worker.js' : './solve-worker.js', here))
+  if (existsSync(file)) return file
+  const hint = 'build it: npm run build:js (checkout), or install conda-deploy again'
+  throw new EnvError('ADDON_MISSING', `the solver is not at ${file}`, { path: file, hint })
+}
