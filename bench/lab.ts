@@ -63,7 +63,7 @@ export async function openLab(root: string, options: LabOptions): Promise<Lab> {
       corpus,
       threads,
       root,
-      ours: `node '${join(root, 'dist/conda-deploy.js')}'`,
+      ours: `node '${join(root, 'dist/conda-deploy.cjs')}'`,
       floor: buildFloor(root),
       condaPack: process.env['CONDA_PACK'],
       archive: join(work, 'ours.tar.zst'),
