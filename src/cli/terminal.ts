@@ -4,7 +4,7 @@
  */
 import { fstatSync } from 'node:fs'
 import { EnvError, fromSystem } from '../errors.js'
-import type { Reporter } from '../report.js'
+import { now, type Reporter } from '../report.js'
 import { put } from './put.js'
 import { bytes, count, duration } from './text.js'
 
@@ -55,7 +55,8 @@ export class Terminal implements Reporter {
       put(1, text)
     } catch (error) {
       // A reader that has seen enough is no error.
-      if ((error as NodeJS.ErrnoException).code !== 'EPIPE') throw fromSystem(error, 'cannot write the result to stdout')
+      if ((error as NodeJS.ErrnoException).code !== 'EPIPE')
+        throw fromSystem(error, 'cannot write the result to stdout')
     }
   }
 
@@ -87,13 +88,13 @@ export class Terminal implements Reporter {
 
   phase(name: string, total?: number, unit: 'files' | 'bytes' = 'files'): void {
     this.#endPhase()
-    this.#phase = { name, total, unit, start: performance.now() }
+    this.#phase = { name, total, unit, start: now() }
     this.#drawn = 0
     this.#draw(0)
   }
 
   progress(done: number): void {
-    if (performance.now() - this.#drawn >= interval) this.#draw(done)
+    if (now() - this.#drawn >= interval) this.#draw(done)
   }
 
   /** Ends the phase and clears its line. */
@@ -110,12 +111,12 @@ export class Terminal implements Reporter {
   #endPhase(): void {
     this.#clear()
     if (this.#phase === undefined || !this.#settings().verbose || this.#settings().json) return
-    this.#line(`${this.#phase.name}: ${duration((performance.now() - this.#phase.start) / 1000)}`)
+    this.#line(`${this.#phase.name}: ${duration((now() - this.#phase.start) / 1000)}`)
   }
 
   #draw(done: number): void {
     if (this.#phase === undefined || this.#settings().quiet || !isTerminal(2) || process.env.TERM === 'dumb') return
-    this.#drawn = performance.now()
+    this.#drawn = now()
     const line = progressLine(this.#phase, done, (this.#drawn - this.#phase.start) / 1000)
     talk(`\r${line.slice(0, (process.stderr.columns || 80) - 1)}\x1b[K`)
     this.#lineShown = true
