@@ -278,21 +278,22 @@ const foreign =
 const addon = join('build', 'Release', 'conda_deploy.node')
 
 /** Where the addon may be: beside `src`, `dist` or `build`; in the package, where someone else's bundle holds this file. */
-function candidates(): string[] {
-  const require = createRequire(import.meta.url)
-  const found = [join(dirname(dirname(fileURLToPath(import.meta.url))), addon)]
-  try {
-    found.push(join(dirname(require.resolve('conda-deploy/package.json')), addon))
-  } catch {
-    // Not installed as a package: a checkout, where the first place is the only one.
-  }
-  return [...new Set(found)]
-}
+const places: readonly (() => string)[] = [
+  () => join(dirname(dirname(fileURLToPath(import.meta.url))), addon),
+  () => join(dirname(createRequire(import.meta.url).resolve('conda-deploy/package.json')), addon),
+]
 
 function load(): NativeBinding {
   const require = createRequire(import.meta.url)
   const failures: { readonly path: string; readonly cause: Error }[] = []
-  for (const path of candidates()) {
+  for (const place of places) {
+    let path: string
+    try {
+      path = place()
+    } catch {
+      continue // Not installed as a package: a checkout, where the first place is the only one.
+    }
+    if (failures.some((failure) => failure.path === path)) continue
     try {
       return guarded(require(path) as NativeBinding)
     } catch (error) {

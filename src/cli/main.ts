@@ -37,8 +37,8 @@ function makeProgram(session: Session): Command {
     .helpCommand('help [command]', 'print help for a command')
     .exitOverride()
     .configureHelp({ showGlobalOptions: true, helpWidth: 80 })
-    // Told by the one place that tells errors.
-    .configureOutput({ outputError: () => {} })
+    // Errors are told by the one place that tells errors.
+    .configureOutput({ writeOut: (text) => session.terminal.print(text), outputError: () => {} })
     .addHelpText('after', notes)
   addGlobals(program)
   addDeploy(program, session)
@@ -79,4 +79,6 @@ async function main(): Promise<number> {
   }
 }
 
-process.exitCode = await main()
+void main().then((status) => {
+  process.exitCode = status
+})
