@@ -6,7 +6,7 @@
  *   FAULT_AT       k, from 1; 0: count only
  *   FAULT_HOW      kill: SIGKILL before the call; torn: half of a write, then SIGKILL; signal N: that signal, then the call;
  *                  fill: files at FAULT_FILL take all bytes of their file system, then the call; crowd: all inodes; a number: errno
- *   FAULT_STICKY   set: every counted call from the k-th on fails with that errno
+ *   FAULT_STICKY   set: from the k-th on every counted call fails that needs room: what a full disk does
  *   FAULT_LOG      file that gets a line `call path` for each counted call
  */
 #define _GNU_SOURCE
@@ -114,6 +114,14 @@ static void die(void) {
 
 enum { GO_ON, FAIL, TEAR };
 
+/* Whether a full disk refuses it. */
+static int needs_room(const char *call) {
+  static const char *const all[] = {"open", "write", "pwrite", "mkdir", "link", "symlink", "rename", "truncate", "sync"};
+  for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+    if (strcmp(call, all[i]) == 0) return 1;
+  return 0;
+}
+
 /* FAIL: errno is set, the call is not to be made. TEAR: half of it is to be made, then `die`. `reads`: changes nothing. */
 static int meets(const char *call, const char *path, int reads) {
   if (!beneath || !is_beneath(path)) return GO_ON;
@@ -125,7 +133,7 @@ static int meets(const char *call, const char *path, int reads) {
     const int n = snprintf(line, sizeof line, "%s %.8000s\n", call, path);
     if (syscall(SYS_write, log_fd, line, n) < 0) abort();
   }
-  const int now = at > 0 && (k == at || (sticky && k > at));
+  const int now = at > 0 && (k == at || (sticky && k > at && needs_room(call)));
   int answer = GO_ON;
   if (now && strcmp(how, "kill") == 0) die();
   if (now && strcmp(how, "torn") == 0) answer = TEAR;

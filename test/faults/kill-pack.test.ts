@@ -20,7 +20,7 @@ describe.skipIf(noInjection !== null)('SIGKILL during packing', () => {
   let fixture: Fixture
   let injector: Injector
   beforeAll(async () => {
-    fixture = await makeFixture()
+    fixture = await makeFixture(80)
     injector = new Injector(fixture.folder)
   })
 
@@ -65,7 +65,7 @@ describe.skipIf(noInjection !== null)('SIGKILL during packing', () => {
       const found = existsSync(output) ? hash(output) : ''
       if (found === whole) present++
       else if (replaces ? readFileSync(output, 'latin1') !== old : found !== '') half.push(label)
-      await pack({ prefix, output, force: true, threads: 2 })
+      await pack({ prefix, output, force: true, nThreads: 2 })
       if (hash(output) !== whole) half.push(`${label}: the next one differs`)
       const left = namesIn(place).filter((left) => left !== 'out.tar.zst')
       if (left.length > 0) litter.push(`${label}: ${left.join(' ')}`)
