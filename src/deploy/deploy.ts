@@ -164,7 +164,8 @@ async function make(source: Source, plan: Plan, settings: Settings, clock: Phase
     try {
       return (await isThere()) ? null : await fill(source, plan, settings, clock)
     } finally {
-      await lock.release()
+      // A file that stays keeps nobody out, and the next deployment takes it away: no reason to fail, nor to hide why this one failed.
+      await lock.release().catch((failure: Error) => reporter.warn(`a lock file is left behind: ${failure.message}`))
     }
   } catch (error) {
     await takeBack(place)

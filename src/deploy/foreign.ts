@@ -3,7 +3,7 @@
  * when a file comes is done while the file is written; what is only known at the end is done in a second, small phase. The result is
  * what tar and conda-unpack would give, and more of it is relocated: see ForeignFacts.
  */
-import { mkdir, rm, writeFile } from 'node:fs/promises'
+import { rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Batch, Member } from '../archive/batches.js'
 import { readUnpacker, type Unpacker, unpackHelper, unpackScript } from '../archive/conda-pack.js'
@@ -15,6 +15,7 @@ import { pycSource } from '../conda/noarch.js'
 import { EnvError, fromSystem } from '../errors.js'
 import { type MaterializeEntry, native } from '../native.js'
 import type { Entry } from '../tree/entry.js'
+import { makeFolders } from '../tree/folders.js'
 import { doubtsOf, type ForeignFacts } from './foreign/facts.js'
 import { isRecord, Knowledge } from './foreign/knowledge.js'
 import { finishMeta } from './foreign/meta.js'
@@ -109,7 +110,7 @@ class Unpack {
     const parts = join(this.job.root, ownFolder, 'parts')
     const { archive, signal } = this
     try {
-      await mkdir(parts, { recursive: true })
+      makeFolders(parts)
       const receive = (batch: Batch): Promise<void> => this.receive(batch)
       const decoded = await using((pool) =>
         pool.decode({ archive, parts, receive, ...(signal === undefined ? {} : { signal }) }),

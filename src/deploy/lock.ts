@@ -5,7 +5,7 @@
 import { fstatSync, statSync } from 'node:fs'
 import { rm } from 'node:fs/promises'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { EnvError } from '../errors.js'
+import { EnvError, fromSystem } from '../errors.js'
 import { native } from '../native.js'
 
 /** Milliseconds between two tries: short at first, for small environments. */
@@ -14,7 +14,7 @@ const longestPause = 100
 const mostRemakes = 10
 
 export interface Lock {
-  /** Removes the file, then frees the lock. */
+  /** Removes the file, then frees the lock, which it does also where the file cannot be removed. Throws PERMISSION, IO. */
   release(): Promise<void>
 }
 
@@ -74,6 +74,8 @@ function names(path: string, descriptor: number): boolean {
 async function release(path: string, descriptor: number): Promise<void> {
   try {
     await rm(path, { force: true })
+  } catch (error) {
+    throw fromSystem(error, 'cannot remove', path)
   } finally {
     native().unlock(descriptor)
   }

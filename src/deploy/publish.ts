@@ -7,6 +7,7 @@ import { chmod, mkdir, readdir, rmdir } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
 import { EnvError, fromSystem } from '../errors.js'
 import { native, runJob } from '../native.js'
+import { makeFolders } from '../tree/folders.js'
 import { type Lock, tryLock } from './lock.js'
 import { makeCacheFolder } from './node-cache.js'
 
@@ -24,7 +25,7 @@ export async function makePlace(prefix: string, cacheRoot: string | undefined): 
   const folder = dirname(prefix)
   if (cacheRoot !== undefined) return { folder, made: await makeCacheFolder(cacheRoot) }
   try {
-    return { folder, made: await mkdir(folder, { recursive: true }) }
+    return { folder, made: makeFolders(folder) }
   } catch (error) {
     throw fromSystem(error, 'cannot make', folder)
   }

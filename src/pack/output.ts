@@ -1,9 +1,10 @@
 /** The archive's file: its name and format, the partial file beside it, and putting it under its name. */
 import { randomBytes } from 'node:crypto'
-import { existsSync, mkdirSync, renameSync, rmSync } from 'node:fs'
+import { existsSync, renameSync, rmSync } from 'node:fs'
 import { basename, dirname, join, resolve } from 'node:path'
 import { EnvError, fromSystem } from '../errors.js'
 import { native } from '../native.js'
+import { makeFolders } from '../tree/folders.js'
 
 /** Suffixes by format, as conda-pack knows them; the longer ones first. */
 const suffixes: readonly (readonly [suffix: string, format: string])[] = [
@@ -54,7 +55,7 @@ export function checkOutput(output: string, force: boolean): void {
 /** Makes the directory of `output` where it is missing. */
 export function makeFolder(output: string): void {
   try {
-    mkdirSync(dirname(output), { recursive: true })
+    makeFolders(dirname(output))
   } catch (error) {
     throw fromSystem(error, 'cannot make', dirname(output))
   }
