@@ -7,6 +7,7 @@ import { createRequire } from 'node:module'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { EnvError, fromNative } from './errors.js'
+import type { Traced, TraceJob } from './traced.js'
 import type { Entry, Kind } from './tree/entry.js'
 
 export { type JobOptions, runJob } from './run-job.js'
@@ -259,6 +260,8 @@ export interface NativeBinding {
   materialize(job: MaterializeJob, counters: Counters): Promise<Materialized>
   verify(job: VerifyJob, counters: Counters): Promise<Verified>
   remove(job: { readonly root: string; readonly threads: number }, counters: Counters): Promise<Removed>
+  /** While the program runs, `counters[3]` is its process number. */
+  trace(job: TraceJob, counters: Counters): Promise<Traced>
   /** Of an archive or of a deployed tree's index; null: not ours. `list`: with all entries. */
   index(path: string, list: boolean): Promise<Index | null>
   /** Bytes of a deployed tree's index for entries made elsewhere (archives of others). */

@@ -1,5 +1,6 @@
 /** What the commands share: the session they run in, the flags that mean the same everywhere, and the reading of numbers. */
 import { type Command, InvalidArgumentError } from 'commander'
+import { type Spare, spares } from '../conda/spare.js'
 import type { TalkSettings, Terminal } from './terminal.js'
 
 export interface Session {
@@ -22,6 +23,25 @@ export function addGlobals(program: Command): void {
     .option('-q, --quiet', 'no progress and no summary; warnings and errors stay')
     .option('-v, --verbose', 'say what takes how long, and where a bug is')
     .option('--threads <n>', 'threads to use, -1 for all cores (default: all)', threads)
+}
+
+export interface SpareFlags {
+  readonly spare?: readonly Spare[]
+}
+
+export function addSpare(command: Command): Command {
+  return command.option(
+    '--spare <what>',
+    `settings that keep programs out of a shared home folder: ${spares.join(', ')} (separated by commas) or all`,
+    spareList,
+  )
+}
+
+function spareList(text: string): readonly Spare[] {
+  const words = text.split(',').map((word) => word.trim())
+  const wrong = words.find((word) => word !== 'all' && !spares.some((spare) => spare === word))
+  if (wrong !== undefined) throw new InvalidArgumentError(`It knows ${spares.join(', ')} and all, not '${wrong}'.`)
+  return spares.filter((spare) => words.includes(spare) || words.includes('all'))
 }
 
 export function integer(text: string): number {
