@@ -3,7 +3,7 @@
  * the native core reads, proves and compresses. Nothing here deploys, and nothing changes the environment.
  */
 import { readdir } from 'node:fs/promises'
-import { relative } from 'node:path'
+import { basename, relative } from 'node:path'
 import { packTarZst, sealTarZst, type Writing } from '../archive/tar-zst.js'
 import { type Environment, openEnvironment } from '../conda/environment.js'
 import { findPrefix } from '../conda/find.js'
@@ -43,6 +43,7 @@ export interface PackResult extends Findings {
   readonly rewritten: number
   /** The longest prefix, in bytes, to which the archive can be deployed; null: no limit. */
   readonly longestPrefix: number | null
+  /** `read`: the records, while the scan runs; `scan`: its rest, and planning. */
   readonly seconds: {
     readonly read: number
     readonly scan: number
@@ -61,14 +62,17 @@ export async function pack(options: PackOptions = {}): Promise<PackResult> {
   const { force, dryRun, reporter, writing } = settle(options)
   const clock = new Clock()
   const prefix = findPrefix(named(options))
-  const environment = await openEnvironment(prefix)
-  const output = outputPath(options.output, options.format ?? 'infer', environment.name)
+  const output = outputPath(options.output, options.format ?? 'infer', basename(prefix))
   if (!dryRun) checkOutput(output, force)
-  clock.lap('read')
 
   reporter.phase('scan')
   const scanJob = { root: prefix, skip: ignored, threads: writing.threads }
-  const scanned = await runJob((counters) => native().scan(scanJob, counters), writing)
+  // The core's threads scan while the records are read here.
+  const [opened, seen] = await Promise.allSettled([
+    openEnvironment(prefix).finally(() => clock.lap('read')),
+    runJob((counters) => native().scan(scanJob, counters), writing),
+  ])
+  const [environment, scanned] = [valueOf(opened), valueOf(seen)]
   const editable = await editablePackages(environment, scanned)
   if (editable.length > 0 && !options.ignoreEditablePackages) throw editableError(editable)
   const plan = await planOf(environment, scanned, output, options.filters ?? [])
@@ -180,6 +184,12 @@ function studyTotals(
     rewritten: files.filter(({ path, spots = [] }) => spots.length > 0 || hashed.has(path)).length,
     longestPrefix: longestPrefix(files),
   }
+}
+
+/** Of two that had to end before either may fail the whole. */
+function valueOf<T>(settled: PromiseSettledResult<T>): T {
+  if (settled.status === 'rejected') throw settled.reason
+  return settled.value
 }
 
 async function planOf(
