@@ -19,11 +19,15 @@ void must(napi_env env, napi_status status) {
 }
 
 void append_utf8(napi_env env, const char16_t* s, size_t size, const char* what, std::string& out) {
-  out.reserve(size);
+  // Nearly every text is ASCII: written without asking at every character whether there is room.
+  out.resize(size);
+  size_t known = 0;
+  for (; known < size && s[known] != 0 && s[known] < 0x80; ++known) out[known] = static_cast<char>(s[known]);
+  out.resize(known);
   const auto put = [&out](std::initializer_list<char32_t> bytes) {
     for (const char32_t byte : bytes) out.push_back(static_cast<char>(byte));
   };
-  for (size_t i = 0; i < size; ++i) {
+  for (size_t i = known; i < size; ++i) {
     const char32_t c = s[i];
     if (c == 0) wrong(env, what, "free of NUL");
     if (c < 0x80) {

@@ -31,7 +31,7 @@ export interface Scanned {
   readonly mtime: number
   readonly size: number
   readonly target?: string
-  /** `device:inode`, only for files with more than one link. */
+  /** `device:inode`, only for files that share it with another one of the scan. */
   readonly inode?: string
 }
 

@@ -44,10 +44,11 @@ void Compressor::compress(const void* data, size_t size, std::string& out) {
   ZSTD_CCtx_setParameter(ctx_, ZSTD_c_compressionLevel, level_);
   ZSTD_CCtx_setParameter(ctx_, ZSTD_c_checksumFlag, 1);
   tune(ctx_, level_, size);
-  out.resize(ZSTD_compressBound(size));
-  const size_t packed = ZSTD_compress2(ctx_, &out[0], out.size(), data, size);
+  const size_t most = ZSTD_compressBound(size);
+  if (room_size_ < most) room_.reset(new char[room_size_ = most]);  // not cleared, as growing a string would do
+  const size_t packed = ZSTD_compress2(ctx_, room_.get(), most, data, size);
   if (ZSTD_isError(packed)) throw Failure("IO", std::string("zstd cannot compress: ") + ZSTD_getErrorName(packed));
-  out.resize(packed);
+  out.assign(room_.get(), packed);
 }
 
 Decompressor::Decompressor() : ctx_(ZSTD_createDCtx()) {

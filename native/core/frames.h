@@ -25,6 +25,8 @@ class Compressor {  // one thread's; frames carry content size and checksum
  private:
   ZSTD_CCtx_s* ctx_;
   int level_;
+  std::unique_ptr<char[]> room_;
+  size_t room_size_ = 0;
 };
 
 class Decompressor {  // one thread's

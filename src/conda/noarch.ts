@@ -18,9 +18,6 @@ export function installedPath(path: string, sitePackages: string): string {
 /** The `.py` a `.pyc` was compiled from: `a/__pycache__/b.cpython-311.opt-1.pyc` and `a/b.pyc` → `a/b.py`; null: not a `.pyc`. */
 export function pycSource(path: string): string | null {
   if (!path.endsWith('.pyc')) return null
-  const at = path.lastIndexOf('/') + 1
-  // Most of an environment's files may be compiled: the folder is compared first, the name matched alone.
-  const cached = path.endsWith('__pycache__/', at) && (at === 12 || path[at - 13] === '/')
-  const stem = cached ? /^([^/]+?)\.(?:cpython|pypy|graalpy)-?\d[^/]*\.pyc$/.exec(path.slice(at))?.[1] : undefined
-  return stem === undefined ? path.slice(0, -1) : `${path.slice(0, at - 12)}${stem}.py`
+  const cached = /^(.*\/)?__pycache__\/([^/]+?)\.(?:cpython|pypy|graalpy)-?\d[^/]*\.pyc$/.exec(path)
+  return cached ? `${cached[1] ?? ''}${cached[2]}.py` : path.slice(0, -1)
 }

@@ -81,7 +81,8 @@ export function joinFiles(
   const placed = new Set<string>()
   const entries: PackEntry[] = []
   const orphans: string[] = []
-  for (const [i, entry] of ordered.entries()) {
+  for (let i = 0; i < ordered.length; i++) {
+    const entry = ordered[i] as PackEntry
     if (entry.kind !== 'file') entries.push(entry)
     else if (isCompiled(entry)) {
       const source = sources[i] ?? null

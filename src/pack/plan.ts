@@ -214,10 +214,14 @@ function contentEntry(node: Scanned, owner: OwnedFile | undefined): PackEntry {
   if (node.kind === 'symlink') return { path, kind: 'symlink', mode: 0o777, mtime, size: 0, target: node.target ?? '' }
   const mode = (node.mode & 0o111) === 0 ? 0o644 : 0o755
   const { expect, policy, slot } = knownOf(owner?.recorded)
-  const entry = { path, kind: 'file', mode, mtime, size, policy: path.endsWith('.pyc') ? 'report' : policy } as const
-  if (expect === undefined) return entry
-  return slot === undefined ? { ...entry, expect } : { ...entry, expect, slot }
+  const entry: Writable<PackEntry> = { path, kind: 'file', mode, mtime, size, policy }
+  if (path.endsWith('.pyc')) entry.policy = 'report'
+  if (expect !== undefined) entry.expect = expect
+  if (slot !== undefined) entry.slot = slot
+  return entry
 }
+
+type Writable<T> = { -readonly [K in keyof T]: T[K] }
 
 interface Known {
   readonly expect?: Expectation
