@@ -72,7 +72,7 @@ export async function pack(options: PackOptions = {}): Promise<PackResult> {
     openEnvironment(prefix).finally(() => clock.lap('read')),
     runJob((counters) => native().scan(scanJob, counters), writing),
   ])
-  const [environment, scanned] = [valueOf(opened), valueOf(seen)]
+  const [environment, scanned] = [settledValue(opened), settledValue(seen)]
   const editable = await editablePackages(environment, scanned)
   if (editable.length > 0 && !options.ignoreEditablePackages) throw editableError(editable)
   const plan = await planOf(environment, scanned, output, options.filters ?? [])
@@ -187,7 +187,7 @@ function studyTotals(
 }
 
 /** Of two that had to end before either may fail the whole. */
-function valueOf<T>(settled: PromiseSettledResult<T>): T {
+function settledValue<T>(settled: PromiseSettledResult<T>): T {
   if (settled.status === 'rejected') throw settled.reason
   return settled.value
 }
