@@ -44,11 +44,13 @@ async function* members(path: string, packed: ReadStream, decode: Decode): Async
   // Names are bytes; latin1 keeps them. (The option is not among tar-stream's types.)
   const options: object = { filenameEncoding: 'latin1' }
   const parser = extract(options)
-  const fed = feed(decode(packed), parser)
+  const room = { fed: 0, most: headerBytes }
+  const fed = feed(decode(packed), parser, room)
   // Reported by the parser, whose reader is told of it.
   fed.catch(() => undefined)
   try {
     for await (const entry of parser) {
+      room.most = room.fed + (entry.header.size ?? 0) + headerBytes
       yield member(path, entry.header, guarded(path, entry as unknown as AsyncIterable<Buffer>))
       // Content that nobody read would hold up all that follows.
       entry.resume()
@@ -80,10 +82,19 @@ function guarded(path: string, content: AsyncIterable<Buffer>): AsyncIterable<Bu
 /** A tar ends with two blocks of zeros; without them it was cut off, perhaps between two members. */
 const endBytes = 1024
 
-async function feed(tar: AsyncIterable<Buffer>, parser: Extract): Promise<void> {
+/**
+ * What may stand before one member: long names, attributes, and what was fed ahead. The parser keeps all of it in memory, and a header
+ * can claim any size.
+ */
+const headerBytes = 16 << 20
+
+async function feed(tar: AsyncIterable<Buffer>, parser: Extract, room: { fed: number; most: number }): Promise<void> {
   let tail: Buffer = Buffer.alloc(0)
   try {
     for await (const chunk of tar) {
+      room.fed += chunk.length
+      if (room.fed > room.most)
+        throw new Error(`one header, or what stands behind the end, is longer than ${headerBytes} bytes`)
       tail = chunk.length >= endBytes ? chunk.subarray(-endBytes) : Buffer.concat([tail, chunk]).subarray(-endBytes)
       if (parser.destroyed) return
       if (!parser.write(chunk)) await drained(parser)

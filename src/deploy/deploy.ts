@@ -5,6 +5,7 @@
  */
 import { availableParallelism } from 'node:os'
 import { resolve } from 'node:path'
+import { checkLimits, limitsFor } from '../archive/limits.js'
 import { EnvError } from '../errors.js'
 import { native, runJob } from '../native.js'
 import { checkOptions, type Shape } from '../options.js'
@@ -33,6 +34,10 @@ export interface DeployOptions {
    * its checksums; this finds what the target's file system made wrong.
    */
   readonly verify?: boolean | undefined
+  /** Bytes that the files may have together; default 100 times the size of the archive, at least 1 GiB. */
+  readonly maxBytes?: number | undefined
+  /** Files, directories and links that there may be; default 4 million. */
+  readonly maxFiles?: number | undefined
   /** Say what would be done, and do nothing. */
   readonly dryRun?: boolean | undefined
   readonly signal?: AbortSignal | undefined
@@ -65,6 +70,8 @@ const shape: Shape<DeployOptions> = {
   readOnly: 'boolean',
   threads: 'number',
   verify: 'boolean',
+  maxBytes: 'number',
+  maxFiles: 'number',
   dryRun: 'boolean',
   signal: 'object',
   reporter: 'object',
@@ -77,6 +84,7 @@ interface Settings {
   readonly readOnly: boolean
   readonly threads: number
   readonly verify: boolean
+  readonly said: Pick<DeployOptions, 'maxBytes' | 'maxFiles'>
   readonly dryRun: boolean
   readonly signal: AbortSignal | undefined
   readonly reporter: Reporter
@@ -84,7 +92,7 @@ interface Settings {
 
 /**
  * Deploys an archive, or adopts an equal deployment. Throws EnvError: ARCHIVE_NOT_FOUND, ARCHIVE_UNKNOWN, ARCHIVE_CORRUPT, UNSAFE_PATH,
- * UNSUPPORTED, NOT_AN_ENV, ENV_DAMAGED, SOURCE_CHANGED, TARGET_EXISTS, TARGET_SHARED, TARGET_NOEXEC, PREFIX_TOO_LONG, NO_SPACE,
+ * LIMIT_EXCEEDED, UNSUPPORTED, NOT_AN_ENV, ENV_DAMAGED, SOURCE_CHANGED, TARGET_EXISTS, TARGET_SHARED, TARGET_NOEXEC, PREFIX_TOO_LONG, NO_SPACE,
  * PERMISSION, VERIFY_FAILED, INVALID_OPTION, IO, CANCELLED. On any of them nothing is left at the target or beside it.
  */
 export async function deploy(options: DeployOptions): Promise<DeployResult> {
@@ -93,7 +101,11 @@ export async function deploy(options: DeployOptions): Promise<DeployResult> {
   const clock: Phases = new Clock(['plan', 'wait', 'extract', 'verify', 'publish'])
   if (signal?.aborted) throw cancelled(signal)
   reporter.phase('plan')
-  const source = await openSource(resolve(options.archive), signal)
+  const archive = resolve(options.archive)
+  const source = await openSource(archive, signal)
+  const limits = limitsFor(source.packedBytes, settings.said)
+  const { size } = source.content
+  if (size !== null) checkLimits(archive, limits, size.entries, size.bytes)
   const wish = {
     ...(options.to === undefined ? {} : { to: options.to }),
     ...(options.root === undefined ? {} : { root: options.root }),
@@ -129,6 +141,7 @@ async function nothingDone({ content }: Source, prefix: string, method: DeployRe
 function settle(options: DeployOptions): Settings {
   checkOptions<DeployOptions>('deploy', options, shape)
   const { archive, to, root, threads = availableParallelism(), signal, reporter = silent } = options
+  const { maxBytes, maxFiles } = options
   const refuse = (message: string): never => {
     throw new EnvError('INVALID_OPTION', `deploy: ${message}`)
   }
@@ -137,8 +150,10 @@ function settle(options: DeployOptions): Settings {
   if (to !== undefined && root !== undefined) refuse("'to' and 'root' exclude each other")
   if (!Number.isInteger(threads) || threads < 1)
     refuse(`option 'threads' must be a whole number from 1, got ${threads}`)
+  for (const [name, value] of Object.entries({ maxBytes, maxFiles }))
+    if (value !== undefined && value <= 0) refuse(`option '${name}' must be a number above 0, got ${value}`)
   const { readOnly = true, verify = false, dryRun = false } = options
-  return { readOnly, threads, verify, dryRun, signal, reporter }
+  return { readOnly, threads, verify, said: { maxBytes, maxFiles }, dryRun, signal, reporter }
 }
 
 /** Makes the deployment; null: while this one waited, another process made an equal one. */
@@ -178,11 +193,12 @@ async function fill(source: Source, plan: Plan, settings: Settings, clock: Phase
   const { prefix } = plan
   const { readOnly, threads, signal, reporter } = settings
   const { digest, size } = source.content
+  const limits = limitsFor(source.packedBytes, settings.said)
   const stage = await makeStage(prefix, threads)
   try {
     reporter.phase('extract', size?.bytes, 'bytes')
     const progress = (bytes: number): void => reporter.progress(bytes)
-    const unpacked = await source.unpack({ root: stage, prefix, readOnly, threads }, { signal, progress })
+    const unpacked = await source.unpack({ root: stage, prefix, readOnly, threads }, { signal, progress, limits })
     clock.lap('extract')
     if (settings.verify) await check(stage, settings)
     clock.lap('verify')

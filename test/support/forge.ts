@@ -90,7 +90,7 @@ export const skippable = (magic: number, content: Buffer): Buffer =>
 const kinds: Readonly<Record<string, number>> = { '0': 1, '1': 3, '2': 2, '5': 0 }
 
 /** The honest draft of an archive with these members, `perFrame` of them to a frame; default: all in one. */
-export function draftOf(members: readonly RawMember[], perFrame = Number.POSITIVE_INFINITY): Draft {
+export function draftOf(members: readonly RawMember[], perFrame: number = Number.POSITIVE_INFINITY): Draft {
   const plain: Buffer[] = []
   const entries: ForgedEntry[] = []
   let frame: Buffer[] = []
