@@ -4,13 +4,14 @@
  * in pack; nothing here knows a format.
  */
 import { availableParallelism } from 'node:os'
-import { resolve } from 'node:path'
+import { basename, join, resolve } from 'node:path'
 import { checkLimits, limitsFor } from '../archive/limits.js'
 import { EnvError } from '../errors.js'
 import { native, runJob } from '../native.js'
 import { checkOptions, type Shape } from '../options.js'
 import { type Reporter, silent } from '../report.js'
 import { Clock } from './clock.js'
+import { byName, holdStage } from './hold.js'
 import { acquire, cancelled } from './lock.js'
 import { type Plan, planDeploy, type Target } from './plan.js'
 import { discard, lockOf, makePlace, makeStage, publish, sweep, takeBack } from './publish.js'
@@ -167,8 +168,9 @@ async function make(source: Source, plan: Plan, settings: Settings, clock: Phase
   }
   const makeFolder = () => makePlace(prefix, plan.cached ? plan.target.root : undefined)
   const place = await makeFolder()
+  const at = join(place.folder, basename(prefix))
   try {
-    const lock = await acquire(lockOf(prefix), {
+    const lock = await acquire(lockOf(at), {
       makeFolder,
       signal,
       onWait: () => reporter.phase('wait for another deployment'),
@@ -177,43 +179,50 @@ async function make(source: Source, plan: Plan, settings: Settings, clock: Phase
     clock.lap('wait')
     if (lock === null) return null
     try {
-      return (await isThere()) ? null : await fill(source, plan, settings, clock)
+      return (await isThere()) ? null : await fill(source, plan, at, settings, clock)
     } finally {
       // A file that stays keeps nobody out, and the next deployment takes it away: no reason to fail, nor to hide why this one failed.
       await lock.release().catch((failure: Error) => reporter.warn(`a lock file is left behind: ${failure.message}`))
     }
   } catch (error) {
     await takeBack(place)
-    throw error
+    throw byName(error, [place.held])
+  } finally {
+    place.held?.letGo()
   }
 }
 
-/** Under the lock: stage, fill, check, mark, publish. */
-async function fill(source: Source, plan: Plan, settings: Settings, clock: Phases): Promise<Unpacked> {
+/** Under the lock: stage, fill, check, mark, publish. `at`: the prefix, by a way that is safe to use. */
+async function fill(source: Source, plan: Plan, at: string, settings: Settings, clock: Phases): Promise<Unpacked> {
   const { prefix } = plan
   const { readOnly, threads, signal, reporter } = settings
   const { digest, size } = source.content
   const limits = limitsFor(source.packedBytes, settings.said)
-  const stage = await makeStage(prefix, threads)
+  const stage = await makeStage(at, threads)
+  // What root made must not become something else while it is filled.
+  const held = at === prefix ? null : holdStage(stage, stage)
+  const inside = held === null ? stage : `${held.path}/.`
   try {
     reporter.phase('extract', size?.bytes, 'bytes')
     const progress = (bytes: number): void => reporter.progress(bytes)
-    const unpacked = await source.unpack({ root: stage, prefix, readOnly, threads }, { signal, progress, limits })
+    const unpacked = await source.unpack({ root: inside, prefix, readOnly, threads }, { signal, progress, limits })
     clock.lap('extract')
-    if (settings.verify) await check(stage, settings)
+    if (settings.verify) await check(inside, settings)
     clock.lap('verify')
     reporter.phase('publish')
     const created = new Date().toISOString()
-    await writeReady(stage, { version: 1, digest, prefix, readOnly, created })
+    await writeReady(inside, { version: 1, digest, prefix, readOnly, created })
     if (signal?.aborted) throw cancelled(signal)
-    if (!(await publish(stage, prefix, readOnly))) throw targetExists(prefix, 'it was made while this deployment ran')
+    if (!(await publish(stage, at, readOnly, inside))) throw targetExists(prefix, 'it was made while this deployment ran')
     clock.lap('publish')
     return unpacked
   } catch (error) {
     await discard(stage, threads).catch((failure: Error) =>
       reporter.warn(`${stage} is left behind: ${failure.message}`),
     )
-    throw error
+    throw byName(error, [held])
+  } finally {
+    held?.letGo()
   }
 }
 

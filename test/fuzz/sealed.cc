@@ -10,14 +10,15 @@
 
 namespace {
 
+struct Folder {
+  std::string path = (std::filesystem::exists("/dev/shm") ? "/dev/shm" : "/tmp") + std::string("/fuzz-sealed-XXXXXX");
+  Folder() { fuzz::check(::mkdtemp(&path[0]) != nullptr, "a folder"); }
+  ~Folder() { std::filesystem::remove_all(path); }
+};
+
 const std::string& folder() {
-  static const std::string path = [] {
-    std::string name = (std::filesystem::exists("/dev/shm") ? "/dev/shm" : "/tmp") + std::string("/fuzz-sealed-XXXXXX");
-    fuzz::check(::mkdtemp(&name[0]) != nullptr, "a folder");
-    std::atexit([] { std::filesystem::remove_all(folder()); });
-    return name;
-  }();
-  return path;
+  static const Folder folder;
+  return folder.path;
 }
 
 // `tar` cut into frames of `cut` bytes, and the table as it is.
