@@ -10,14 +10,16 @@
 namespace cd {
 namespace {
 
-// Refuses a prefix that does not fit every slot, naming the first files and what would fit.
+// Refuses a prefix that does not fit every slot, naming the first files and what would fit; and texts that would grow without measure.
 void check_fits(const Table& table, const std::string& prefix) {
+  uint64_t growth = 0;
   uint64_t needed[6] = {};  // characters, by encoding; 0: not yet known
   std::vector<const Entry*> tight;
   uint32_t longest = UINT32_MAX;
   for (const Entry& entry : table.entries) {
     bool fits = true;
     for (const Spot& spot : entry.spots) {
+      if (spot.encoding == Encoding::text) growth += prefix.size();
       if (spot.encoding == Encoding::text || spot.encoding == Encoding::digest) continue;
       uint64_t& characters = needed[static_cast<unsigned>(spot.encoding)];
       if (characters == 0) characters = encode_as(prefix, spot.encoding).size() / unit_of(spot.encoding);
@@ -26,6 +28,7 @@ void check_fits(const Table& table, const std::string& prefix) {
     }
     if (!fits) tight.push_back(&entry);
   }
+  check_growth(growth);
   if (tight.empty()) return;
   constexpr size_t kNamed = 5;
   std::string names;

@@ -153,7 +153,15 @@ function member(archive: string, header: Header, content: AsyncIterable<Buffer>)
 const typeName = (type: string | null): string =>
   type === null ? 'of a type that is not known' : `a ${type.replace('-', ' ')}`
 
+/** PATH_MAX without its NUL. */
+const longestName = 4095
+
 function named(archive: string, pax: string | undefined, field: string): string {
+  if ((pax ?? field).length > longestName) {
+    const start = (pax ?? field).slice(0, 40)
+    const message = `${archive} names ${JSON.stringify(start)}… of ${(pax ?? field).length} characters, at most ${longestName} are possible`
+    throw new EnvError('UNSAFE_PATH', message, { path: start })
+  }
   if (pax === undefined) return nameOfBytes(Buffer.from(field, 'latin1'))
   // Where bytes that are not UTF-8 stood, tar-stream has put this character.
   if (pax.includes('\uFFFD')) throw unsupported(archive, pax, 'a name that is not UTF-8 in a pax header')

@@ -213,7 +213,8 @@ async function fill(source: Source, plan: Plan, at: string, settings: Settings, 
     const created = new Date().toISOString()
     await writeReady(inside, { version: 1, digest, prefix, readOnly, created })
     if (signal?.aborted) throw cancelled(signal)
-    if (!(await publish(stage, at, readOnly, inside))) throw targetExists(prefix, 'it was made while this deployment ran')
+    if (!(await publish(stage, at, readOnly, inside)))
+      throw targetExists(prefix, 'it was made while this deployment ran')
     clock.lap('publish')
     return unpacked
   } catch (error) {

@@ -3,7 +3,17 @@
  * open, so that what is done in it is done there, whatever its name leads to by then. For everyone else names are good enough: what they
  * could be led to write, they could write themselves.
  */
-import { closeSync, constants, fstatSync, lstatSync, mkdirSync, openSync, readFileSync, readlinkSync, type Stats } from 'node:fs'
+import {
+  closeSync,
+  constants,
+  fstatSync,
+  lstatSync,
+  mkdirSync,
+  openSync,
+  readFileSync,
+  readlinkSync,
+  type Stats,
+} from 'node:fs'
 import { join } from 'node:path'
 import { EnvError, fromSystem } from '../errors.js'
 
@@ -56,11 +66,16 @@ export function hold(folder: string): Held | null {
         // Below what only root can change, the rest is made as always.
         if (way.guarded) return released(way.fd)
         const hint = 'make the directory first, as its user'
-        throw new EnvError('IO', `${name} does not exist, and root makes none beneath a directory of a user`, { path: name, hint })
+        throw new EnvError('IO', `${name} does not exist, and root makes none beneath a directory of a user`, {
+          path: name,
+          hint,
+        })
       }
       if (stat.isSymbolicLink()) {
         if (!isRoots(stat))
-          throw new EnvError('UNSAFE_PATH', `${name} is a link of user ${stat.uid}, which root does not follow`, { path: name })
+          throw new EnvError('UNSAFE_PATH', `${name} is a link of user ${stat.uid}, which root does not follow`, {
+            path: name,
+          })
         if (++links > maxLinks) throw new EnvError('IO', `${folder}: too many links`, { path: folder })
         const text = readlinkSync(through(way.fd, part))
         rest.push(...text.split('/').reverse())
@@ -107,14 +122,20 @@ export function holdStage(path: string, name: string): Held {
   const letGo = (): void => closeSync(fd)
   if (uid === process.geteuid?.() && (mode & 0o022) === 0) return { path: through(fd), name, letGo }
   letGo()
-  throw new EnvError('PERMISSION', `${name} was replaced by something of user ${uid} while root worked in it`, { path: name })
+  throw new EnvError('PERMISSION', `${name} was replaced by something of user ${uid} while root worked in it`, {
+    path: name,
+  })
 }
 
 /** An error as it would be if what is held had been called by its name. */
 export function byName(error: unknown, helds: readonly (Held | null)[]): unknown {
   if (!(error instanceof EnvError)) return error
   const named = (text: string): string =>
-    helds.reduce((all, held) => (held === null ? all : all.replaceAll(`${held.path}/./`, `${held.name}/`).replaceAll(held.path, held.name)), text)
+    helds.reduce(
+      (all, held) =>
+        held === null ? all : all.replaceAll(`${held.path}/./`, `${held.name}/`).replaceAll(held.path, held.name),
+      text,
+    )
   const { code, message, path, hint, errno, syscall, paths } = error
   if (named(message) === message) return error
   return new EnvError(code, named(message), {

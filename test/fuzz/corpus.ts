@@ -37,7 +37,10 @@ function full(perFrame?: number): Draft {
   }
   const at = (content: Buffer | string, from = 0): number => Buffer.from(content).indexOf(prefix, from)
   const script = members[5]?.data ?? ''
-  spots(5, [at(script), at(script, 5)].map((offset) => ({ encoding: 0, offset, refers: 0, slot: 0 })))
+  spots(
+    5,
+    [at(script), at(script, 5)].map((offset) => ({ encoding: 0, offset, refers: 0, slot: 0 })),
+  )
   const [a, b] = [at(strings), at(strings, 10)]
   const rest = [b, at(strings, b + 1)].map((offset) => ({ encoding: 1, offset, refers: 0, slot: prefix.length }))
   spots(6, [{ encoding: 1, offset: a, refers: 0, slot: prefix.length + 3 }, ...rest])
@@ -50,14 +53,43 @@ for (const [name, draft] of Object.entries({ least: draftOf(leastMembers), full:
   put('archive', name, forge(draft))
   // As sealed.cc takes it apart: bytes of 512 to a frame, less one; the length of the tar; the tar; the table.
   const tar = Buffer.concat(draft.plain)
-  if (name !== 'frames') put('sealed', name, Buffer.concat([Buffer.from([15]), fixed(tar.length, 2), tar, tableBytes(draft)]))
+  if (name !== 'frames')
+    put('sealed', name, Buffer.concat([Buffer.from([15]), fixed(tar.length, 2), tar, tableBytes(draft)]))
 }
 put('tar', 'members', rawTar(members))
-put('tar', 'pax', Buffer.concat([rawMember(rawPax({ path: 'p'.repeat(300), linkpath: 'l', size: '3' })), rawTar([{ name: 'x', data: 'abc' }])]))
+put(
+  'tar',
+  'pax',
+  Buffer.concat([
+    rawMember(rawPax({ path: 'p'.repeat(300), linkpath: 'l', size: '3' })),
+    rawTar([{ name: 'x', data: 'abc' }]),
+  ]),
+)
 put('tar', 'entry', Buffer.from([1, 0xed, 1, 9, 0, 1, 200, 0, 1, 20, 0, ...Buffer.from('lib/a-name-of-a-file.so')]))
-put('tar', 'link', Buffer.from([2, 0xff, 1, 9, 0, 0, 30, 1, 20, 0, ...Buffer.from('../lib/a-target/of.sobin/'), ...Buffer.alloc(290, 'n')]))
+put(
+  'tar',
+  'link',
+  Buffer.from([
+    2,
+    0xff,
+    1,
+    9,
+    0,
+    0,
+    30,
+    1,
+    20,
+    0,
+    ...Buffer.from('../lib/a-target/of.sobin/'),
+    ...Buffer.alloc(290, 'n'),
+  ]),
+)
 const textual = Buffer.from(`#!${prefix}/bin/python3\n# ${prefix}/lib and ${prefix}2\n`)
 put('rewrite', 'text', Buffer.concat([Buffer.from([7]), textual]))
 put('rewrite', 'strings', Buffer.concat([Buffer.from([3]), strings]))
 put('rewrite', 'wide', Buffer.concat([Buffer.from([3]), wide, Buffer.from(wide).swap16()]))
-put('rewrite', 'own', Buffer.concat([Buffer.from([0, 4]), Buffer.from('abcd'), Buffer.from([2]), Buffer.from('xy/abcd\0/abcd/abcd')]))
+put(
+  'rewrite',
+  'own',
+  Buffer.concat([Buffer.from([0, 4]), Buffer.from('abcd'), Buffer.from([2]), Buffer.from('xy/abcd\0/abcd/abcd')]),
+)

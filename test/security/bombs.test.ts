@@ -1,10 +1,13 @@
 /** Archives of a few kilobytes that become huge: refused before the disk, the memory or the patience is used up. */
-import { readdirSync } from 'node:fs'
+import { mkdirSync, readdirSync } from 'node:fs'
+import { join } from 'node:path'
 import { gzipSync } from 'node:zlib'
 import { describe, expect, test } from 'vitest'
 import { checkLimits, limitsFor } from '../../src/archive/limits.js'
+import { native, runJob } from '../../src/native.js'
 import { Range } from '../support/attack.js'
 import { draftOf, type ForgedEntry, fixed, forge, hashOf, leastMembers, zstdFrame } from '../support/forge.js'
+import { Random } from '../support/random.js'
 import { rawMember, rawPax, rawTar, tarEnd } from '../support/raw-tar.js'
 
 const range = new Range('bombs')
@@ -61,7 +64,14 @@ describe('bombs of ours', () => {
       const path = `lib/bomb${i}`
       const end = i === count - 1 ? tarEnd : Buffer.alloc(0)
       draft.plain.push(Buffer.concat([zeroFile(path, size), content, end]))
-      const entry = { ...(draft.entries[3] as ForgedEntry), path, size, frame: i + 1, offset: 512, sha256: hashOf(content) }
+      const entry = {
+        ...(draft.entries[3] as ForgedEntry),
+        path,
+        size,
+        frame: i + 1,
+        offset: 512,
+        sha256: hashOf(content),
+      }
       draft.entries.push(entry)
     }
     return forge(draft)
@@ -96,13 +106,19 @@ describe('bombs of others', () => {
     for (const type of ['x', 'g', 'L', 'K']) {
       const head = rawMember({ name: 'long', type, size: 2 ** 33 - 512 }).subarray(0, 512)
       const before = process.memoryUsage().rss
-      await range.refused(Buffer.concat([zstdFrame(Buffer.concat([record, head])), zstdBomb(100_000)]), 'ARCHIVE_CORRUPT')
+      await range.refused(
+        Buffer.concat([zstdFrame(Buffer.concat([record, head])), zstdBomb(100_000)]),
+        'ARCHIVE_CORRUPT',
+      )
       expect(process.memoryUsage().rss - before).toBeLessThan(500e6)
     }
   })
 
   test('zeros without an end behind the tar', async () => {
-    await range.refused(Buffer.concat([zstdFrame(Buffer.concat([record, tarEnd])), zstdBomb(20_000)]), 'ARCHIVE_CORRUPT')
+    await range.refused(
+      Buffer.concat([zstdFrame(Buffer.concat([record, tarEnd])), zstdBomb(20_000)]),
+      'ARCHIVE_CORRUPT',
+    )
   })
 
   test('zeros where the first record should be looked for', async () => {
@@ -123,5 +139,33 @@ describe('bombs of others', () => {
       expect(['ARCHIVE_CORRUPT', 'LIMIT_EXCEEDED', '']).toContain(code)
       if (code !== '') expect(readdirSync(at)).toEqual([])
     }
+  })
+})
+
+describe('texts that grow', () => {
+  const content = '/'.repeat(400_000)
+  const to = `/${'long/'.repeat(200)}env`.slice(0, 1000)
+
+  test('a prefix of one letter in every byte of an archive of ours', async () => {
+    const draft = draftOf([...leastMembers, { name: 'lib/text', data: content }])
+    draft.prefixes = ['/']
+    // Unevenly, so that the table does not shrink to less than a thousandth, which would be refused as well.
+    const noise = new Random(1)
+    const offsets = Array.from({ length: content.length }, (_, offset) => offset).filter(() => noise.below(8) > 0)
+    const spots = offsets.map((offset) => ({ encoding: 0, offset, refers: 0, slot: 0 }))
+    ;(draft.entries[4] as ForgedEntry).spots = spots
+    const job = { archive: range.archive(forge(draft)), prefix: to, readOnly: false, threads: 1 }
+    const root = join(range.work, 'grown')
+    mkdirSync(root)
+    await expect(runJob((counters) => native().extract({ ...job, root }, counters))).rejects.toMatchObject({
+      code: 'LIMIT_EXCEEDED',
+    })
+    expect(readdirSync(root)).toEqual([])
+  })
+
+  test('a placeholder of one letter in a record of somebody else', () => {
+    expect(() => native().rewrite(Buffer.from(content), [{ prefix: '/', mode: 'text' }], to)).toThrow(
+      expect.objectContaining({ code: 'LIMIT_EXCEEDED' }),
+    )
   })
 })

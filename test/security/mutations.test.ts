@@ -18,7 +18,13 @@ test('a damaged archive of ours is refused, or gives the same tree', async () =>
 })
 
 test('so is a damaged tar.gz of somebody else', async () => {
-  const outcome = await campaign({ archive: foreignTarGz, extension: 'tar.gz', seed: 2_000_000, count: 25, checked: true })
+  const outcome = await campaign({
+    archive: foreignTarGz,
+    extension: 'tar.gz',
+    seed: 2_000_000,
+    count: 25,
+    checked: true,
+  })
   expect(outcome.refused + outcome.harmless).toBe(25)
 })
 

@@ -119,7 +119,10 @@ describe('never shown raw: a name cannot write on a terminal, or add lines to wh
     const wrong = draft.entries[4]
     if (wrong) wrong.sha256 = Buffer.alloc(32)
     const archive = range.archive(forge(draft))
-    for (const args of [['inspect', archive], ['verify', archive]]) {
+    for (const args of [
+      ['inspect', archive],
+      ['verify', archive],
+    ]) {
       const { stdout, stderr } = await runCli(args)
       // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for
       expect(stdout + stderr).not.toMatch(/[\x00-\x08\x0b-\x1f\x7f-\x9f]/)

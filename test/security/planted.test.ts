@@ -44,8 +44,10 @@ function victim(): { folder: string; intact: () => void } {
   const folder = place()
   mkdirSync(join(folder, '.conda-deploy'), { mode: 0o700 })
   writeFileSync(join(folder, 'file'), 'untouched', { mode: 0o600 })
-  const seen = (): string => JSON.stringify([readdirSync(folder), readdirSync(join(folder, '.conda-deploy')), ...modes()])
-  const modes = (): number[] => [folder, join(folder, 'file'), join(folder, '.conda-deploy')].map((at) => statSync(at).mode)
+  const seen = (): string =>
+    JSON.stringify([readdirSync(folder), readdirSync(join(folder, '.conda-deploy')), ...modes()])
+  const modes = (): number[] =>
+    [folder, join(folder, 'file'), join(folder, '.conda-deploy')].map((at) => statSync(at).mode)
   const before = seen()
   return {
     folder,
@@ -141,12 +143,15 @@ describe('links in the way', () => {
     expect(await attempt({ root: open })).toBe('PERMISSION')
   })
 
-  test.each(['{}', '', '[1]', 'null', '{"version": 1}', `${'['.repeat(100_000)}`])('a marker that says %.20s', async (text) => {
-    const folder = place()
-    mkdirSync(join(folder, 'env/.conda-deploy'), { recursive: true })
-    writeFileSync(join(folder, 'env/.conda-deploy/ready'), text)
-    expect(await attempt({ to: join(folder, 'env') })).toBe('TARGET_EXISTS')
-  })
+  test.each(['{}', '', '[1]', 'null', '{"version": 1}', `${'['.repeat(100_000)}`])(
+    'a marker that says %.20s',
+    async (text) => {
+      const folder = place()
+      mkdirSync(join(folder, 'env/.conda-deploy'), { recursive: true })
+      writeFileSync(join(folder, 'env/.conda-deploy/ready'), text)
+      expect(await attempt({ to: join(folder, 'env') })).toBe('TARGET_EXISTS')
+    },
+  )
 })
 
 describe.skipIf(!isRoot)('of another user, in a scratch folder for all (needs root)', () => {

@@ -50,5 +50,7 @@ async function race(archive: string, label: string, pattern: string, depth: numb
   expect([...outcomes.keys()].some((outcome) => outcome !== 'deployed')).toBe(true)
 }
 
-test('directories of the tree, with an archive of ours', () => race(ours, 'ours', '/\\.env\\d+\\.\\d+\\.stage/lib(/d\\d+)?(/e)?$', 5, 25))
-test('directories of the tree, with an archive of others', () => race(theirs, 'theirs', '/\\.env\\d+\\.\\d+\\.stage/lib(/d\\d+)?(/e)?$', 5, 8))
+test('directories of the tree, with an archive of ours', () =>
+  race(ours, 'ours', '/\\.env\\d+\\.\\d+\\.stage/lib(/d\\d+)?(/e)?$', 5, 25))
+test('directories of the tree, with an archive of others', () =>
+  race(theirs, 'theirs', '/\\.env\\d+\\.\\d+\\.stage/lib(/d\\d+)?(/e)?$', 5, 8))

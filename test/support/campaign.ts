@@ -47,7 +47,8 @@ export async function campaign({ archive, extension, seed, count, checked }: Cam
       const { prefix, foreign } = await deploy(options)
       const told = describeTree(prefix, ['.conda-deploy'])
       // A directory that follows only from names has no time of its own.
-      if (foreign !== undefined) for (const [path, line] of told) if (line.startsWith('directory')) told.set(path, line.slice(0, 13))
+      if (foreign !== undefined)
+        for (const [path, line] of told) if (line.startsWith('directory')) told.set(path, line.slice(0, 13))
       removeTree(prefix)
       return told
     }
@@ -68,7 +69,10 @@ export async function campaign({ archive, extension, seed, count, checked }: Cam
         else if (!checked) outcome.unchecked++
         else throw new Error(`${what} was deployed with a wrong tree: ${wrong.join('; ')}`)
       }
-      const left = [...readdirSync(place), ...readdirSync(work).filter((one) => one !== 'place' && !one.startsWith('archive'))]
+      const left = [
+        ...readdirSync(place),
+        ...readdirSync(work).filter((one) => one !== 'place' && !one.startsWith('archive')),
+      ]
       if (left.length > 0) throw new Error(`${what} left ${left.join(', ')}`)
     }
     return outcome
@@ -86,6 +90,11 @@ async function choose(archive: Buffer, random: Random, file: string): Promise<Re
     const mutation = mutate(archive, random)
     if (!file.endsWith('.tar.zst') || random.below(10) === 0) return mutation
     writeFileSync(file, mutation.bytes)
-    if ((await native().index(file, false).catch(() => undefined)) !== null) return mutation
+    if (
+      (await native()
+        .index(file, false)
+        .catch(() => undefined)) !== null
+    )
+      return mutation
   }
 }

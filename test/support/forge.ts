@@ -120,7 +120,12 @@ function spotBytes(spots: readonly ForgedSpot[]): Buffer {
   const all = spots.map(({ encoding, offset, refers, slot }) => {
     const difference = BigInt.asUintN(64, BigInt(offset) - before)
     before = BigInt(offset)
-    return Buffer.concat([fixed(encoding, 1), varint(difference), varint(refers), ...(encoding < 6 ? [varint(slot)] : [])])
+    return Buffer.concat([
+      fixed(encoding, 1),
+      varint(difference),
+      varint(refers),
+      ...(encoding < 6 ? [varint(slot)] : []),
+    ])
   })
   return Buffer.concat([varint(spots.length), ...all])
 }
@@ -148,7 +153,10 @@ function sumsOf({ entries }: Draft, digest: Buffer): Sums {
   const slots = files.flatMap(({ spots }) => spots.filter(({ encoding }) => encoding > 0 && encoding < 6))
   return {
     ...{ digest, entries: entries.length, files: files.length },
-    bytes: BigInt.asUintN(64, sizes.reduce((sum, size) => sum + size, 0n)),
+    bytes: BigInt.asUintN(
+      64,
+      sizes.reduce((sum, size) => sum + size, 0n),
+    ),
     rewritten: files.filter(({ spots }) => spots.length > 0).length,
     longestPrefix: Math.min(0xffffffff, ...slots.map(({ slot }) => Number(slot))),
     largestFile: sizes.reduce((most, size) => (size > most ? size : most), 0n),
@@ -161,7 +169,12 @@ function summaryBytes(draft: Draft, table: Buffer): Buffer {
   const numbers = [s.entries, s.files, s.bytes, s.rewritten].map((n) => fixed(n, 8))
   return Buffer.concat([
     ...[Buffer.from('CDSM'), fixed(1, 2), fixed(0, 2), s.digest, ...numbers],
-    ...[fixed(s.longestPrefix, 4), fixed(s.largestFile, 8), fixed(Buffer.byteLength(draft.json), 4), Buffer.from(draft.json)],
+    ...[
+      fixed(s.longestPrefix, 4),
+      fixed(s.largestFile, 8),
+      fixed(Buffer.byteLength(draft.json), 4),
+      Buffer.from(draft.json),
+    ],
   ])
 }
 

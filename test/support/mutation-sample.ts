@@ -23,7 +23,8 @@ function library(): Buffer {
   return Buffer.concat([Buffer.from('\x7fELF\0\0'), room, Buffer.from('end\0'), wide, Buffer.from('\0\0\0\0')])
 }
 
-const record = '{\n  "name": "a",\n  "version": "1",\n  "build": "0",\n  "files": [],\n  "paths_data": {"paths": []}\n}\n'
+const record =
+  '{\n  "name": "a",\n  "version": "1",\n  "build": "0",\n  "files": [],\n  "paths_data": {"paths": []}\n}\n'
 
 const members: readonly RawMember[] = [
   { name: 'conda-meta/', type: '5', mode: 0o755 },
@@ -52,7 +53,15 @@ export async function writeOurs(path: string, root: string): Promise<void> {
     const kind = kinds[type as keyof typeof kinds]
     const content = kind === 'file' ? { data: Buffer.from(data), policy: 'any' as const, slot } : {}
     const target = link === undefined ? {} : { target: link }
-    return { path: String(name).replace(/\/$/, ''), kind, mode, mtime, size: Buffer.from(data).length, ...target, ...content }
+    return {
+      path: String(name).replace(/\/$/, ''),
+      kind,
+      mode,
+      mtime,
+      size: Buffer.from(data).length,
+      ...target,
+      ...content,
+    }
   })
   const common = { output: path, prefixes: [origin], level: 3, frameBytes: 1024, threads: 1 }
   const job = { ...common, root, entries, marker: '_no_such_marker_' }
