@@ -36,7 +36,8 @@ export async function findRoot(archive: string, read: Decode, limits: Limits): P
   let bytes = 0
   try {
     for await (const { path, kind, size } of tar.members) {
-      checkLimits(archive, limits, ++files, (bytes += size))
+      bytes += size
+      checkLimits(archive, limits, ++files, bytes)
       if (first === null && path !== '' && kind !== 'directory') {
         if (usual.has(path.split('/', 1)[0] as string)) return ''
         first = path

@@ -85,7 +85,9 @@ describe('bombs of ours', () => {
 
   test('frames that claim more than their bytes can hold', async () => {
     const draft = draftOf(leastMembers)
-    draft.seek = ([first]) => first && (first[1] = 900_000_000)
+    draft.seek = (records) => {
+      records[0] = [records[0]?.[0] ?? 0, 900_000_000]
+    }
     await range.refused(forge(draft), 'ARCHIVE_CORRUPT')
   })
 })
