@@ -32,6 +32,7 @@ export type ErrorCode =
   | 'CANCELLED'
   | 'NO_SPACE'
   | 'LOCK_HELD'
+  | 'LIMIT_EXCEEDED'
 
 /** Exit statuses: 1 the request failed, 2 wrong usage, 3 verification found faults, 75 try again. */
 const codes: Readonly<Record<ErrorCode, { readonly exit: number; readonly hint?: string }>> = {
@@ -62,6 +63,7 @@ const codes: Readonly<Record<ErrorCode, { readonly exit: number; readonly hint?:
   CANCELLED: { exit: 130 },
   NO_SPACE: { exit: 75, hint: 'free some space, or choose another target with --to' },
   LOCK_HELD: { exit: 75 },
+  LIMIT_EXCEEDED: { exit: 1 },
 }
 
 export interface ErrorDetails {

@@ -7,9 +7,6 @@
 namespace cd {
 namespace {
 
-// A compressed block has at least three bytes and holds at most 128 KiB: no frame grows by more.
-bool can_hold(uint64_t packed, uint64_t size) { return size / ZSTD_BLOCKSIZE_MAX <= packed / 3; }
-
 void put32(std::string& out, uint32_t value) {
   for (int i = 0; i < 4; ++i) out.push_back(static_cast<char>(value >> 8 * i));
 }
@@ -17,10 +14,6 @@ void put32(std::string& out, uint32_t value) {
 [[noreturn]] void corrupt(const std::string& what, const std::string& message) {
   throw Failure("ARCHIVE_CORRUPT", what + ": " + message);
 }
-
-}  // namespace
-
-namespace {
 
 // A frame is its own window: zstd's levels 1 to 8 look back 0.5 to 2 MiB of its 4, and the rest is found in the same time (0.6 % less at
 // level 3, 2.3 % at 1 and 2). At level 4, whose two tables of 1 MiB each are as large as a core's cache, the table of short matches becomes
@@ -33,6 +26,9 @@ void tune(ZSTD_CCtx* ctx, int level, size_t size) {
 }
 
 }  // namespace
+
+// A compressed block has at least three bytes and holds at most 128 KiB: no frame grows by more.
+bool can_hold(uint64_t packed, uint64_t size) { return size / ZSTD_BLOCKSIZE_MAX <= packed / 3; }
 
 Compressor::Compressor(int level) : ctx_(ZSTD_createCCtx()), level_(level) {
   if (!ctx_) throw std::bad_alloc();

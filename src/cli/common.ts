@@ -49,6 +49,12 @@ export function integer(text: string): number {
   return Number(text)
 }
 
+/** From 1; large enough for bytes. */
+export function amount(text: string): number {
+  if (!/^[1-9]\d{0,14}$/.test(text)) throw new InvalidArgumentError('It must be a whole number from 1.')
+  return Number(text)
+}
+
 /** As conda-pack has it; undefined stands for all cores, which is the default of the verbs. */
 export function threads(text: string): number | undefined {
   const value = integer(text)

@@ -6,7 +6,7 @@ import { fstatSync } from 'node:fs'
 import { EnvError, fromSystem } from '../errors.js'
 import { now, type Reporter } from '../report.js'
 import { put } from './put.js'
-import { bytes, count, duration } from './text.js'
+import { bytes, count, duration, message, printable } from './text.js'
 
 export interface TalkSettings {
   /** The result as JSON on stdout, errors as JSON on stderr. */
@@ -69,21 +69,21 @@ export class Terminal implements Reporter {
   /** A summary or a remark. */
   say(text: string): void {
     if (this.#settings().quiet || this.#settings().json) return
-    this.#line(text)
+    this.#line(text.split('\n').map(printable).join('\n'))
   }
 
-  warn(message: string): void {
-    this.#line(`${paint('warning:', '33')} ${message}`)
+  warn(text: string): void {
+    this.#line(`${paint('warning:', '33')} ${message(text)}`)
   }
 
   error(error: unknown): void {
     const told = describe(error)
     if (this.#settings().json) this.#line(JSON.stringify({ error: told }))
     else {
-      this.#line(`${paint('conda-deploy:', '31')} ${told.message}`)
-      if (told.hint !== undefined) this.#line(`\n${paint('hint:', '36')} ${told.hint}`)
+      this.#line(`${paint('conda-deploy:', '31')} ${message(told.message)}`)
+      if (told.hint !== undefined) this.#line(`\n${paint('hint:', '36')} ${message(told.hint)}`)
     }
-    if (this.#settings().verbose && error instanceof Error) this.#line(stackOf(error))
+    if (this.#settings().verbose && error instanceof Error) this.#line(message(stackOf(error)))
   }
 
   phase(name: string, total?: number, unit: 'files' | 'bytes' = 'files'): void {
@@ -182,10 +182,10 @@ function describe(error: unknown): Told {
       ...(error.paths.length === 0 ? {} : { paths: error.paths }),
     }
   }
-  const message = error instanceof Error ? `${error.name}: ${error.message}` : String(error)
+  const what = error instanceof Error ? `${error.name}: ${error.message}` : String(error)
   return {
     code: 'INTERNAL',
-    message: `unexpected ${message}`,
+    message: `unexpected ${what}`,
     hint: 'this is a bug of conda-deploy; --verbose shows where',
   }
 }

@@ -62,8 +62,18 @@ export function recordText(record: PrefixRecord, contents: Contents, sitePackage
     data['paths'].forEach(addPath)
     made['paths_data'] = { ...data, paths }
   }
-  const text = ascii(`${JSON.stringify(made, null, 2)}\n`)
+  const text = ascii(`${written(record.file, made)}\n`)
   return { text, digests: places64(record, text, waiting) }
+}
+
+/** JSON.parse takes any depth, JSON.stringify only what fits the stack. */
+function written(file: string, document: object): string {
+  try {
+    return JSON.stringify(document, null, 2)
+  } catch (error) {
+    if (!(error instanceof RangeError)) throw error
+    throw new EnvError('ENV_DAMAGED', `${file} cannot be written: ${error.message}`, { path: file, cause: error })
+  }
 }
 
 interface RawPath {

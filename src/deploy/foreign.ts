@@ -9,6 +9,7 @@ import type { Batch, Member } from '../archive/batches.js'
 import { readUnpacker, type Unpacker, unpackHelper, unpackScript } from '../archive/conda-pack.js'
 import { checkUnchanged, type Digested, digestOf } from '../archive/digest.js'
 import { type Format, formatOf } from '../archive/format.js'
+import type { Limits } from '../archive/limits.js'
 import { using } from '../archive/pool.js'
 import type { Decoded } from '../archive/worker.js'
 import { pycSource } from '../conda/noarch.js'
@@ -39,6 +40,7 @@ export async function openForeign(archive: string, signal?: AbortSignal): Promis
       longestPrefix: null,
       list: async () => [],
     },
+    packedBytes: digested.size,
     unpack: (job, unpacking) => new Unpack(archive, format, digested, job, unpacking).run(),
   }
 }
@@ -52,6 +54,7 @@ class Unpack {
   private readonly digested: Digested
   private readonly job: UnpackJob
   private readonly signal: AbortSignal | undefined
+  private readonly limits: Limits
   private readonly tree: ForeignTree
   private readonly known: Knowledge = new Knowledge()
   private readonly writer: Writer
@@ -66,6 +69,7 @@ class Unpack {
     this.digested = digested
     this.job = job
     this.signal = unpacking.signal
+    this.limits = unpacking.limits
     this.tree = new ForeignTree(archive)
     this.writer = new Writer(job, unpacking)
   }
@@ -108,12 +112,12 @@ class Unpack {
 
   private async stream(): Promise<Decoded> {
     const parts = join(this.job.root, ownFolder, 'parts')
-    const { archive, signal } = this
+    const { archive, limits, signal } = this
     try {
       makeFolders(parts)
       const receive = (batch: Batch): Promise<void> => this.receive(batch)
       const decoded = await using((pool) =>
-        pool.decode({ archive, parts, receive, ...(signal === undefined ? {} : { signal }) }),
+        pool.decode({ archive, parts, limits, receive, ...(signal === undefined ? {} : { signal }) }),
       )
       await rm(parts, { recursive: true })
       return decoded

@@ -1,4 +1,5 @@
 /** An archive as deploying sees it: what is known of its content beforehand, and the way to unpack it. */
+import type { Limits } from '../archive/limits.js'
 import { openTarZst } from '../archive/tar-zst.js'
 import { native, runJob } from '../native.js'
 import type { ForeignFacts } from './foreign/facts.js'
@@ -37,10 +38,13 @@ export interface Unpacking {
   readonly signal: AbortSignal | undefined
   /** Called while it runs, with the bytes written so far. */
   readonly progress: (bytes: number) => void
+  readonly limits: Limits
 }
 
 export interface Source {
   readonly content: Content
+  /** Size of the archive file. */
+  readonly packedBytes: number
   /** Fills `root` and writes its `.conda-deploy/index`. */
   readonly unpack: (job: UnpackJob, unpacking: Unpacking) => Promise<Unpacked>
 }
@@ -53,10 +57,11 @@ export async function openSource(archive: string, signal?: AbortSignal): Promise
     const { openForeign } = await import('./foreign.js')
     return await openForeign(archive, signal)
   }
-  const { digest, entries, files, bytes, longestPrefix } = opened.index
+  const { digest, entries, files, bytes, longestPrefix, packedBytes } = opened.index
   const list = async () => (await openTarZst(archive, true))?.index.list ?? []
   return {
     content: { digest, size: { entries, files, bytes }, leastBytes: bytes, longestPrefix, list },
+    packedBytes,
     async unpack(job, unpacking) {
       const done = await runJob((counters) => native().extract({ archive, ...job }, counters), unpacking)
       const { files, bytes, readBytes, rewritten, spots, trampolines, byPath } = done

@@ -3,7 +3,7 @@ import { type Command, Option } from 'commander'
 import { type Shell, shells } from '../../conda/shell-code.js'
 import type { DeployOptions, DeployResult } from '../../deploy/deploy.js'
 import { EnvError } from '../../errors.js'
-import { addSpare, example, type Globals, type Session, type SpareFlags } from '../common.js'
+import { addSpare, amount, example, type Globals, type Session, type SpareFlags } from '../common.js'
 import { callingShell, guessShell } from '../shell.js'
 import { aligned, bytes, counted, duration } from '../text.js'
 
@@ -13,6 +13,8 @@ export interface DeployFlags extends Globals {
   readonly allowShared?: boolean
   readonly writable?: boolean
   readonly verify?: boolean
+  readonly maxBytes?: number
+  readonly maxFiles?: number
   readonly dryRun?: boolean
 }
 
@@ -31,13 +33,15 @@ export function addDeployFlags(command: Command): Command {
     .option('--allow-shared', 'let the target be on a network or parallel file system')
     .option('--writable', 'keep write permission on files and directories')
     .option('--verify', 'read every file back before publishing')
+    .option('--max-bytes <n>', 'refuse an archive that becomes more (default: 100 times its size)', amount)
+    .option('--max-files <n>', 'refuse an archive of more files (default: 4000000)', amount)
     .option('--dry-run', 'say what would be done, and do nothing')
 }
 
 export function deployOptions(archive: string, flags: DeployFlags, session: Session): DeployOptions {
-  const { to, root, allowShared, verify, dryRun, threads } = flags
+  const { to, root, allowShared, verify, maxBytes, maxFiles, dryRun, threads } = flags
   return {
-    ...{ archive, to, root, allowShared, verify, dryRun, threads },
+    ...{ archive, to, root, allowShared, verify, maxBytes, maxFiles, dryRun, threads },
     readOnly: flags.writable !== true,
     signal: session.signal,
     reporter: session.terminal,
