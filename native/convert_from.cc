@@ -84,6 +84,7 @@ size_t choice(Value value, const char* what, const char* const (&names)[N]) {
 constexpr const char* kKinds[] = {"directory", "file", "symlink", "hardlink"};
 constexpr const char* kEncodings[] = {"text", "c8", "c16le", "c16be", "c32le", "c32be", "digest"};
 constexpr const char* kModes[] = {"text", "binary"};
+constexpr const char* kShares[] = {"never", "read-only", "always"};
 constexpr const char* kPolicies[] = {"detect", "any", "report"};
 
 // A property name, made once for all objects of a list.
@@ -306,8 +307,19 @@ std::unique_ptr<cd::SealJob> seal_job(Value value, Held& held) {
 
 std::unique_ptr<cd::ExtractJob> extract_job(Value value) {
   const Fields f(value, "the job");
-  return std::make_unique<cd::ExtractJob>(cd::ExtractJob{f.text("archive"), f.text("root"), f.text("prefix"),
-                                                         flag(f.get("readOnly"), "readOnly"), f.threads()});
+  auto job = std::make_unique<cd::ExtractJob>();
+  if (!f.get("archive").IsNull()) job->archive = f.text("archive");
+  job->root = f.text("root");
+  job->prefix = f.text("prefix");
+  job->read_only = flag(f.get("readOnly"), "readOnly");
+  job->threads = f.threads();
+  if (const Value v = f.get("base"); !v.IsUndefined()) {
+    const Fields b(v, "base");
+    job->base = b.text("root");
+    job->share = static_cast<cd::Share>(choice(b.get("share"), "share", kShares));
+    job->check = flag(b.get("check"), "check");
+  }
+  return job;
 }
 
 std::unique_ptr<cd::MaterializeJob> materialize_job(Value value, Held& held) {

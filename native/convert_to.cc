@@ -237,6 +237,16 @@ Value to_js(Env env, const cd::Sealed& sealed) {
 }
 
 Value to_js(Env env, const cd::Extracted& x) {
+  const cd::Reused& r = x.reused;
+  const Value reused = Made(env)
+                           .set("linked", number(env, r.linked))
+                           .set("cloned", number(env, r.cloned))
+                           .set("copied", number(env, r.copied))
+                           .set("rewritten", number(env, r.rewritten))
+                           .set("bytes", number(env, r.bytes))
+                           .set("refused", number(env, r.refused))
+                           .set("why", to_js(env, r.why))
+                           .value();
   return Made(env)
       .set("files", number(env, x.files))
       .set("directories", number(env, x.directories))
@@ -248,6 +258,7 @@ Value to_js(Env env, const cd::Extracted& x) {
       .set("spots", number(env, x.spots))
       .set("trampolines", number(env, x.trampolines))
       .set("byPath", texts(env, x.by_path))
+      .set("reused", reused)
       .value();
 }
 

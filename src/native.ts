@@ -160,8 +160,21 @@ export interface Index {
   readonly list?: readonly Entry[]
 }
 
+/** A deployed tree that equal content is taken from. */
+export interface Base {
+  readonly root: string
+  /**
+   * Files without spots that may become hard links of the base's: none, those without write permission (they must have none in the
+   * new tree either), or all. Only files that belong to this user, and that no other can write or replace, ever do.
+   */
+  readonly share: 'never' | 'read-only' | 'always'
+  /** Hash what is taken unchanged, instead of comparing size, mode and time with the base's index. */
+  readonly check: boolean
+}
+
 export interface ExtractJob {
-  readonly archive: string
+  /** null: everything is in the base, by its own index; a file that is not what that says is VERIFY_FAILED. */
+  readonly archive: string | null
   /** Existing empty directory to fill. */
   readonly root: string
   /** The prefix to write into the files: where the tree will stand once published. */
@@ -169,6 +182,21 @@ export interface ExtractJob {
   /** Take write permission away from files and directories. */
   readonly readOnly: boolean
   readonly threads: number
+  readonly base?: Base
+}
+
+/** Files that were taken from the base, by how. */
+export interface Reused {
+  readonly linked: number
+  readonly cloned: number
+  readonly copied: number
+  /** Brought back to what was stored, and rewritten for the new prefix. */
+  readonly rewritten: number
+  readonly bytes: number
+  /** Not what the base's index says, and so taken from the archive. */
+  readonly refused: number
+  /** Why: of one of them, or of the whole base; empty: nothing was refused. */
+  readonly why: string
 }
 
 export interface Extracted {
@@ -187,6 +215,7 @@ export interface Extracted {
   readonly trampolines: number
   /** Scripts that find their interpreter by PATH now: the shebang could not name it. */
   readonly byPath: readonly string[]
+  readonly reused: Reused
 }
 
 /** How a prefix is looked for in content whose spots are not known (archives made by others). */

@@ -90,15 +90,25 @@ struct Sealed {
 Sealed seal(const SealJob&, Progress);
 
 // extract.cc
+enum class Share : uint8_t { never, read_only, always };  // files of the base that may become hard links
 struct ExtractJob {
-  std::string archive, root, prefix;
+  std::string archive, root, prefix;  // no archive: everything is in the base, and nothing else will do
   bool read_only = true;
   unsigned threads = 1;
+  std::string base;  // a deployed tree to take equal content from; empty: none
+  Share share = Share::read_only;
+  bool check = false;  // hash what is taken from the base unchanged
+};
+struct Reused {  // files taken from the base
+  uint64_t linked = 0, cloned = 0, copied = 0, rewritten = 0, bytes = 0;
+  uint64_t refused = 0;  // not what the base's index says, and so taken from the archive
+  std::string why;       // of one of them: its path, what was found and expected
 };
 struct Extracted {
   uint64_t files = 0, directories = 0, symlinks = 0, hardlinks = 0, bytes = 0, read_bytes = 0, rewritten = 0, spots = 0,
            trampolines = 0;
   std::vector<std::string> by_path;
+  Reused reused;
 };
 Extracted extract(const ExtractJob&, Progress);
 
@@ -153,6 +163,7 @@ struct Index {
   std::vector<Entry> entries;  // empty unless asked for; so are the prefixes of an archive
 };
 std::unique_ptr<Index> index(const std::string& path, bool list);  // null: not ours
+Table read_index(const std::string& path);                         // of a deployed tree; throws when it is none
 
 // place.cc
 bool rename_no_replace(const std::string& from, const std::string& to);  // false: destination exists

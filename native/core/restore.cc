@@ -1,0 +1,218 @@
+// Every rule of "Spots" in FORMAT.md, backwards. What the rules lose (the blanks of a shebang, the folder of an
+// interpreter) is tried; the hash of the stored content decides.
+#include "restore.h"
+#include <algorithm>
+#include <cstring>
+#include <optional>
+#include "prefix.h"
+#include "sha256.h"
+
+namespace cd {
+namespace {
+
+constexpr size_t kDigits = 64;
+constexpr const char* kShell = "#!/bin/sh\n";
+
+// One deployed content before its shebang was treated; positions differ from the stored ones where a text grew.
+class Restorer {
+ public:
+  Restorer(const std::string& in, const Entry& entry, const std::vector<std::string>& prefixes,
+           const std::string& prefix)
+      : in_(in), spots_(entry.spots), size_(entry.size), prefixes_(prefixes), prefix_(prefix) {}
+
+  std::optional<std::string> run() {
+    out_.reserve(size_);
+    for (size_t i = 0; i < spots_.size();) {
+      const Spot& spot = spots_[i];
+      if (spot.offset < out_.size() || !copy(spot.offset - out_.size())) return {};
+      if (spot.encoding == Encoding::digest) {
+        if (in_.size() - at_ < kDigits) return {};
+        at_ += kDigits;
+        out_.append(kDigits, '0');  // what an archive holds there
+        ++i;
+      } else if (spot.encoding == Encoding::text) {
+        if (!expect(prefix_)) return {};
+        out_ += prefixes_[spot.refers];
+        ++i;
+      } else {
+        const size_t n = c_string(i);
+        if (n == 0) return {};
+        i += n;
+      }
+    }
+    if (!copy(in_.size() - at_) || out_.size() != size_) return {};
+    return std::move(out_);
+  }
+
+ private:
+  bool copy(uint64_t size) {
+    if (size > in_.size() - at_) return false;
+    out_.append(in_, at_, size);
+    at_ += size;
+    return true;
+  }
+
+  bool expect(const std::string& bytes) {
+    if (in_.compare(at_, bytes.size(), bytes) != 0) return false;
+    at_ += bytes.size();
+    return true;
+  }
+
+  // The string that begins at spot `first`: how many spots it has; 0: it is not there.
+  size_t c_string(size_t first) {
+    const Encoding encoding = spots_[first].encoding;
+    const unsigned unit = unit_of(encoding);
+    const std::string to = encode_as(prefix_, encoding);
+    size_t end = 0, n = 0;
+    uint64_t spare = 0;
+    for (size_t k = first; k < spots_.size(); ++k, ++n) {
+      const Spot& spot = spots_[k];
+      if (spot.encoding != encoding) break;
+      if (n > 0) {
+        const uint64_t gap = spot.offset - out_.size();
+        if (spot.offset < out_.size() || gap >= end - at_) break;  // beyond its NUL: another string
+        copy(gap);
+      }
+      if (!expect(to)) return 0;
+      const std::string from = encode_as(prefixes_[spot.refers], encoding);
+      if (uint64_t{spot.slot} * unit < from.size()) return 0;
+      spare += uint64_t{spot.slot} * unit - from.size();
+      out_ += from;
+      if (n == 0) end = nul(unit);
+    }
+    // Filled with NULs up to the room of the string, which is the same for every prefix.
+    copy(end - at_);
+    const uint64_t length = uint64_t{n} * to.size();
+    uint64_t room = spare;
+    for (size_t k = first; k < first + n; ++k) room += encode_as(prefixes_[spots_[k].refers], encoding).size();
+    if (room < length || room - length > in_.size() - at_) return 0;
+    const uint64_t filled = room - length;
+    if (std::any_of(in_.begin() + static_cast<ptrdiff_t>(at_), in_.begin() + static_cast<ptrdiff_t>(at_ + filled),
+                    [](char c) { return c != 0; }))
+      return 0;
+    at_ += filled;
+    out_.append(spare, '\0');
+    return n;
+  }
+
+  // First NUL unit from here on, in steps of the unit.
+  size_t nul(unsigned unit) const {
+    for (size_t i = at_; i + unit <= in_.size(); i += unit)
+      if (std::all_of(&in_[i], &in_[i] + unit, [](char c) { return c == 0; })) return i;
+    return in_.size();
+  }
+
+  const std::string& in_;
+  const std::vector<Spot>& spots_;
+  const uint64_t size_;
+  const std::vector<std::string>& prefixes_;
+  const std::string& prefix_;
+  size_t at_ = 0;  // input dealt with
+  std::string out_;
+};
+
+// What the lines of shebang.cc say, taken apart: the interpreter, its options, and where the rest of the script begins.
+struct Shebang {
+  std::string path, options;
+  size_t rest = 0;
+};
+
+// `"…"` at `at`, without its quotes and escapes; `at` moves behind it.
+std::optional<std::string> unquoted(const std::string& in, size_t& at) {
+  if (at >= in.size() || in[at] != '"') return {};
+  std::string out;
+  for (++at; at < in.size() && in[at] != '"'; ++at) {
+    if (in[at] == '\\') ++at;
+    if (at >= in.size() || in[at] == '\n') return {};
+    out += in[at];
+  }
+  if (at >= in.size()) return {};
+  ++at;
+  return out;
+}
+
+bool skip(const std::string& in, size_t& at, const std::string& what) {
+  if (in.compare(at, what.size(), what) != 0) return false;
+  at += what.size();
+  return true;
+}
+
+std::optional<Shebang> trampoline(const std::string& in) {
+  static const struct {
+    const char *before, *after;
+  } kForms[] = {
+      {"'''exec' ", " \"$0\" \"$@\" #'''"},
+      {"exec ", " -x \"$0\" \"$@\"\n"},
+      {"test \"${CONDA_DEPLOY_SH-}\" = $$ || { CONDA_DEPLOY_SH=$$; export CONDA_DEPLOY_SH; exec ",
+       " \"$0\" \"$@\"; }"},
+      {"# \\\nexec ", " \"$0\" \"$@\""},
+      {"':' //; exec ", " \"$0\" \"$@\""},
+  };
+  for (const auto& form : kForms) {
+    size_t at = std::strlen(kShell);
+    if (!skip(in, at, form.before)) continue;
+    const auto path = unquoted(in, at);
+    if (!path) continue;
+    Shebang found{*path, {}, 0};
+    const std::string after = form.after;
+    size_t end = at;
+    if (after.back() == '\n') {  // the options stand in a line of their own
+      if (!skip(in, at, after) || !skip(in, at, "#!" + path->substr(path->rfind('/') + 1))) continue;
+      end = std::min(in.find('\n', at), in.size());
+      found.options = in.substr(at, end - at);
+    } else {
+      const size_t line = std::min(in.find('\n', at), in.size());
+      if (line < at + after.size() || in.compare(line - after.size(), after.size(), after) != 0) continue;
+      found.options = in.substr(at, line - after.size() - at);
+      end = line;
+    }
+    found.rest = end;
+    return found;
+  }
+  return {};
+}
+
+bool ends_with(const std::string& s, const std::string& end) {
+  return s.size() >= end.size() && s.compare(s.size() - end.size(), end.size(), end) == 0;
+}
+
+// Interpreters that `#!/usr/bin/env base` may have been.
+std::vector<Shebang> by_path(const std::string& in, const std::string& prefix, const std::vector<Entry>& interpreters) {
+  size_t at = 0;
+  if (!skip(in, at, "#!/usr/bin/env ")) return {};
+  skip(in, at, "-S ");
+  const size_t line = std::min(in.find('\n', at), in.size()), end = std::min(in.find_first_of(" \t", at), line);
+  const std::string base = '/' + in.substr(at, end - at), options = in.substr(end, line - end);
+  std::vector<Shebang> found;
+  for (const Entry& entry : interpreters)
+    if (entry.kind != Kind::directory && ends_with('/' + entry.path, base))
+      found.push_back({prefix + '/' + entry.path, options, line});
+  return found;
+}
+
+}  // namespace
+
+bool restore_spots(const std::string& deployed, const Entry& entry, const std::vector<std::string>& prefixes,
+                   const std::string& prefix, const std::vector<Entry>& interpreters, std::string& stored) {
+  const auto proven = [&](const std::string& before) {
+    std::optional<std::string> found = Restorer(before, entry, prefixes, prefix).run();
+    if (!found || sha256(found->data(), found->size()) != entry.sha256) return false;
+    stored = std::move(*found);
+    return true;
+  };
+  if (proven(deployed)) return true;
+  const Spot& first = entry.spots[0];
+  if (first.encoding != Encoding::text || first.offset < 2 || deployed.compare(0, 2, "#!") != 0) return false;
+  std::vector<Shebang> forms;
+  if (const auto found = trampoline(deployed))
+    forms.push_back(*found);
+  else
+    forms = by_path(deployed, prefix, interpreters);
+  for (const Shebang& form : forms)
+    for (const char blank : {' ', '\t'})
+      if (proven("#!" + std::string(first.offset - 2, blank) + form.path + form.options + deployed.substr(form.rest)))
+        return true;
+  return false;
+}
+
+}  // namespace cd
