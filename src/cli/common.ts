@@ -63,6 +63,12 @@ export function threads(text: string): number | undefined {
   return value
 }
 
+/** A span of time; fractions are allowed. */
+export function seconds(text: string): number {
+  if (!/^\d{1,9}(\.\d{1,3})?$/.test(text)) throw new InvalidArgumentError('It must be a number of seconds from 0.')
+  return Number(text)
+}
+
 /** An example under a command's help. */
 export function example(command: Command, ...lines: readonly string[]): Command {
   return command.addHelpText('after', `\nExample:\n${lines.map((line) => `  $ ${line}`).join('\n')}`)

@@ -9,6 +9,7 @@ import { version } from '../version.js'
 import { addDeploy } from './commands/deploy.js'
 import { addInspect } from './commands/inspect.js'
 import { addPack } from './commands/pack.js'
+import { addRelocate } from './commands/relocate.js'
 import { addRun } from './commands/run.js'
 import { addTrace } from './commands/trace.js'
 import { addVerify } from './commands/verify.js'
@@ -47,6 +48,7 @@ function makeProgram(session: Session): Command {
   addPack(program, session)
   addInspect(program, session)
   addVerify(program, session)
+  addRelocate(program, session)
   addTrace(program, session)
   return program
 }

@@ -38,6 +38,7 @@ export async function openForeign(archive: string, signal?: AbortSignal): Promis
       size: null,
       leastBytes: digested.size,
       longestPrefix: null,
+      name: null,
       list: async () => [],
     },
     packedBytes: digested.size,

@@ -16,6 +16,8 @@ export interface Content {
   readonly leastBytes: number
   /** Bytes; null: no limit, or not known. */
   readonly longestPrefix: number | null
+  /** Of the environment; null: the archive does not tell. */
+  readonly name: string | null
   /** All entries; called only when the sums above do not decide. */
   readonly list: () => Promise<readonly Entry[]>
 }

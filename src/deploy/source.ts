@@ -1,7 +1,7 @@
 /** An archive as deploying sees it: what is known of its content beforehand, and the way to unpack it. */
 import type { Limits } from '../archive/limits.js'
 import { openTarZst } from '../archive/tar-zst.js'
-import { native, runJob } from '../native.js'
+import { type Base, type Extracted, native, type Reused, runJob } from '../native.js'
 import type { ForeignFacts } from './foreign/facts.js'
 import type { Content } from './preflight.js'
 
@@ -21,6 +21,8 @@ export interface Unpacked {
   readonly byPath: readonly string[]
   /** What unpacking could not do as well as it should. */
   readonly warnings: readonly string[]
+  /** Only with a base that content was taken from. */
+  readonly reused?: Reused
   /** Only for archives made by others. */
   readonly foreign?: ForeignFacts
 }
@@ -32,6 +34,8 @@ export interface UnpackJob {
   readonly prefix: string
   readonly readOnly: boolean
   readonly threads: number
+  /** A deployment to take equal content from; only an archive that tells its content beforehand can use it. */
+  readonly base?: Base
 }
 
 export interface Unpacking {
@@ -58,16 +62,21 @@ export async function openSource(archive: string, signal?: AbortSignal): Promise
     return await openForeign(archive, signal)
   }
   const { digest, entries, files, bytes, longestPrefix, packedBytes } = opened.index
+  const name = opened.identity?.name ?? null
   const list = async () => (await openTarZst(archive, true))?.index.list ?? []
   return {
-    content: { digest, size: { entries, files, bytes }, leastBytes: bytes, longestPrefix, list },
+    content: { digest, size: { entries, files, bytes }, leastBytes: bytes, longestPrefix, name, list },
     packedBytes,
     async unpack(job, unpacking) {
       const done = await runJob((counters) => native().extract({ archive, ...job }, counters), unpacking)
-      const { files, bytes, readBytes, rewritten, spots, trampolines, byPath } = done
-      return { files, bytes, readBytes, rewritten, spots, trampolines, byPath, warnings: byPathWarning(byPath) }
+      return { ...unpackedOf(done), ...(job.base === undefined ? {} : { reused: done.reused }) }
     },
   }
+}
+
+export function unpackedOf(done: Extracted): Unpacked {
+  const { files, bytes, readBytes, rewritten, spots, trampolines, byPath } = done
+  return { files, bytes, readBytes, rewritten, spots, trampolines, byPath, warnings: byPathWarning(byPath) }
 }
 
 export function byPathWarning(byPath: readonly string[]): string[] {
