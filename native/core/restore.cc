@@ -182,11 +182,13 @@ std::vector<Shebang> by_path(const std::string& in, const std::string& prefix, c
   if (!skip(in, at, "#!/usr/bin/env ")) return {};
   skip(in, at, "-S ");
   const size_t line = std::min(in.find('\n', at), in.size()), end = std::min(in.find_first_of(" \t", at), line);
-  const std::string base = '/' + in.substr(at, end - at), options = in.substr(end, line - end);
+  size_t name = end;
+  if (name > at && in[name - 1] == '\r') --name;  // of a line end that Windows made, which is part of the interpreter's path
+  const std::string base = '/' + in.substr(at, name - at), rest = in.substr(name, line - name);
   std::vector<Shebang> found;
   for (const Entry& entry : interpreters)
     if (entry.kind != Kind::directory && ends_with('/' + entry.path, base))
-      found.push_back({prefix + '/' + entry.path, options, line});
+      found.push_back({prefix + '/' + entry.path, rest, line});
   return found;
 }
 

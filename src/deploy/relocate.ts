@@ -279,6 +279,7 @@ async function make(settings: Settings, ready: Ready, clock: Phases): Promise<Un
       throw targetExists(prefix, 'it was made while this relocation ran')
     }
     clock.lap('publish')
+    reporter.phase('remove')
     if (old !== null) warnings.push(...(await removeOld(old, to === null, threads)))
     clock.lap('remove')
     const done = unpackedOf(written)
