@@ -170,7 +170,8 @@ function baseWarnings({ content }: Source, { base }: Settings, { reused }: Unpac
   if (base !== undefined && content.size === null)
     said.push(`nothing was taken from ${base}: an archive made by others is read as a whole`)
   if (reused !== undefined && reused.why !== '') {
-    const count = reused.refused === 0 ? 'everything' : `${reused.refused} files`
+    const { refused } = reused
+    const count = refused === 0 ? 'everything is' : refused === 1 ? '1 file is' : `${refused} files are`
     said.push(`${count} read from the archive instead of the earlier deployment: ${reused.why}`)
   }
   return said
