@@ -13,6 +13,55 @@ namespace {
 constexpr size_t kDigits = 64;
 constexpr const char* kShell = "#!/bin/sh\n";
 
+// First NUL unit from `at` on, in steps of the unit; `size` when there is none.
+size_t find_nul(const char* data, size_t at, size_t size, unsigned unit) {
+  if (unit == 1) {
+    const void* hit = at < size ? std::memchr(data + at, 0, size - at) : nullptr;
+    return hit ? static_cast<size_t>(static_cast<const char*>(hit) - data) : size;
+  }
+  for (; at + unit <= size; at += unit)
+    if (std::all_of(data + at, data + at + unit, [](char c) { return c == 0; })) return at;
+  return size;
+}
+
+bool is_string(const Spot& spot) { return spot.encoding != Encoding::text && spot.encoding != Encoding::digest; }
+
+// A C string as deployed: its prefixes, each with the text behind it, and the NULs that fill its room.
+struct CString {
+  std::vector<std::pair<size_t, size_t>> texts;  // place and size, one to each spot
+  size_t begin = 0, end = 0, stop = 0;           // of the string, and of its room
+};
+
+// The string that begins with spot `first` and the prefix `to` (encoded) at `begin`.
+std::optional<CString> string_at(const char* data, size_t size, size_t begin, const std::vector<Spot>& spots,
+                                 size_t first, const std::vector<std::string>& prefixes, const std::string& to) {
+  const Encoding encoding = spots[first].encoding;
+  const unsigned unit = unit_of(encoding);
+  CString found;
+  found.begin = begin;
+  size_t at = begin;
+  uint64_t spare = 0;
+  for (size_t k = first;; ++k) {
+    const uint64_t slot = uint64_t{spots[k].slot} * unit;
+    if (size - at < to.size() || std::memcmp(data + at, to.data(), to.size()) != 0 || slot < to.size()) return {};
+    at += to.size();
+    spare += slot - to.size();
+    if (k == first) found.end = find_nul(data, at, size, unit);
+    found.texts.emplace_back(at, found.end - at);
+    if (k + 1 == spots.size() || spots[k + 1].encoding != encoding) break;
+    const uint64_t behind = spots[k].offset + encode_as(prefixes[spots[k].refers], encoding).size();
+    if (spots[k + 1].offset < behind) return {};
+    const uint64_t gap = spots[k + 1].offset - behind;
+    if (gap >= found.end - at) break;  // beyond its NUL: another string
+    found.texts.back().second = gap;
+    at += gap;
+  }
+  if (spare > size - found.end) return {};
+  found.stop = found.end + spare;
+  if (std::any_of(data + found.end, data + found.stop, [](char c) { return c != 0; })) return {};
+  return found;
+}
+
 // One deployed content before its shebang was treated; positions differ from the stored ones where a text grew.
 class Restorer {
  public:
@@ -61,45 +110,18 @@ class Restorer {
   // The string that begins at spot `first`: how many spots it has; 0: it is not there.
   size_t c_string(size_t first) {
     const Encoding encoding = spots_[first].encoding;
-    const unsigned unit = unit_of(encoding);
-    const std::string to = encode_as(prefix_, encoding);
-    size_t end = 0, n = 0;
-    uint64_t spare = 0;
-    for (size_t k = first; k < spots_.size(); ++k, ++n) {
-      const Spot& spot = spots_[k];
-      if (spot.encoding != encoding) break;
-      if (n > 0) {
-        const uint64_t gap = spot.offset - out_.size();
-        if (spot.offset < out_.size() || gap >= end - at_) break;  // beyond its NUL: another string
-        copy(gap);
-      }
-      if (!expect(to)) return 0;
-      const std::string from = encode_as(prefixes_[spot.refers], encoding);
-      if (uint64_t{spot.slot} * unit < from.size()) return 0;
-      spare += uint64_t{spot.slot} * unit - from.size();
-      out_ += from;
-      if (n == 0) end = nul(unit);
+    const auto found = string_at(in_.data(), in_.size(), at_, spots_, first, prefixes_, encode_as(prefix_, encoding));
+    if (!found) return 0;
+    const size_t begin = out_.size();
+    for (size_t k = 0; k < found->texts.size(); ++k) {
+      out_ += encode_as(prefixes_[spots_[first + k].refers], encoding);
+      out_.append(in_, found->texts[k].first, found->texts[k].second);
     }
-    // Filled with NULs up to the room of the string, which is the same for every prefix.
-    copy(end - at_);
-    const uint64_t length = uint64_t{n} * to.size();
-    uint64_t room = spare;
-    for (size_t k = first; k < first + n; ++k) room += encode_as(prefixes_[spots_[k].refers], encoding).size();
-    if (room < length || room - length > in_.size() - at_) return 0;
-    const uint64_t filled = room - length;
-    if (std::any_of(in_.begin() + static_cast<ptrdiff_t>(at_), in_.begin() + static_cast<ptrdiff_t>(at_ + filled),
-                    [](char c) { return c != 0; }))
-      return 0;
-    at_ += filled;
-    out_.append(spare, '\0');
-    return n;
-  }
-
-  // First NUL unit from here on, in steps of the unit.
-  size_t nul(unsigned unit) const {
-    for (size_t i = at_; i + unit <= in_.size(); i += unit)
-      if (std::all_of(&in_[i], &in_[i] + unit, [](char c) { return c == 0; })) return i;
-    return in_.size();
+    const size_t room = found->stop - found->begin, used = out_.size() - begin;
+    if (used > room) return 0;
+    out_.append(room - used, '\0');
+    at_ = found->stop;
+    return found->texts.size();
   }
 
   const std::string& in_;
@@ -143,8 +165,7 @@ std::optional<Shebang> trampoline(const std::string& in) {
   } kForms[] = {
       {"'''exec' ", " \"$0\" \"$@\" #'''"},
       {"exec ", " -x \"$0\" \"$@\"\n"},
-      {"test \"${CONDA_DEPLOY_SH-}\" = $$ || { CONDA_DEPLOY_SH=$$; export CONDA_DEPLOY_SH; exec ",
-       " \"$0\" \"$@\"; }"},
+      {"test \"${CONDA_DEPLOY_SH-}\" = $$ || { CONDA_DEPLOY_SH=$$; export CONDA_DEPLOY_SH; exec ", " \"$0\" \"$@\"; }"},
       {"# \\\nexec ", " \"$0\" \"$@\""},
       {"':' //; exec ", " \"$0\" \"$@\""},
   };
@@ -183,7 +204,8 @@ std::vector<Shebang> by_path(const std::string& in, const std::string& prefix, c
   skip(in, at, "-S ");
   const size_t line = std::min(in.find('\n', at), in.size()), end = std::min(in.find_first_of(" \t", at), line);
   size_t name = end;
-  if (name > at && in[name - 1] == '\r') --name;  // of a line end that Windows made, which is part of the interpreter's path
+  if (name > at && in[name - 1] == '\r')
+    --name;  // of a line end that Windows made, which is part of the interpreter's path
   const std::string base = '/' + in.substr(at, name - at), rest = in.substr(name, line - name);
   std::vector<Shebang> found;
   for (const Entry& entry : interpreters)
@@ -215,6 +237,28 @@ bool restore_spots(const std::string& deployed, const Entry& entry, const std::v
       if (proven("#!" + std::string(first.offset - 2, blank) + form.path + form.options + deployed.substr(form.rest)))
         return true;
   return false;
+}
+
+bool repoint_strings(char* data, size_t size, const Entry& entry, const std::vector<std::string>& prefixes,
+                     const std::string& from, const std::string& to) {
+  const std::vector<Spot>& spots = entry.spots;
+  std::string made;
+  for (size_t i = 0; i < spots.size();) {
+    if (!is_string(spots[i]) || spots[i].offset > size) return false;
+    const Encoding encoding = spots[i].encoding;
+    const auto found =
+        string_at(data, size, static_cast<size_t>(spots[i].offset), spots, i, prefixes, encode_as(from, encoding));
+    if (!found || found->stop == found->end) return false;
+    const std::string by = encode_as(to, encoding);
+    made.clear();
+    for (const auto& text : found->texts) made.append(by).append(data + text.first, text.second);
+    const size_t room = found->stop - found->begin;
+    if (made.size() > room) return false;
+    made.append(room - made.size(), '\0');
+    std::memcpy(data + found->begin, made.data(), room);
+    i += found->texts.size();
+  }
+  return true;
 }
 
 }  // namespace cd

@@ -10,4 +10,10 @@ namespace cd {
 bool restore_spots(const std::string& deployed, const Entry& entry, const std::vector<std::string>& prefixes,
                    const std::string& prefix, const std::vector<Entry>& interpreters, std::string& stored);
 
+// Changes the prefix of deployed content whose spots are all C strings, where it stands: its size stays. false: it has other spots,
+// the prefix is not there, or it fills a slot, so that where its string ends cannot be told without the stored hash; the
+// content may be changed in part then.
+bool repoint_strings(char* data, size_t size, const Entry& entry, const std::vector<std::string>& prefixes,
+                     const std::string& from, const std::string& to);
+
 }  // namespace cd

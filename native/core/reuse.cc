@@ -17,8 +17,9 @@ namespace {
 constexpr uint32_t kNone = UINT32_MAX;
 constexpr unsigned long kClone = 0x40049409;  // FICLONE of linux/fs.h
 constexpr size_t kChunk = 256u << 10;
-constexpr size_t kRun = 32;             // entries handed out at once: neighbours share their directories
-constexpr uint64_t kLarge = 32u << 20;  // files to be rewritten are held in memory, three times: of larger ones one at a time
+constexpr size_t kRun = 32;  // entries handed out at once: neighbours share their directories
+constexpr uint64_t kLarge =
+    32u << 20;  // files to be rewritten are held in memory, three times: of larger ones one at a time
 
 uint64_t size_of(const Entry& e) { return e.has_deployed ? e.deployed_size : e.size; }
 
@@ -33,7 +34,16 @@ struct Reuse::Hand {
   Walker from, to;
   std::string parent = "/";  // of the last file; no path has this one
   bool own = false;          // nobody else can put things there
-  std::string chunk;
+  // At least `size` bytes, not cleared: what is made anew for every file costs more in page faults than in reading.
+  char* buffer(size_t size) {
+    if (size > capacity) {
+      bytes.reset(new char[size]);
+      capacity = size;
+    }
+    return bytes.get();
+  }
+  std::unique_ptr<char[]> bytes;
+  size_t capacity = 0;
 };
 
 struct Reuse::Found {
@@ -46,7 +56,7 @@ struct Reuse::Found {
 Reuse::Reuse(const Base& base, const ExtractJob& job, Table& table, const Root& root, uint32_t lost, Progress progress,
              std::vector<char>& done)
     : base_(base), job_(job), table_(table), root_(root), lost_(lost), progress_(progress), done_(done),
-      can_link_(job.share != Share::never) {
+      user_(::geteuid()), can_link_(job.share != Share::never) {
   const std::vector<Entry>& old = base.table.entries;
   matches_.assign(table.entries.size(), kNone);
   std::unordered_map<std::string_view, uint32_t> numbers;
@@ -64,28 +74,41 @@ Reuse::Reuse(const Base& base, const ExtractJob& job, Table& table, const Root& 
 }
 
 void Reuse::run(bool digests) {
-  std::vector<uint32_t> wanted;
-  for (uint32_t i = 0; i < matches_.size(); ++i)
-    if (matches_[i] != kNone && !done_[i] && has_digests(table_.entries[i]) == digests) wanted.push_back(i);
-  run_team((wanted.size() + kRun - 1) / kRun, job_.threads, [&] {
+  std::vector<uint32_t> large, wanted;
+  for (uint32_t i = 0; i < matches_.size(); ++i) {
+    if (matches_[i] == kNone || done_[i] || has_digests(table_.entries[i]) != digests) continue;
+    (changes(i) && table_.entries[i].size > kChunk ? large : wanted).push_back(i);
+  }
+  // One by one and largest first, so that no thread is left with one at the end.
+  std::stable_sort(large.begin(), large.end(),
+                   [&](uint32_t a, uint32_t b) { return table_.entries[a].size > table_.entries[b].size; });
+  const size_t runs = large.size() + (wanted.size() + kRun - 1) / kRun;
+  run_team(runs, job_.threads, [&] {
     auto hand = std::make_shared<Hand>(base_.root, root_);
-    return [&, hand](size_t run) {
+    const auto one = [this, hand](uint32_t number) {
+      try {
+        take(*hand, number);
+        done_[number] = 1;
+      } catch (const Refuse& refused) { refuse(number, refused.why); }
+    };
+    return [&, one](size_t run) {
       progress_.check();
-      for (size_t i = run * kRun; i < std::min(wanted.size(), (run + 1) * kRun); ++i) {
-        try {
-          take(*hand, wanted[i]);
-          done_[wanted[i]] = 1;
-        } catch (const Refuse& refused) { refuse(wanted[i], refused.why); }
-      }
+      if (run < large.size()) return one(large[run]);
+      const size_t begin = (run - large.size()) * kRun;
+      for (size_t i = begin; i < std::min(wanted.size(), begin + kRun); ++i) one(wanted[i]);
     };
   });
+}
+
+bool Reuse::changes(uint32_t number) const {
+  return !table_.entries[number].spots.empty() || !base_.table.entries[matches_[number]].spots.empty();
 }
 
 void Reuse::take(Hand& hand, uint32_t number) {
   Entry& entry = table_.entries[number];
   const Entry& old = base_.table.entries[matches_[number]];
   const Found found = look(hand, entry, old);
-  if (!entry.spots.empty() || !old.spots.empty()) {
+  if (changes(number)) {
     std::unique_lock<std::mutex> one(large_, std::defer_lock);
     if (entry.size > kLarge) one.lock();
     render(hand, entry, old, found);
@@ -105,7 +128,7 @@ Reuse::Found Reuse::look(Hand& hand, const Entry& entry, const Entry& old) const
   const std::string_view parent(entry.path.data(), static_cast<size_t>(found.place.name - entry.path.data()));
   if (hand.parent != parent) {
     if (::fstat(found.place.directory, &st) != 0) throw Refuse{std::strerror(errno)};
-    hand.own = (st.st_uid == ::geteuid() || st.st_uid == 0) && !(st.st_mode & 022);
+    hand.own = (st.st_uid == user_ || st.st_uid == 0) && !(st.st_mode & 022);
     hand.parent = parent;
   }
   if (::fstatat(found.place.directory, found.place.name, &st, AT_SYMLINK_NOFOLLOW) != 0)
@@ -113,15 +136,15 @@ Reuse::Found Reuse::look(Hand& hand, const Entry& entry, const Entry& old) const
   if (!S_ISREG(st.st_mode)) throw Refuse{"is no file"};
   if (static_cast<uint64_t>(st.st_size) != size_of(old))
     throw Refuse{"has " + std::to_string(st.st_size) + " bytes, expected " + std::to_string(size_of(old))};
-  found.own = hand.own && st.st_uid == ::geteuid() && !(st.st_mode & 022);
+  found.own = hand.own && st.st_uid == user_ && !(st.st_mode & 022);
   found.as_told = st.st_mtime == old.mtime && ((st.st_mode ^ old.mode) & 07555) == 0;
   return found;
 }
 
 bool Reuse::link(Hand& hand, const Entry& entry, const Found& found) {
   const struct stat& st = found.st;
-  const bool same = (st.st_mode & 07777) == wanted_mode(entry) && st.st_mtim.tv_sec == entry.mtime &&
-                    st.st_mtim.tv_nsec == 0;
+  const bool same =
+      (st.st_mode & 07777) == wanted_mode(entry) && st.st_mtim.tv_sec == entry.mtime && st.st_mtim.tv_nsec == 0;
   const bool shared = job_.share == Share::always || (job_.read_only && (st.st_mode & 0222) == 0);
   if (!can_link_ || job_.check || !found.own || !found.as_told || !same || !shared) return false;
   const Walker::Place to = hand.to.at(entry.path);
@@ -171,15 +194,15 @@ void Reuse::copy(Hand& hand, const Entry& entry, const Entry& old, const Found& 
   if (clone()) {
     ++cloned_;
   } else {
-    hand.chunk.resize(kChunk);
+    char* chunk = hand.buffer(kChunk);
     Sha256 hash;
     uint64_t size = 0;
     for (size_t n = kChunk; n == kChunk; size += n) {
-      const ssize_t got = read_all_at(from.get(), &hand.chunk[0], kChunk, size);
+      const ssize_t got = read_all_at(from.get(), chunk, kChunk, size);
       if (got < 0) refuse(std::strerror(errno));
       n = static_cast<size_t>(got);
-      if (hashed) hash.update(hand.chunk.data(), n);
-      if (!write_all(fd.get(), hand.chunk.data(), n)) throw Failure::system("write", full);
+      if (hashed) hash.update(chunk, n);
+      if (!write_all(fd.get(), chunk, n)) throw Failure::system("write", full);
     }
     if (size != old.size || (hashed && hash.finish() != entry.sha256)) refuse("has another content");
     ++copied_;
@@ -191,46 +214,66 @@ void Reuse::copy(Hand& hand, const Entry& entry, const Entry& old, const Found& 
 void Reuse::render(Hand& hand, Entry& entry, const Entry& old, const Found& found) {
   const Fd from = open_old(found.place);
   if (!from) throw Refuse{std::strerror(errno)};
-  std::string deployed(static_cast<size_t>(size_of(old)), '\0'), stored;
-  const ssize_t got = read_all_at(from.get(), &deployed[0], deployed.size(), 0);
-  if (got < 0) throw Refuse{std::strerror(errno)};
-  deployed.resize(static_cast<size_t>(got));
+  const size_t size = static_cast<size_t>(size_of(old));
+  char* data = hand.buffer(size);
+  const auto read = [&] {
+    const ssize_t got = read_all_at(from.get(), data, size, 0);
+    if (got < 0) throw Refuse{std::strerror(errno)};
+    if (static_cast<size_t>(got) != size) throw Refuse{"became shorter"};
+  };
+  read();
+  // What is as the index tells is believed, as it is where it is linked; then only what is written has to be hashed.
+  const bool believed = !job_.check && found.own && found.as_told && same_spots(entry, old);
+  const std::string& was = base_.table.prefixes.back();
+  if (believed && repoint_strings(data, size, old, base_.table.prefixes, was, job_.prefix))
+    return write(hand, entry, data, size);
+  if (believed) read();
+  std::string deployed(data, size), stored;
   if (old.spots.empty()) {
     stored = std::move(deployed);
     if (sha256(stored.data(), stored.size()) != entry.sha256) throw Refuse{"has another content"};
-  } else if (!restore_spots(deployed, old, base_.table.prefixes, base_.table.prefixes.back(), base_.table.entries,
-                            stored)) {
+  } else if (!restore_spots(deployed, old, base_.table.prefixes, was, base_.table.entries, stored)) {
     throw Refuse{"is not what was deployed there"};
   }
+  if (entry.spots.empty()) return write(hand, entry, stored.data(), stored.size());
+  std::vector<std::string> digests;
+  for (const Spot& spot : entry.spots) {
+    if (spot.encoding != Encoding::digest) continue;
+    const Entry& meant = table_.entries[spot.refers];
+    digests.push_back(hex(meant.has_deployed ? meant.deployed_sha256 : meant.sha256));
+  }
+  Rewriting done;
+  try {
+    stored = rewrite_spots(reinterpret_cast<const uint8_t*>(stored.data()), stored.size(), 0, entry.spots.data(),
+                           entry.spots.size(), table_.prefixes, job_.prefix, digests, done);
+  } catch (const Failure& failure) { throw Failure(failure.code, entry.path + ": " + failure.what(), entry.path); }
+  if (done.trampoline) ++trampolines_;
+  if (done.by_path) {
+    std::lock_guard<std::mutex> lock(guard_);
+    by_path_.push_back(entry.path);
+  }
+  write(hand, entry, stored.data(), stored.size());
+}
+
+bool Reuse::same_spots(const Entry& entry, const Entry& old) const {
+  const auto same = [&](const Spot& a, const Spot& b) {
+    return a.encoding == b.encoding && a.offset == b.offset && a.slot == b.slot && a.encoding != Encoding::digest &&
+           table_.prefixes[a.refers] == base_.table.prefixes[b.refers];
+  };
+  return std::equal(entry.spots.begin(), entry.spots.end(), old.spots.begin(), old.spots.end(), same);
+}
+
+void Reuse::write(Hand& hand, Entry& entry, const char* data, size_t size) {
   if (!entry.spots.empty()) {
-    std::vector<std::string> digests;
-    for (const Spot& spot : entry.spots) {
-      if (spot.encoding != Encoding::digest) continue;
-      const Entry& meant = table_.entries[spot.refers];
-      digests.push_back(hex(meant.has_deployed ? meant.deployed_sha256 : meant.sha256));
-    }
-    Rewriting done;
-    try {
-      stored = rewrite_spots(reinterpret_cast<const uint8_t*>(stored.data()), stored.size(), 0, entry.spots.data(),
-                             entry.spots.size(), table_.prefixes, job_.prefix, digests, done);
-    } catch (const Failure& failure) {
-      throw Failure(failure.code, entry.path + ": " + failure.what(), entry.path);
-    }
-    if (done.trampoline) ++trampolines_;
-    if (done.by_path) {
-      std::lock_guard<std::mutex> lock(guard_);
-      by_path_.push_back(entry.path);
-    }
     entry.has_deployed = true;
-    entry.deployed_size = stored.size();
-    entry.deployed_sha256 = sha256(stored.data(), stored.size());
+    entry.deployed_size = size;
+    entry.deployed_sha256 = sha256(data, size);
     spots_ += entry.spots.size();
   }
-  const std::string full = root_.full(entry.path);
   Fd fd = create_file(hand.to.at(entry.path), entry, job_.read_only, lost_, root_);
-  if (!write_all(fd.get(), stored.data(), stored.size())) throw Failure::system("write", full);
-  if (!set_mtime(fd.get(), entry.mtime)) throw Failure::system("futimens", full);
-  if (!fd.close()) throw Failure::system("close", full);
+  if (!write_all(fd.get(), data, size)) throw Failure::system("write", root_.full(entry.path));
+  if (!set_mtime(fd.get(), entry.mtime)) throw Failure::system("futimens", root_.full(entry.path));
+  if (!fd.close()) throw Failure::system("close", root_.full(entry.path));
   ++rewritten_;
 }
 

@@ -31,11 +31,14 @@ class Reuse {
   struct Found;   // a file of the base, looked at
   struct Refuse;  // thrown: why a file of the base is not taken
 
+  bool changes(uint32_t number) const;  // not the same bytes in both trees
   void take(Hand& hand, uint32_t number);
   Found look(Hand& hand, const Entry& entry, const Entry& old) const;
   bool link(Hand& hand, const Entry& entry, const Found& found);
   void copy(Hand& hand, const Entry& entry, const Entry& old, const Found& found);
   void render(Hand& hand, Entry& entry, const Entry& old, const Found& found);
+  bool same_spots(const Entry& entry, const Entry& old) const;  // and no digests among them
+  void write(Hand& hand, Entry& entry, const char* data, size_t size);
   void refuse(uint32_t number, const std::string& why);
   uint32_t wanted_mode(const Entry& entry) const { return entry.mode & (job_.read_only ? 0555u : 0777u); }
 
@@ -47,6 +50,7 @@ class Reuse {
   Progress progress_;
   std::vector<char>& done_;
   std::vector<uint32_t> matches_;  // for each entry the number of the base's with the same content, or kNone
+  const uid_t user_;
   std::atomic<bool> can_link_, can_clone_{true};
   std::atomic<uint64_t> linked_{0}, cloned_{0}, copied_{0}, rewritten_{0}, bytes_{0}, spots_{0}, trampolines_{0};
   std::mutex guard_, large_;
