@@ -92,6 +92,9 @@ Sealed seal(const SealJob&, Progress);
 // extract.cc
 enum class Share : uint8_t { never, read_only, always };  // files of the base that may become hard links
 struct ExtractJob {
+  ExtractJob() = default;
+  ExtractJob(std::string from, std::string to, std::string at, bool locked, unsigned team)  // without a base
+      : archive(std::move(from)), root(std::move(to)), prefix(std::move(at)), read_only(locked), threads(team) {}
   std::string archive, root, prefix;  // no archive: everything is in the base, and nothing else will do
   bool read_only = true;
   unsigned threads = 1;
