@@ -27,6 +27,7 @@ export type ErrorCode =
   | 'PERMISSION'
   | 'IO'
   | 'COMMAND_NOT_FOUND'
+  | 'COMMAND_NOT_EXECUTABLE'
   | 'ADDON_MISSING'
   | 'VERIFY_FAILED'
   | 'CANCELLED'
@@ -58,6 +59,7 @@ const codes: Readonly<Record<ErrorCode, { readonly exit: number; readonly hint?:
   PERMISSION: { exit: 1 },
   IO: { exit: 1 },
   COMMAND_NOT_FOUND: { exit: 127 },
+  COMMAND_NOT_EXECUTABLE: { exit: 126 },
   ADDON_MISSING: { exit: 1, hint: 'build it: npm run build (checkout) or npm rebuild conda-deploy (package)' },
   VERIFY_FAILED: { exit: 3 },
   CANCELLED: { exit: 130 },

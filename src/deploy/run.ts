@@ -33,8 +33,8 @@ export interface RunResult {
 }
 
 /**
- * Runs a program in the environment of an archive. Throws what `deploy` throws, and COMMAND_NOT_FOUND, PERMISSION (the program cannot
- * be executed), NOT_AN_ENV (the prefix cannot be activated), CANCELLED before the program has started.
+ * Runs a program in the environment of an archive. Throws what `deploy` throws, and COMMAND_NOT_FOUND, COMMAND_NOT_EXECUTABLE,
+ * NOT_AN_ENV (the prefix cannot be activated), CANCELLED before the program has started.
  */
 export async function run(options: RunOptions): Promise<RunResult> {
   const { command, spare = [], onStart, ...rest } = options
@@ -99,12 +99,21 @@ function runProgram(
   })
 }
 
+/** As shells say it: 127 there is no such program, 126 there is something that cannot be executed. */
 function failure(error: NodeJS.ErrnoException, program: string, path: string | undefined): EnvError {
   // A folder in PATH that may not be looked into is reported as if the program might not be executed.
   const isThere = (): boolean => (path ?? '').split(':').some((folder) => existsSync(join(folder, program)))
   const isSought = !program.includes('/')
-  if (error.code !== 'ENOENT' && !(error.code === 'EACCES' && isSought && !isThere()))
-    return fromSystem(error, 'cannot run', program)
-  const where = isSought ? ' in the environment, nor elsewhere in PATH' : ''
-  return new EnvError('COMMAND_NOT_FOUND', `there is no program ${program}${where}`, { path: program, cause: error })
+  const isAbsent = isSought ? !isThere() : !existsSync(program)
+  if ((error.code === 'ENOENT' || error.code === 'EACCES') && isAbsent) {
+    const where = isSought ? ' in the environment, nor elsewhere in PATH' : ''
+    return new EnvError('COMMAND_NOT_FOUND', `there is no program ${program}${where}`, { path: program, cause: error })
+  }
+  const unable: readonly string[] = ['ENOENT', 'EACCES', 'EPERM', 'ENOEXEC', 'EISDIR', 'ELOOP', 'ETXTBSY']
+  if (!unable.includes(error.code ?? '')) return fromSystem(error, 'cannot run', program)
+  // A script whose interpreter is missing is reported as if it were missing itself.
+  const why = error.code === 'ENOENT' ? 'its interpreter is missing' : error.message
+  return new EnvError('COMMAND_NOT_EXECUTABLE', `${program} cannot be executed: ${why}`, {
+    ...{ path: program, cause: error },
+  })
 }
