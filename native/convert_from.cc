@@ -18,36 +18,6 @@ void must(napi_env env, napi_status status) {
   if (status != napi_ok) throw Napi::Error::New(env);
 }
 
-std::string to_utf8(napi_env env, const char16_t* s, size_t size, const char* what) {
-  // Nearly every text is ASCII: written without asking at every character whether there is room.
-  std::string out(size, '\0');
-  size_t plain = 0;
-  for (; plain < size && s[plain] != 0 && s[plain] < 0x80; ++plain) out[plain] = static_cast<char>(s[plain]);
-  out.resize(plain);
-  const auto put = [&out](std::initializer_list<char32_t> bytes) {
-    for (const char32_t byte : bytes) out.push_back(static_cast<char>(byte));
-  };
-  for (size_t i = plain; i < size; ++i) {
-    const char32_t c = s[i];
-    if (c == 0) wrong(env, what, "free of NUL");
-    if (c < 0x80) {
-      put({c});
-    } else if (c < 0x800) {
-      put({0xC0 | c >> 6, 0x80 | (c & 0x3F)});
-    } else if (c >= 0xD800 && c < 0xDC00 && i + 1 < size && s[i + 1] >= 0xDC00 && s[i + 1] < 0xE000) {
-      const char32_t point = 0x10000 + ((c - 0xD800) << 10) + (s[++i] - 0xDC00u);
-      put({0xF0 | point >> 18, 0x80 | (point >> 12 & 0x3F), 0x80 | (point >> 6 & 0x3F), 0x80 | (point & 0x3F)});
-    } else if (c >= 0xDC80 && c <= 0xDCFF) {
-      put({c - 0xDC00});
-    } else if (c >= 0xD800 && c < 0xE000) {
-      wrong(env, what, "free of lone surrogates other than U+DC80..U+DCFF");
-    } else {
-      put({0xE0 | c >> 12, 0x80 | (c >> 6 & 0x3F), 0x80 | (c & 0x3F)});
-    }
-  }
-  return out;
-}
-
 uint64_t natural(Value value, const char* what, uint64_t most = 1ull << 53) {
   double number = -1;
   if (napi_get_value_double(value.Env(), value, &number) != napi_ok || !(number >= 0) ||
@@ -245,18 +215,6 @@ void Held::take() {
   }
 }
 
-std::string text(Value value, const char* what) {
-  const napi_env env = value.Env();
-  char16_t buffer[512];
-  size_t size = 0;
-  if (napi_get_value_string_utf16(env, value, buffer, 512, &size) != napi_ok) wrong(env, what, "a string");
-  if (size + 1 < 512) return to_utf8(env, buffer, size, what);
-  must(env, napi_get_value_string_utf16(env, value, nullptr, 0, &size));  // perhaps it was cut off
-  std::vector<char16_t> whole(size + 1);
-  must(env, napi_get_value_string_utf16(env, value, whole.data(), whole.size(), &size));
-  return to_utf8(env, whole.data(), size, what);
-}
-
 bool flag(Value value, const char* what) {
   if (!value.IsBoolean()) wrong(value.Env(), what, "a boolean");
   return value.As<Napi::Boolean>().Value();
@@ -307,12 +265,8 @@ std::unique_ptr<cd::SealJob> seal_job(Value value, Held& held) {
 
 std::unique_ptr<cd::ExtractJob> extract_job(Value value) {
   const Fields f(value, "the job");
-  auto job = std::make_unique<cd::ExtractJob>();
-  if (!f.get("archive").IsNull()) job->archive = f.text("archive");
-  job->root = f.text("root");
-  job->prefix = f.text("prefix");
-  job->read_only = flag(f.get("readOnly"), "readOnly");
-  job->threads = f.threads();
+  auto job = std::make_unique<cd::ExtractJob>(f.get("archive").IsNull() ? "" : f.text("archive"), f.text("root"),
+                                              f.text("prefix"), flag(f.get("readOnly"), "readOnly"), f.threads());
   if (const Value v = f.get("base"); !v.IsUndefined()) {
     const Fields b(v, "base");
     job->base = b.text("root");
