@@ -4,8 +4,8 @@
  */
 import { fstatSync, statSync } from 'node:fs'
 import { unlink } from 'node:fs/promises'
+import { constants } from 'node:os'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { getSystemErrorName } from 'node:util'
 import { EnvError, fromSystem } from '../errors.js'
 import { native } from '../native.js'
 
@@ -85,13 +85,16 @@ function lockNow(path: string): number | null {
   }
 }
 
+const { errno: errnos } = constants
+const unsupported = ['ENOSYS', 'ENOLCK', 'EOPNOTSUPP', 'EINVAL'] as const
+
 /**
  * Some mounts of Lustre and NFS know no flock. Going on without a lock could have two processes remove each other's stage, so it is
  * refused.
  */
 export function withoutLocks(path: string, error: EnvError): EnvError | null {
-  const name = error.errno === undefined ? '' : getSystemErrorName(-Math.abs(error.errno))
-  if (error.syscall !== 'flock' || !['ENOSYS', 'ENOLCK', 'ENOTSUP', 'EOPNOTSUPP', 'EINVAL'].includes(name)) return null
+  const name = unsupported.find((one) => errnos[one] === Math.abs(error.errno ?? 0))
+  if (error.syscall !== 'flock' || name === undefined) return null
   const hint = 'choose a target on a local file system, or mount this one with locks (Lustre: -o flock)'
   return new EnvError('UNSUPPORTED', `the file system of ${path} has no file locks (flock: ${name})`, {
     ...{ path, hint, cause: error },

@@ -49,7 +49,8 @@ describe('a fresh deployment', () => {
     expect(statSync(join(prefix, 'etc/prefix')).mode & 0o777).toBe(0o444)
     expect(readdirSync(at)).toEqual(['env'])
     const ready = JSON.parse(readFileSync(join(prefix, '.conda-deploy/ready'), 'utf8'))
-    expect(ready).toEqual({ version: 1, digest, prefix, readOnly: true, created: expect.stringMatching(/^\d{4}-.*Z$/) })
+    const created = expect.stringMatching(/^\d{4}-.*Z$/)
+    expect(ready).toEqual({ version: 1, digest, prefix, readOnly: true, created, name: 'sample' })
     expect((await verify(prefix)).faults).toEqual([])
   })
 
