@@ -1,6 +1,7 @@
 // archive → tree. Everything that can be known before is checked before the first write; directories first, then
 // contents, then what only names them; symbolic links last, so that nothing is ever written through one. A failure
 // leaves a stage for the caller to remove.
+#include <fcntl.h>
 #include <unistd.h>
 #include <algorithm>
 #include "fill.h"
@@ -95,6 +96,7 @@ void make_symlinks(const Root& root, const std::vector<const Entry*>& links, uns
 
 void write_index(const Root& root, Table& table, const ExtractJob& job) {
   table.deployed = true;
+  table.root.clear();
   table.prefixes.push_back(job.prefix);
   const std::string bytes = encode_table(table), path = std::string(kOwnFolder) + "/index";
   const mode_t mode = job.read_only ? 0444 : 0644;
@@ -110,11 +112,14 @@ void write_index(const Root& root, Table& table, const ExtractJob& job) {
 }  // namespace
 
 Extracted extract(const ExtractJob& job, Progress progress) {
-  check_prefix(job.prefix);
+  if (!job.stored) check_prefix(job.prefix);
   const std::unique_ptr<Archive> archive = Archive::open(job.archive);
   if (!archive) throw Failure("ARCHIVE_UNKNOWN", job.archive + ": not an archive of conda-deploy", job.archive);
   Table table = archive->table();
-  check_fits(table, job.prefix);
+  if (job.stored)
+    for (Entry& entry : table.entries) entry.spots.clear();
+  else
+    check_fits(table, job.prefix);
   std::vector<const Entry*> directories, hardlinks, symlinks;
   for (const Entry& entry : table.entries) {
     if (entry.kind == Kind::directory) directories.push_back(&entry);
@@ -132,8 +137,12 @@ Extracted extract(const ExtractJob& job, Progress progress) {
   fill.run();
   make_hardlinks(root, hardlinks, progress);
   make_symlinks(root, symlinks, job.threads, progress);
-  write_index(root, table, job);
-  finish_directory(root, kOwnFolder, 0755, nullptr, job.read_only);
+  if (job.stored) {
+    if (::unlinkat(root.fd(), kOwnFolder, AT_REMOVEDIR) != 0) throw Failure::system("rmdir", root.full(kOwnFolder));
+  } else {
+    write_index(root, table, job);
+    finish_directory(root, kOwnFolder, 0755, nullptr, job.read_only);
+  }
   // Deepest first: parents stand before their children in a table.
   run_team(directories.size(), job.threads, [&] {
     return [&](size_t i) {

@@ -127,9 +127,10 @@ class ArchiveCheck {
       if (last(part, entries_[part.entry])) from += tar_padding(entries_[part.entry].size);
     }
     bool end = false;
-    const std::vector<Member> members = read_members(plain.data(), plain.size(), from, end);
+    std::vector<Member> members = read_members(plain.data(), plain.size(), from, end);
     if (end != (i + 1 == parts_.size()))
       throw Failure("ARCHIVE_CORRUPT", end ? "the tar ends before its last frame" : "the tar has no end");
+    for (Member& member : members) out_of_root(member);
     Run& run = runs_[i];
     run.known = true;
     if (members.empty()) return;  // nothing but a part of a large file
@@ -141,6 +142,17 @@ class ArchiveCheck {
       if (number >= entries_.size() || entries_[number].path != member.path) return unknown(run, member.path);
       ++run.count;
       member_of(entries_[number], member, i);
+    }
+  }
+
+  // Names in the tar lie beneath the folder that the table names; the table's do not.
+  void out_of_root(Member& member) const {
+    if (table_.root.empty()) return;
+    for (std::string* name : {&member.path, member.kind == Kind::hardlink ? &member.target : nullptr}) {
+      if (!name) continue;
+      if (name->compare(0, table_.root.size() + 1, table_.root + '/') != 0)
+        throw Failure("ARCHIVE_CORRUPT", *name + " lies outside of " + table_.root, *name);
+      name->erase(0, table_.root.size() + 1);
     }
   }
 
