@@ -59,7 +59,7 @@ std::vector<cd::PackEntry> pack_entries(Value list, Held& held) {
   const Napi::Env env = list.Env();
   const EntryKeys keys(env);
   const Key data(env, "data"), digests(env, "digests"), expect(env, "expect"), policy(env, "policy"), slot(env, "slot"),
-      unless(env, "unlessRewritten"), sha256(env, "sha256"), in_prefix(env, "sha256InPrefix"),
+      unless(env, "unlessRewritten"), source(env, "source"), sha256(env, "sha256"), in_prefix(env, "sha256InPrefix"),
       placeholder(env, "placeholder"), mode(env, "mode");
   std::vector<cd::PackEntry> out(length(list, "entries"));
   each(list, "entries", [&](Value value, uint32_t i) {
@@ -87,6 +87,7 @@ std::vector<cd::PackEntry> pack_entries(Value list, Held& held) {
       e.policy = static_cast<cd::Policy>(choice(v, "policy", kPolicies));
     if (const Value v = f.get(slot); !v.IsUndefined()) e.slot = static_cast<uint32_t>(natural(v, "slot", UINT32_MAX));
     if (const Value v = f.get(unless); !v.IsUndefined()) e.unless_rewritten = text(v, "unlessRewritten");
+    if (const Value v = f.get(source); !v.IsUndefined()) e.source = text(v, "source");
   });
   return out;
 }

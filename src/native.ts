@@ -32,6 +32,8 @@ export interface Scanned {
   readonly target?: string
   /** `device:inode`, only for files with more than one link. */
   readonly inode?: string
+  /** Never of a scan: where the content of a link stands that is packed as what it leads to. */
+  readonly source?: string
 }
 
 /** What conda recorded about a file: lets its stored form be proven. */
@@ -60,6 +62,8 @@ export interface PackEntry {
   readonly target?: string
   /** File content in memory; otherwise read from `root/path`. */
   readonly data?: Uint8Array
+  /** Another path to read it from, relative to the root or absolute: what a link that is packed as a file leads to. */
+  readonly source?: string
   /**
    * Digest spots of `data`, for `seal` alone: offset and the path of the entry meant, itself or as a hardlink. Where that entry has no
    * spots its hash is written at once.

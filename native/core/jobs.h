@@ -46,6 +46,7 @@ struct PackEntry {
   Policy policy = Policy::detect;
   uint32_t slot = 0;
   std::string unless_rewritten;
+  std::string source;  // where the file is read from, beneath the root or absolute; empty: its own path
 };
 struct PackJob {
   std::string root;

@@ -205,7 +205,7 @@ class Packing {
       Memory source(plan.data.data, plan.data.size);
       study_parts(i, source, large, studied);
     } else {
-      OpenFile source(root_.get(), job_.root, plan.entry);
+      OpenFile source(root_.get(), job_.root, plan.entry, plan.source);
       study_parts(i, source, large, studied);
       large.version = source.version();
       source.check_unchanged(large.version);
@@ -233,6 +233,7 @@ class Packing {
 
   void make_frame(const Task& task, Worker& own) {
     own.raw.shrink(0);
+    if (task.frame == 0) append_folders(own);
     if (task.large != kNone)
       append_part(task, own);
     else
@@ -241,6 +242,19 @@ class Packing {
     own.packed.clear();
     if (own.raw.size() > 0) own.encoder->encode(own.raw.data(), own.raw.size(), own.packed);
     assembly_.put(task.frame, own.packed, static_cast<uint32_t>(own.raw.size()));
+  }
+
+  // The folders in which all members lie, so that every reader gives them a mode and the same time.
+  void append_folders(Worker& own) {
+    for (size_t end = 0; end < job_.arcroot.size();) {
+      end = std::min(job_.arcroot.find('/', end + 1), job_.arcroot.size());
+      Entry folder;
+      folder.path = job_.arcroot.substr(0, end);
+      folder.kind = Kind::directory;
+      folder.mode = 0755;
+      folder.mtime = entries_[0].mtime;
+      own.raw.append(tar_header(folder));
+    }
   }
 
   void append_member(size_t i, size_t frame, Worker& own) {
@@ -261,7 +275,7 @@ class Packing {
     if (plan.in_memory)
       std::copy_n(plan.data.data, plan.data.size, content);
     else
-      OpenFile(root_.get(), job_.root, e).read_all(content);
+      OpenFile(root_.get(), job_.root, e, plan.source).read_all(content);
     Memory source(content, static_cast<size_t>(e.size));
     Studied studied = study(source, plan, job_.prefixes, job_.marker);
     const bool moves = !job_.dest.empty() && !studied.spots.empty();
@@ -303,7 +317,7 @@ class Packing {
       Memory source(plan.data.data, plan.data.size);
       render(source, studied_[i].edits, range, own.stored);
     } else {
-      OpenFile source(root_.get(), job_.root, plan.entry);
+      OpenFile source(root_.get(), job_.root, plan.entry, plan.source);
       render(source, studied_[i].edits, range, own.stored);
       source.check_unchanged(large.version);
     }

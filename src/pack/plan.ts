@@ -92,7 +92,7 @@ export function planPack(environment: Environment, scanned: readonly Scanned[], 
   const anew = [...scripts.map((entry) => entry.path), ...options.reserved]
   const folders = directories(nodes, kept, [...content.map((node) => node.path), ...anew], isExcluded, mtime)
   const ordered = inOrder(folders, [
-    ...content.map((node) => contentEntry(node, owners.get(node.path)?.at(-1))),
+    ...content.map((node) => contentEntry(node, owners.get(node.source ?? node.path)?.at(-1))),
     ...scripts,
   ])
   const sourceOf = (path: string): string | null => follow(nodes, pycSource(path) ?? '', true)
@@ -207,7 +207,9 @@ function contentEntry(node: Scanned, owner: OwnedFile | undefined): PackEntry {
   if (node.kind === 'symlink') return { path, kind: 'symlink', mode: 0o777, mtime, size: 0, target: node.target ?? '' }
   const mode = (node.mode & 0o111) === 0 ? 0o644 : 0o755
   const known = knownOf(owner)
-  return { path, kind: 'file', mode, mtime, size, ...known, policy: path.endsWith('.pyc') ? 'report' : known.policy }
+  const source = node.source === undefined ? {} : { source: node.source }
+  const policy = path.endsWith('.pyc') ? 'report' : known.policy
+  return { path, kind: 'file', mode, mtime, size, ...source, ...known, policy }
 }
 
 /** What is recorded about a file, and what may be done with prefixes in it when that cannot be proven. */

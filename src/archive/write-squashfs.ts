@@ -1,0 +1,33 @@
+/** squashfs by mksquashfs, which reads a tar: no folder is staged. The same bytes whatever the threads and the time. */
+import { startTool, type Tool } from './tool.js'
+
+const mksquashfs: Tool = { command: 'mksquashfs', package: 'squashfs-tools (4.5 or newer)' }
+
+export interface SquashfsOptions {
+  /** As conda-pack has it: 0 stores, 1 to 8 are zstd from 2 to 20, 9 is xz. */
+  readonly level: number
+  readonly threads: number
+  /** Time of the file system itself, in seconds. */
+  readonly time: number
+  readonly signal: AbortSignal | undefined
+}
+
+function compression(level: number): string[] {
+  if (level === 0) return ['-noI', '-noD', '-noF', '-noX']
+  if (level === 9) return ['-comp', 'xz', '-b', '256K']
+  return ['-comp', 'zstd', '-Xcompression-level', `${Math.floor((level / 8) * 20)}`, '-b', '256K']
+}
+
+/** Makes the file `output` of the tar in the descriptor `tar`, which the caller closes after this returned. */
+export function writeSquashfs(tar: number, output: string, options: SquashfsOptions): Promise<void> {
+  const time = String(Math.max(0, options.time))
+  const fixed = ['-tar', '-noappend', '-no-progress', '-quiet', '-no-exports', '-all-root', '-mkfs-time', time]
+  const root = ['-root-mode', '0755', '-root-uid', '0', '-root-gid', '0', '-root-time', time]
+  const args = ['-', output, ...fixed, ...root, '-processors', String(options.threads), ...compression(options.level)]
+  const { SOURCE_DATE_EPOCH: _, ...env } = process.env
+  return startTool(mksquashfs, args, {
+    stdio: [tar, 'ignore', 'pipe'],
+    env,
+    ...(options.signal === undefined ? {} : { signal: options.signal }),
+  }).ended
+}
