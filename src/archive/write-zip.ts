@@ -10,10 +10,6 @@ import type { FilterOptions, Put } from './write-formats.js'
 export const mostEntries = 0xfffe
 const mostBytes = 0xffffffff
 
-/** Files up to this size are compressed in memory, several at a time; bytes of them that may wait. */
-const small = 8 << 20
-const waiting = 32 << 20
-
 export const largeZip = (): EnvError =>
   new EnvError('UNSUPPORTED', 'Large Zip File: ZIP64 extensions required but were disabled', {
     hint: 'leave out --no-zip-64, or choose another format',
@@ -54,7 +50,6 @@ export async function writeZip(tar: Readable, put: Put, options: FilterOptions):
 }
 
 async function add(zip: ZipFile, members: AsyncIterable<Member>, level: number, zip64: boolean): Promise<void> {
-  let held = 0
   for await (const member of members) {
     const { name, type, mode = 0o644, mtime, size = 0, linkname } = member.header
     // yazl cannot say a time before 1970, and zip none before 1980.
@@ -65,24 +60,14 @@ async function add(zip: ZipFile, members: AsyncIterable<Member>, level: number, 
     } else if (type === 'symlink') {
       zip.addBuffer(Buffer.from(linkname ?? ''), name, { ...options, mode: 0o120777, compressionLevel: 0 })
       member.resume()
-    } else if (type === 'file' && size <= small && held + size <= waiting) {
-      held += size
-      zip.addBuffer(await whole(member), name, { ...options, mode: 0o100000 | mode })
     } else if (type === 'file') {
       if (!zip64 && size > mostBytes) throw largeZip()
       const stream = { ...options, mode: 0o100000 | mode, size }
-      // Asked for once everything before is written, and ends when it is written itself: nothing waits then.
+      // One at a time, each through a stream: of what is added as a whole yazl keeps the content until the end.
       zip.addReadStreamLazy(name, stream, (ready) => ready(null, member))
       await finished(member)
-      held = 0
     } else throw new Error(`zip: a member of type ${type}: ${name}`)
   }
-}
-
-async function whole(member: Readable): Promise<Buffer> {
-  const chunks: Buffer[] = []
-  for await (const chunk of member) chunks.push(chunk as Buffer)
-  return Buffer.concat(chunks)
 }
 
 async function pump(zip: Readable, put: Put, zip64: boolean): Promise<void> {
