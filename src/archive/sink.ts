@@ -15,7 +15,7 @@ import { writeSquashfs } from './write-squashfs.js'
 export type Target = { readonly path: string } | { readonly stream: Writable }
 
 export interface SinkOptions extends FilterOptions {
-  /** Time that formats note for the archive itself, in seconds. */
+  /** Of the newest member, in seconds: what formats note for the archive itself. */
   readonly time: number
 }
 

@@ -7,7 +7,7 @@ export interface SquashfsOptions {
   /** As conda-pack has it: 0 stores, 1 to 8 are zstd from 2 to 20, 9 is xz. */
   readonly level: number
   readonly threads: number
-  /** Time of the file system itself, in seconds. */
+  /** Of the newest file, in seconds: the time of the file system itself. */
   readonly time: number
   readonly signal: AbortSignal | undefined
 }
@@ -20,14 +20,13 @@ function compression(level: number): string[] {
 
 /** Makes the file `output` of the tar in the descriptor `tar`, which the caller closes after this returned. */
 export function writeSquashfs(tar: number, output: string, options: SquashfsOptions): Promise<void> {
-  const time = String(Math.max(0, options.time))
-  const fixed = ['-tar', '-noappend', '-no-progress', '-quiet', '-no-exports', '-all-root', '-mkfs-time', time]
-  const root = ['-root-mode', '0755', '-root-uid', '0', '-root-gid', '0', '-root-time', time]
-  const args = ['-', output, ...fixed, ...root, '-processors', String(options.threads), ...compression(options.level)]
-  const { SOURCE_DATE_EPOCH: _, ...env } = process.env
+  const fixed = ['-tar', '-noappend', '-no-progress', '-quiet', '-no-exports']
+  const owner = ['-all-root', '-root-mode', '0755', '-root-uid', '0', '-root-gid', '0']
+  const args = ['-', output, ...fixed, ...owner, '-processors', String(options.threads), ...compression(options.level)]
   return startTool(mksquashfs, args, {
     stdio: [tar, 'ignore', 'pipe'],
-    env,
+    // No time is later than this one, which alone makes the present time appear nowhere (-mkfs-time of 4.5 leaves some).
+    env: { ...process.env, SOURCE_DATE_EPOCH: String(Math.max(0, options.time)) },
     ...(options.signal === undefined ? {} : { signal: options.signal }),
   }).ended
 }

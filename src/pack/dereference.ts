@@ -4,9 +4,11 @@
  */
 import { readdirSync, realpathSync, type Stats, statSync } from 'node:fs'
 import { join } from 'node:path'
+import { largeZip, mostEntries } from '../archive/write-zip.js'
 import type { Environment } from '../conda/environment.js'
 import { EnvError, fromSystem } from '../errors.js'
 import type { Scanned } from '../native.js'
+import type { Settled } from './options.js'
 import type { Plan } from './plan.js'
 
 /** Without hard links; without symbolic ones too, except for those that lead nowhere, or to a folder around themselves. */
@@ -94,10 +96,12 @@ function namesIn(path: string): string[] {
   }
 }
 
-/** Throws UNSUPPORTED for what a zip cannot hold: names, and links that could not be followed (`links`: those may stay). */
-export function checkZip(plan: Plan, links: boolean): void {
+/** Throws UNSUPPORTED for what a zip cannot hold: names, links that could not be followed, and more entries than it counts. */
+export function checkZip(plan: Pick<Plan, 'entries' | 'meta'>, options: Pick<Settled, 'zipSymlinks' | 'zip64'>): void {
+  // With conda-unpack.
+  if (!options.zip64 && plan.entries.length + plan.meta.length + 1 > mostEntries) throw largeZip()
   for (const { path, kind } of [...plan.entries, ...plan.meta]) {
-    if (kind === 'symlink' && !links) throw danglingError(path)
+    if (kind === 'symlink' && !options.zipSymlinks) throw danglingError(path)
     // Lone surrogates stand for bytes that are not UTF-8.
     if (/(?<![\ud800-\udbff])[\udc80-\udcff]/.test(path)) throw nameError(path, 'not UTF-8')
     if (path.includes('\\')) throw nameError(path, 'a backslash in it')

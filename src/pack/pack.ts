@@ -6,7 +6,6 @@ import { readdir } from 'node:fs/promises'
 import { relative, resolve } from 'node:path'
 import type { Target } from '../archive/sink.js'
 import type { WritableName } from '../archive/write-formats.js'
-import { largeZip, mostEntries } from '../archive/write-zip.js'
 import { type Environment, openEnvironment } from '../conda/environment.js'
 import { findPrefix } from '../conda/find.js'
 import { fromSystem } from '../errors.js'
@@ -177,10 +176,7 @@ async function planOf(
     skipped: names.filter((name) => ignored.includes(name)).sort(),
     ...(output === null ? {} : { output: relative(environment.prefix, output) }),
   })
-  if (isZip) {
-    checkZip(plan, zipSymlinks)
-    if (!zip64 && plan.entries.length + plan.meta.length + 1 > mostEntries) throw largeZip()
-  }
+  if (isZip) checkZip(plan, { zipSymlinks, zip64 })
   return plan
 }
 

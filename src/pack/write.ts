@@ -65,7 +65,8 @@ export async function writeArchive(task: Task): Promise<{ findings: Findings; to
       : { ...quiet, codec: format.codec, level: 1 }
   const archive = `${directory}.tar.zst`
   const to = directory === null ? target : { path: archive }
-  const sink = openSink(format, to, { ...settled, time: plan.mtime })
+  const time = [...plan.entries, ...plan.meta].reduce((newest, { mtime }) => Math.max(newest, mtime), plan.mtime)
+  const sink = openSink(format, to, { ...settled, time })
   try {
     const showing = { ...writing, progress: task.progress }
     const packed = await packTarZst({ ...packing, entries: plan.entries }, sink.output, showing)

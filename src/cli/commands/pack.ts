@@ -26,6 +26,8 @@ interface Flags extends Globals {
   readonly ignoreMissingFiles?: boolean
   readonly force?: boolean
   readonly dryRun?: boolean
+  readonly exclude?: readonly Filter[]
+  readonly include?: readonly Filter[]
 }
 
 export function addPack(program: Command, session: Session): void {
@@ -66,12 +68,13 @@ export function addPack(program: Command, session: Session): void {
     command,
     'conda-deploy pack -n myenv -o /shared/myenv.tar.zst',
     "conda-deploy pack -p ./env --exclude '*.a' --exclude 'share/doc/*'",
-    'conda-deploy pack -n myenv -d /opt/myenv -o - --format tar.gz | ssh host tar -xzC /opt/myenv',
+    'conda-deploy pack -p ./env -d /opt/env --format tar -o - | tar -xC /opt/env',
   )
   command.action(async (_arguments: unknown, self: Command) => {
     const flags = self.optsWithGlobals<Flags>()
     const { pack } = await import('../../pack/pack.js')
-    const { json: _, quiet: __, verbose: ___, threads: all, nThreads, output, ...options } = flags
+    // Known to every command, or collected in `filters`: no options of the verb.
+    const { json, quiet, verbose, threads: all, exclude, include, nThreads, output, ...options } = flags
     const toStdout = output === '-'
     if (toStdout && process.stdout.isTTY && !options.dryRun)
       throw new EnvError('INVALID_OPTION', 'an archive is not written to a terminal', {
