@@ -211,12 +211,11 @@ describe.skipIf(!has('zstd'))('case 37: dest-prefix', () => {
     expect(apart.filter((line) => !line.startsWith('bin/conda-unpack: file'))).toEqual([])
     expect(existsSync(join(tree, 'bin/conda-unpack'))).toBe(false)
     // And it can be deployed elsewhere all the same: places keep their room.
-    const [there, reference] = [at(`moved-${n}`), at(`plain-moved-${n}`).slice(0, at(`moved-${n}`).length)]
+    const there = at(`moved-${n}`)
     await deploy({ archive: at(`dest-${n}.tar.zst`), to: there, readOnly: false })
     expect(filesWith(there, prefixed).filter((path) => !path.startsWith('.conda-deploy'))).toEqual([])
     expect(readFileSync(join(there, 'lib/libapp.so'), 'latin1')).toContain(`share=${there}/share:${there}/x\0`)
     expect(readFileSync(join(there, `${site}/app.py`), 'utf8')).toBe(`home = "${there}"\nagain = "${there}/x"\n`)
-    expect(reference).not.toBe('')
     rmSync(prefixed, { recursive: true })
   })
 
