@@ -73,6 +73,12 @@ Value remove(const CallbackInfo& info) {
       [](const auto& job, cd::Progress p) { return cd::remove_tree(job.first, job.second, p); });
 }
 
+Value trace(const CallbackInfo& info) {
+  return start(
+      info, [](Value v, Held&) { return trace_job(v); },
+      [](const auto& job, cd::Progress p) { return cd::trace(*job, p); });
+}
+
 Value index(const CallbackInfo& info) {
   const Napi::Env env = info.Env();
   return guarded(env, [&] {
@@ -167,6 +173,7 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   exports.Set("materialize", Napi::Function::New(env, materialize, "materialize"));
   exports.Set("verify", Napi::Function::New(env, verify, "verify"));
   exports.Set("remove", Napi::Function::New(env, remove, "remove"));
+  exports.Set("trace", Napi::Function::New(env, trace, "trace"));
   exports.Set("index", Napi::Function::New(env, index, "index"));
   exports.Set("encode", Napi::Function::New(env, encode, "encode"));
   exports.Set("rewrite", Napi::Function::New(env, rewrite, "rewrite"));

@@ -7,6 +7,7 @@
 #include <utility>
 #include <vector>
 #include "jobs.h"
+#include "tracer.h"
 
 namespace border {
 
@@ -37,6 +38,7 @@ std::unique_ptr<cd::ExtractJob> extract_job(Napi::Value value);
 std::unique_ptr<cd::MaterializeJob> materialize_job(Napi::Value value, Held& held);
 std::unique_ptr<cd::VerifyJob> verify_job(Napi::Value value);
 std::pair<std::string, unsigned> remove_job(Napi::Value value);
+std::unique_ptr<cd::TraceJob> trace_job(Napi::Value value);
 std::vector<cd::Rewrite> rewrites(Napi::Value value);
 // The table of a deployed tree: prefixes as the spots name them, then `prefix`.
 cd::Table table(Napi::Value entries, const std::string& prefix);
@@ -49,6 +51,7 @@ Napi::Value to_js(Napi::Env env, const cd::Extracted& extracted);
 Napi::Value to_js(Napi::Env env, const cd::Materialized& materialized);
 Napi::Value to_js(Napi::Env env, const cd::Verified& verified);
 Napi::Value to_js(Napi::Env env, const cd::Removed& removed);
+Napi::Value to_js(Napi::Env env, const cd::Traced& traced);
 Napi::Value to_js(Napi::Env env, const cd::Index& index, bool list);
 // Error & {code, path?, errno?, syscall?, paths?}; without a code for what is no Failure, which is an error of ours.
 Napi::Error to_error(Napi::Env env, const std::exception& failure);

@@ -6,12 +6,16 @@
 namespace border {
 namespace {
 
-void append_utf8(napi_env env, const char16_t* s, size_t size, const char* what, std::string& out) {
-  out.reserve(size);
+std::string to_utf8(napi_env env, const char16_t* s, size_t size, const char* what) {
+  // Nearly every text is ASCII: written without asking at every character whether there is room.
+  std::string out(size, '\0');
+  size_t plain = 0;
+  for (; plain < size && s[plain] != 0 && s[plain] < 0x80; ++plain) out[plain] = static_cast<char>(s[plain]);
+  out.resize(plain);
   const auto put = [&out](std::initializer_list<char32_t> bytes) {
     for (const char32_t byte : bytes) out.push_back(static_cast<char>(byte));
   };
-  for (size_t i = 0; i < size; ++i) {
+  for (size_t i = plain; i < size; ++i) {
     const char32_t c = s[i];
     if (c == 0) wrong(env, what, "free of NUL");
     if (c < 0x80) {
@@ -29,6 +33,7 @@ void append_utf8(napi_env env, const char16_t* s, size_t size, const char* what,
       put({0xE0 | c >> 12, 0x80 | (c >> 6 & 0x3F), 0x80 | (c & 0x3F)});
     }
   }
+  return out;
 }
 
 constexpr const char* kKinds[] = {"directory", "file", "symlink", "hardlink"};
@@ -144,16 +149,11 @@ std::string text(Value value, const char* what) {
   char16_t buffer[512];
   size_t size = 0;
   if (napi_get_value_string_utf16(env, value, buffer, 512, &size) != napi_ok) wrong(env, what, "a string");
-  std::string out;
-  if (size + 1 < 512) {
-    append_utf8(env, buffer, size, what, out);
-  } else {  // perhaps cut off
-    must(env, napi_get_value_string_utf16(env, value, nullptr, 0, &size));
-    std::vector<char16_t> whole(size + 1);
-    must(env, napi_get_value_string_utf16(env, value, whole.data(), whole.size(), &size));
-    append_utf8(env, whole.data(), size, what, out);
-  }
-  return out;
+  if (size + 1 < 512) return to_utf8(env, buffer, size, what);
+  must(env, napi_get_value_string_utf16(env, value, nullptr, 0, &size));  // perhaps it was cut off
+  std::vector<char16_t> whole(size + 1);
+  must(env, napi_get_value_string_utf16(env, value, whole.data(), whole.size(), &size));
+  return to_utf8(env, whole.data(), size, what);
 }
 
 bool flag(Value value, const char* what) {

@@ -2,7 +2,7 @@
  * The one error class of the product, and the one table from code to exit status and standing hint.
  * A message says what, which path, what was got, what was expected. Programmer errors stay plain Error (exit 70).
  */
-import { getSystemErrorName } from 'node:util'
+import { constants } from 'node:os'
 
 export type ErrorCode =
   | 'INVALID_OPTION'
@@ -32,6 +32,7 @@ export type ErrorCode =
   | 'CANCELLED'
   | 'NO_SPACE'
   | 'LOCK_HELD'
+  | 'LIMIT_EXCEEDED'
 
 /** Exit statuses: 1 the request failed, 2 wrong usage, 3 verification found faults, 75 try again. */
 const codes: Readonly<Record<ErrorCode, { readonly exit: number; readonly hint?: string }>> = {
@@ -62,6 +63,7 @@ const codes: Readonly<Record<ErrorCode, { readonly exit: number; readonly hint?:
   CANCELLED: { exit: 130 },
   NO_SPACE: { exit: 75, hint: 'free some space, or choose another target with --to' },
   LOCK_HELD: { exit: 75 },
+  LIMIT_EXCEEDED: { exit: 1 },
 }
 
 export interface ErrorDetails {
@@ -100,21 +102,24 @@ export class EnvError extends Error {
   }
 }
 
-/** System errors that mean more than "input or output failed". */
-const byErrno: Readonly<Record<string, ErrorCode>> = {
-  ENOSPC: 'NO_SPACE',
-  EDQUOT: 'NO_SPACE',
-  EACCES: 'PERMISSION',
-  EPERM: 'PERMISSION',
-  EROFS: 'PERMISSION',
-}
+/** System errors that mean more than "input or output failed". By number: Node has no name for EDQUOT where it reports errors. */
+const byErrno: ReadonlyMap<number, ErrorCode> = new Map([
+  [constants.errno.ENOSPC, 'NO_SPACE'],
+  [constants.errno.EDQUOT, 'NO_SPACE'],
+  [constants.errno.EACCES, 'PERMISSION'],
+  [constants.errno.EPERM, 'PERMISSION'],
+  [constants.errno.EROFS, 'PERMISSION'],
+])
+
+/** `errno` as Node has it, below zero. */
+const meaningOf = (errno: number | undefined): ErrorCode => byErrno.get(-(errno ?? 0)) ?? 'IO'
 
 /** An EnvError for an error of `node:fs`. */
 export function fromSystem(error: unknown, what: string, path?: string): EnvError {
   const e = error as NodeJS.ErrnoException
-  const code = byErrno[e.code ?? ''] ?? 'IO'
   const at = path ?? e.path
-  return new EnvError(code, `${what}${at === undefined ? '' : ` ${at}`}: ${e.message}`, {
+  const said = e.errno === -constants.errno.EDQUOT ? 'EDQUOT: disk quota exceeded' : e.message
+  return new EnvError(meaningOf(e.errno), `${what}${at === undefined ? '' : ` ${at}`}: ${said}`, {
     cause: error,
     ...(at === undefined ? {} : { path: at }),
     ...(e.errno === undefined ? {} : { errno: e.errno }),
@@ -130,7 +135,7 @@ export function fromNative(error: unknown): unknown {
   if (error instanceof EnvError || !(error instanceof Error) || !('code' in error)) return error
   const { code, path, errno, syscall, paths } = error as NodeJS.ErrnoException & { readonly paths?: readonly string[] }
   const known = isErrorCode(code) ? code : 'IO'
-  const meaning = known === 'IO' && errno !== undefined ? (byErrno[getSystemErrorName(errno)] ?? known) : known
+  const meaning = known === 'IO' ? meaningOf(errno) : known
   return new EnvError(meaning, error.message, {
     cause: error,
     ...(path === undefined ? {} : { path }),

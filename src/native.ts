@@ -7,6 +7,7 @@ import { createRequire } from 'node:module'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { EnvError, fromNative } from './errors.js'
+import type { Traced, TraceJob } from './traced.js'
 import type { Entry, Kind } from './tree/entry.js'
 
 export { type JobOptions, runJob } from './run-job.js'
@@ -30,7 +31,7 @@ export interface Scanned {
   readonly mtime: number
   readonly size: number
   readonly target?: string
-  /** `device:inode`, only for files with more than one link. */
+  /** `device:inode`, only for files that share it with another one of the scan. */
   readonly inode?: string
   /** Never of a scan: where the content of a link stands that is packed as what it leads to. */
   readonly source?: string
@@ -280,6 +281,8 @@ export interface NativeBinding {
   materialize(job: MaterializeJob, counters: Counters): Promise<Materialized>
   verify(job: VerifyJob, counters: Counters): Promise<Verified>
   remove(job: { readonly root: string; readonly threads: number }, counters: Counters): Promise<Removed>
+  /** While the program runs, `counters[3]` is its process number. */
+  trace(job: TraceJob, counters: Counters): Promise<Traced>
   /** Of an archive or of a deployed tree's index; null: not ours. `list`: with all entries. */
   index(path: string, list: boolean): Promise<Index | null>
   /** Bytes of a deployed tree's index for entries made elsewhere (archives of others). */
@@ -301,21 +304,22 @@ const foreign =
 const addon = join('build', 'Release', 'conda_deploy.node')
 
 /** Where the addon may be: beside `src`, `dist` or `build`; in the package, where someone else's bundle holds this file. */
-function candidates(): string[] {
-  const require = createRequire(import.meta.url)
-  const found = [join(dirname(dirname(fileURLToPath(import.meta.url))), addon)]
-  try {
-    found.push(join(dirname(require.resolve('conda-deploy/package.json')), addon))
-  } catch {
-    // Not installed as a package: a checkout, where the first place is the only one.
-  }
-  return [...new Set(found)]
-}
+const places: readonly (() => string)[] = [
+  () => join(dirname(dirname(fileURLToPath(import.meta.url))), addon),
+  () => join(dirname(createRequire(import.meta.url).resolve('conda-deploy/package.json')), addon),
+]
 
 function load(): NativeBinding {
   const require = createRequire(import.meta.url)
   const failures: { readonly path: string; readonly cause: Error }[] = []
-  for (const path of candidates()) {
+  for (const place of places) {
+    let path: string
+    try {
+      path = place()
+    } catch {
+      continue // Not installed as a package: a checkout, where the first place is the only one.
+    }
+    if (failures.some((failure) => failure.path === path)) continue
     try {
       return guarded(require(path) as NativeBinding)
     } catch (error) {

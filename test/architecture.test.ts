@@ -18,6 +18,7 @@ const layers: Readonly<Record<string, number>> = {
   archive: 2,
   pack: 3,
   deploy: 3,
+  trace: 3,
   cli: 5,
 }
 
@@ -29,6 +30,7 @@ const mainFiles: Readonly<Record<string, string>> = {
   archive: 'format.ts',
   pack: 'pack.ts',
   deploy: 'deploy.ts',
+  trace: 'trace.ts',
   cli: 'main.ts',
 }
 

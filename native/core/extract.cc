@@ -11,14 +11,16 @@
 namespace cd {
 namespace {
 
-// Refuses a prefix that does not fit every slot, naming the first files and what would fit.
+// Refuses a prefix that does not fit every slot, naming the first files and what would fit; and texts that would grow without measure.
 void check_fits(const Table& table, const std::string& prefix) {
+  uint64_t growth = 0;
   uint64_t needed[6] = {};  // characters, by encoding; 0: not yet known
   std::vector<const Entry*> tight;
   uint32_t longest = UINT32_MAX;
   for (const Entry& entry : table.entries) {
     bool fits = true;
     for (const Spot& spot : entry.spots) {
+      if (spot.encoding == Encoding::text) growth += prefix.size();
       if (spot.encoding == Encoding::text || spot.encoding == Encoding::digest) continue;
       uint64_t& characters = needed[static_cast<unsigned>(spot.encoding)];
       if (characters == 0) characters = encode_as(prefix, spot.encoding).size() / unit_of(spot.encoding);
@@ -27,6 +29,7 @@ void check_fits(const Table& table, const std::string& prefix) {
     }
     if (!fits) tight.push_back(&entry);
   }
+  check_growth(growth);
   if (tight.empty()) return;
   constexpr size_t kNamed = 5;
   std::string names;
@@ -38,8 +41,10 @@ void check_fits(const Table& table, const std::string& prefix) {
                 tight[0]->path);
 }
 
-void make_directory(const Root& root, const std::string& path, mode_t mode) {
-  if (::mkdirat(root.fd(), path.c_str(), mode) != 0) throw Failure::system("mkdir", root.full(path));
+// By way of the walker: mkdirat with the whole path would follow a link that somebody put in place of a parent.
+void make_directory(Walker& walker, const std::string& path, mode_t mode) {
+  const Walker::Place place = walker.at(path);
+  if (::mkdirat(place.directory, place.name, mode) != 0) throw Failure::system("mkdir", walker.root().full(path));
 }
 
 // Level by level: those of one level by all threads.
@@ -51,12 +56,16 @@ void make_directories(const Root& root, const std::vector<const Entry*>& directo
     levels[depth].push_back(directory);
   }
   for (const auto& level : levels)
-    run_team(level.size(), threads, [&] { return [&](size_t i) { make_directory(root, level[i]->path, 0700); }; });
+    run_team(level.size(), threads, [&] {
+      auto walker = std::make_shared<Walker>(root);
+      return [&, walker](size_t i) { make_directory(*walker, level[i]->path, 0700); };
+    });
 }
 
 // Makes our own folder, and tells which mode bits new things lose to the umask or a default ACL.
 uint32_t make_own_folder(const Root& root) {
-  make_directory(root, kOwnFolder, 0777);
+  Walker walker(root);
+  make_directory(walker, kOwnFolder, 0777);
   struct stat st;
   const Fd fd = root.directory(kOwnFolder, O_RDONLY);
   if (::fstat(fd.get(), &st) != 0) throw Failure::system("fstat", root.full(kOwnFolder));

@@ -22,7 +22,7 @@ struct Scanned {
   int64_t mtime = 0;
   uint64_t size = 0;
   std::string target;
-  std::string inode;
+  std::string inode;  // empty: no other file of the tree shares it
 };
 struct ScanJob {
   std::string root;

@@ -92,6 +92,8 @@ int lock_file(const std::string& path, bool exclusive) {
     // be read.
     if (!fd && errno == EACCES) fd = Fd(::open(path.c_str(), kFlags | O_RDONLY));
     if (!fd && errno == EINTR) continue;
+    if (!fd && errno == ELOOP)
+      throw Failure("UNSAFE_PATH", path + ": a symbolic link stands where the lock belongs", path);
     if (!fd) throw Failure::system("open", path);
     struct stat st;
     if (::fstat(fd.get(), &st) != 0) throw Failure::system("fstat", path);

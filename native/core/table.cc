@@ -226,7 +226,10 @@ Table decode_table(const uint8_t* data, size_t size) {
   if (flags > kHasRoot) throw Failure("UNSUPPORTED", "entry table: unknown flags " + std::to_string(flags));
   table.deployed = flags == kDeployed;
   if (flags == kHasRoot) check_path(table.root = r.text());
-  for (uint64_t left = r.varint(); left > 0; --left) table.prefixes.push_back(r.text());
+  const uint64_t prefixes = r.varint();
+  if (prefixes > kMaxPrefixes + table.deployed)
+    throw corrupt("entry table", std::to_string(prefixes) + " prefixes, more than are allowed");
+  for (uint64_t left = prefixes; left > 0; --left) table.prefixes.push_back(r.text());
   const uint64_t count = r.varint();
   // No claim is believed: an entry of a real table takes 40 bytes and more, larger counts grow as they are read.
   table.entries.reserve(std::min<uint64_t>(count, r.left() / 40));

@@ -19,12 +19,6 @@ namespace {
 
 constexpr size_t kChunk = 1u << 20;
 
-std::string octal(uint32_t mode) {
-  char text[16];
-  std::snprintf(text, sizeof text, "%04o", mode);
-  return text;
-}
-
 Kind kind_of(mode_t mode) {
   if (S_ISDIR(mode)) return Kind::directory;
   if (S_ISREG(mode)) return Kind::file;

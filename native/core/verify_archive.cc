@@ -175,6 +175,9 @@ class ArchiveCheck {
     if (e.kind == Kind::file && m.size != e.size)
       return faults_.add(e.path, "size", std::to_string(e.size), std::to_string(m.size));
     if (m.target != e.target) return faults_.add(e.path, "target", e.target, m.target);
+    // A hard link has the mode of its file, and Linux gives symbolic links none.
+    if ((e.kind == Kind::file || e.kind == Kind::directory) && m.mode != e.mode)
+      faults_.add(e.path, "mode", octal(e.mode), octal(m.mode));
     if (e.kind != Kind::file) return progress_.add(1, 0);
     if (e.frame != frame || e.offset != m.content)
       faults_.add(e.path, "content", "frame " + std::to_string(e.frame) + ", byte " + std::to_string(e.offset),

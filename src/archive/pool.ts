@@ -4,12 +4,14 @@ import { fileURLToPath } from 'node:url'
 import { MessageChannel, type MessagePort } from 'node:worker_threads'
 import { EnvError } from '../errors.js'
 import type { Batch } from './batches.js'
+import type { Limits } from './limits.js'
 import type { Decoded, DecodeTask, Failed } from './worker.js'
 
 export interface Decoding {
   readonly archive: string
   /** An existing directory, emptied by the receiver: files larger than a batch are handed over in it. */
   readonly parts: string
+  readonly limits: Limits
   /** Called for one batch after another. Views of its buffer are invalid once the promise is fulfilled. */
   readonly receive: (batch: Batch) => Promise<void>
   readonly signal?: AbortSignal
@@ -35,13 +37,13 @@ export async function using<T>(work: (pool: Pool) => Promise<T>): Promise<T> {
 
 type Run = (task: DecodeTask, signal: AbortSignal) => Promise<Decoded | { readonly failed: Failed }>
 
-async function decode({ archive, parts, receive, signal }: Decoding, run: Run): Promise<Decoded> {
+async function decode({ archive, parts, limits, receive, signal }: Decoding, run: Run): Promise<Decoded> {
   const { port1: own, port2: port } = new MessageChannel()
   const stop = new AbortController()
   const received = receiver(own, receive, stop)
   const all = signal === undefined ? stop.signal : AbortSignal.any([stop.signal, signal])
   try {
-    const result = await run({ archive, parts, port }, all)
+    const result = await run({ archive, parts, limits, port }, all)
     if ('failed' in result) throw rebuilt(result.failed)
     return result
   } catch (error) {

@@ -1,6 +1,7 @@
 /** Which folder of an archive is the environment: the archive itself, or one that holds everything (conda-pack's `--arcroot`). */
 import { EnvError } from '../errors.js'
 import type { Decode } from './decode.js'
+import { checkLimits, type Limits } from './limits.js'
 import { beneath } from './names.js'
 import { openTar } from './tar.js'
 
@@ -28,11 +29,15 @@ const usual = new Set([
  * The path of the folder with `conda-meta` in it, `''` when it stands at the top. An archive whose first name is not a usual one is
  * decoded up to its first record, twice therefore. Throws NOT_AN_ENV when there is none.
  */
-export async function findRoot(archive: string, read: Decode): Promise<string> {
+export async function findRoot(archive: string, read: Decode, limits: Limits): Promise<string> {
   const tar = openTar(archive, read)
   let first: string | null = null
+  let files = 0
+  let bytes = 0
   try {
-    for await (const { path, kind } of tar.members) {
+    for await (const { path, kind, size } of tar.members) {
+      bytes += size
+      checkLimits(archive, limits, ++files, bytes)
       if (first === null && path !== '' && kind !== 'directory') {
         if (usual.has(path.split('/', 1)[0] as string)) return ''
         first = path

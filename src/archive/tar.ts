@@ -44,11 +44,13 @@ async function* members(path: string, packed: ReadStream, decode: Decode): Async
   // Names are bytes; latin1 keeps them. (The option is not among tar-stream's types.)
   const options: object = { filenameEncoding: 'latin1' }
   const parser = extract(options)
-  const fed = feed(decode(packed), parser)
+  const room = { fed: 0, most: headerBytes }
+  const fed = feed(decode(packed), parser, room)
   // Reported by the parser, whose reader is told of it.
   fed.catch(() => undefined)
   try {
     for await (const entry of parser) {
+      room.most = room.fed + (entry.header.size ?? 0) + headerBytes
       yield member(path, entry.header, guarded(path, entry as unknown as AsyncIterable<Buffer>))
       // Content that nobody read would hold up all that follows.
       entry.resume()
@@ -80,10 +82,19 @@ function guarded(path: string, content: AsyncIterable<Buffer>): AsyncIterable<Bu
 /** A tar ends with two blocks of zeros; without them it was cut off, perhaps between two members. */
 const endBytes = 1024
 
-async function feed(tar: AsyncIterable<Buffer>, parser: Extract): Promise<void> {
+/**
+ * What may stand before one member: long names, attributes, and what was fed ahead. The parser keeps all of it in memory, and a header
+ * can claim any size.
+ */
+const headerBytes = 16 << 20
+
+async function feed(tar: AsyncIterable<Buffer>, parser: Extract, room: { fed: number; most: number }): Promise<void> {
   let tail: Buffer = Buffer.alloc(0)
   try {
     for await (const chunk of tar) {
+      room.fed += chunk.length
+      if (room.fed > room.most)
+        throw new Error(`one header, or what stands behind the end, is longer than ${headerBytes} bytes`)
       tail = chunk.length >= endBytes ? chunk.subarray(-endBytes) : Buffer.concat([tail, chunk]).subarray(-endBytes)
       if (parser.destroyed) return
       if (!parser.write(chunk)) await drained(parser)
@@ -142,7 +153,15 @@ function member(archive: string, header: Header, content: AsyncIterable<Buffer>)
 const typeName = (type: string | null): string =>
   type === null ? 'of a type that is not known' : `a ${type.replace('-', ' ')}`
 
+/** PATH_MAX without its NUL. */
+const longestName = 4095
+
 function named(archive: string, pax: string | undefined, field: string): string {
+  if ((pax ?? field).length > longestName) {
+    const start = (pax ?? field).slice(0, 40)
+    const message = `${archive} names ${JSON.stringify(start)}… of ${(pax ?? field).length} characters, at most ${longestName} are possible`
+    throw new EnvError('UNSAFE_PATH', message, { path: start })
+  }
   if (pax === undefined) return nameOfBytes(Buffer.from(field, 'latin1'))
   // Where bytes that are not UTF-8 stood, tar-stream has put this character.
   if (pax.includes('\uFFFD')) throw unsupported(archive, pax, 'a name that is not UTF-8 in a pax header')

@@ -6,6 +6,7 @@ import type { MessagePort } from 'node:worker_threads'
 import { EnvError, type ErrorCode } from '../errors.js'
 import { type Batch, Batches, type BatchSink, batchBytes } from './batches.js'
 import { formatOf } from './format.js'
+import { checkLimits, type Limits } from './limits.js'
 import { beneath } from './names.js'
 import { findRoot } from './root.js'
 import { openTar } from './tar.js'
@@ -14,6 +15,7 @@ export interface DecodeTask {
   readonly archive: string
   /** An existing directory for files larger than a batch. */
   readonly parts: string
+  readonly limits: Limits
   /** Batches go out, their buffers come back. */
   readonly port: MessagePort
 }
@@ -48,13 +50,14 @@ export default async function decode(task: DecodeTask): Promise<Decoded | { read
   }
 }
 
-async function run({ archive, parts, port }: DecodeTask): Promise<Decoded> {
+async function run({ archive, parts, limits, port }: DecodeTask): Promise<Decoded> {
   const { read } = await formatOf(archive)
-  const root = await findRoot(archive, read)
+  const root = await findRoot(archive, read, limits)
   const tar = openTar(archive, read)
   const lender = new Lender(port, () => tar.packedBytes())
   const batches = new Batches(lender, parts)
   let bytes = 0
+  let files = 0
   for await (const member of tar.members) {
     const path = beneath(root, member.path)
     const target = member.kind === 'hardlink' ? beneath(root, member.target ?? '') : member.target
@@ -63,6 +66,7 @@ async function run({ archive, parts, port }: DecodeTask): Promise<Decoded> {
       throw new EnvError('NOT_AN_ENV', message, { path: archive })
     }
     bytes += member.size
+    checkLimits(archive, limits, ++files, bytes)
     if (path !== '') await batches.add(path, member, target)
   }
   await batches.flush()

@@ -4,12 +4,14 @@
  * in pack; nothing here knows a format.
  */
 import { availableParallelism } from 'node:os'
-import { resolve } from 'node:path'
+import { basename, join, resolve } from 'node:path'
+import { checkLimits, limitsFor } from '../archive/limits.js'
 import { EnvError } from '../errors.js'
 import { native, runJob } from '../native.js'
 import { checkOptions, type Shape } from '../options.js'
 import { type Reporter, silent } from '../report.js'
 import { Clock } from './clock.js'
+import { byName, holdStage } from './hold.js'
 import { acquire, cancelled } from './lock.js'
 import { type Plan, planDeploy, type Target } from './plan.js'
 import { discard, lockOf, makePlace, makeStage, publish, sweep, takeBack } from './publish.js'
@@ -33,6 +35,10 @@ export interface DeployOptions {
    * its checksums; this finds what the target's file system made wrong.
    */
   readonly verify?: boolean | undefined
+  /** Bytes that the files may have together; default 100 times the size of the archive, at least 1 GiB. */
+  readonly maxBytes?: number | undefined
+  /** Files, directories and links that there may be; default 4 million. */
+  readonly maxFiles?: number | undefined
   /** Say what would be done, and do nothing. */
   readonly dryRun?: boolean | undefined
   readonly signal?: AbortSignal | undefined
@@ -65,6 +71,8 @@ const shape: Shape<DeployOptions> = {
   readOnly: 'boolean',
   threads: 'number',
   verify: 'boolean',
+  maxBytes: 'number',
+  maxFiles: 'number',
   dryRun: 'boolean',
   signal: 'object',
   reporter: 'object',
@@ -77,6 +85,7 @@ interface Settings {
   readonly readOnly: boolean
   readonly threads: number
   readonly verify: boolean
+  readonly said: Pick<DeployOptions, 'maxBytes' | 'maxFiles'>
   readonly dryRun: boolean
   readonly signal: AbortSignal | undefined
   readonly reporter: Reporter
@@ -84,7 +93,7 @@ interface Settings {
 
 /**
  * Deploys an archive, or adopts an equal deployment. Throws EnvError: ARCHIVE_NOT_FOUND, ARCHIVE_UNKNOWN, ARCHIVE_CORRUPT, UNSAFE_PATH,
- * UNSUPPORTED, NOT_AN_ENV, ENV_DAMAGED, SOURCE_CHANGED, TARGET_EXISTS, TARGET_SHARED, TARGET_NOEXEC, PREFIX_TOO_LONG, NO_SPACE,
+ * LIMIT_EXCEEDED, UNSUPPORTED, NOT_AN_ENV, ENV_DAMAGED, SOURCE_CHANGED, TARGET_EXISTS, TARGET_SHARED, TARGET_NOEXEC, PREFIX_TOO_LONG, NO_SPACE,
  * PERMISSION, VERIFY_FAILED, INVALID_OPTION, IO, CANCELLED. On any of them nothing is left at the target or beside it.
  */
 export async function deploy(options: DeployOptions): Promise<DeployResult> {
@@ -93,7 +102,11 @@ export async function deploy(options: DeployOptions): Promise<DeployResult> {
   const clock: Phases = new Clock(['plan', 'wait', 'extract', 'verify', 'publish'])
   if (signal?.aborted) throw cancelled(signal)
   reporter.phase('plan')
-  const source = await openSource(resolve(options.archive), signal)
+  const archive = resolve(options.archive)
+  const source = await openSource(archive, signal)
+  const limits = limitsFor(source.packedBytes, settings.said)
+  const { size } = source.content
+  if (size !== null) checkLimits(archive, limits, size.entries, size.bytes)
   const wish = {
     ...(options.to === undefined ? {} : { to: options.to }),
     ...(options.root === undefined ? {} : { root: options.root }),
@@ -129,6 +142,7 @@ async function nothingDone({ content }: Source, prefix: string, method: DeployRe
 function settle(options: DeployOptions): Settings {
   checkOptions<DeployOptions>('deploy', options, shape)
   const { archive, to, root, threads = availableParallelism(), signal, reporter = silent } = options
+  const { maxBytes, maxFiles } = options
   const refuse = (message: string): never => {
     throw new EnvError('INVALID_OPTION', `deploy: ${message}`)
   }
@@ -137,8 +151,10 @@ function settle(options: DeployOptions): Settings {
   if (to !== undefined && root !== undefined) refuse("'to' and 'root' exclude each other")
   if (!Number.isInteger(threads) || threads < 1)
     refuse(`option 'threads' must be a whole number from 1, got ${threads}`)
+  for (const [name, value] of Object.entries({ maxBytes, maxFiles }))
+    if (value !== undefined && value <= 0) refuse(`option '${name}' must be a number above 0, got ${value}`)
   const { readOnly = true, verify = false, dryRun = false } = options
-  return { readOnly, threads, verify, dryRun, signal, reporter }
+  return { readOnly, threads, verify, said: { maxBytes, maxFiles }, dryRun, signal, reporter }
 }
 
 /** Makes the deployment; null: while this one waited, another process made an equal one. */
@@ -152,8 +168,9 @@ async function make(source: Source, plan: Plan, settings: Settings, clock: Phase
   }
   const makeFolder = () => makePlace(prefix, plan.cached ? plan.target.root : undefined)
   const place = await makeFolder()
+  const at = join(place.folder, basename(prefix))
   try {
-    const lock = await acquire(lockOf(prefix), {
+    const lock = await acquire(lockOf(at), {
       makeFolder,
       signal,
       onWait: () => reporter.phase('wait for another deployment'),
@@ -162,41 +179,51 @@ async function make(source: Source, plan: Plan, settings: Settings, clock: Phase
     clock.lap('wait')
     if (lock === null) return null
     try {
-      return (await isThere()) ? null : await fill(source, plan, settings, clock)
+      return (await isThere()) ? null : await fill(source, plan, at, settings, clock)
     } finally {
-      await lock.release()
+      // A file that stays keeps nobody out, and the next deployment takes it away: no reason to fail, nor to hide why this one failed.
+      await lock.release().catch((failure: Error) => reporter.warn(`a lock file is left behind: ${failure.message}`))
     }
   } catch (error) {
     await takeBack(place)
-    throw error
+    throw byName(error, [place.held])
+  } finally {
+    place.held?.letGo()
   }
 }
 
-/** Under the lock: stage, fill, check, mark, publish. */
-async function fill(source: Source, plan: Plan, settings: Settings, clock: Phases): Promise<Unpacked> {
+/** Under the lock: stage, fill, check, mark, publish. `at`: the prefix, by a way that is safe to use. */
+async function fill(source: Source, plan: Plan, at: string, settings: Settings, clock: Phases): Promise<Unpacked> {
   const { prefix } = plan
   const { readOnly, threads, signal, reporter } = settings
   const { digest, size } = source.content
-  const stage = await makeStage(prefix, threads)
+  const limits = limitsFor(source.packedBytes, settings.said)
+  const stage = await makeStage(at, threads)
+  // What root made must not become something else while it is filled.
+  const held = at === prefix ? null : holdStage(stage, stage)
+  const inside = held === null ? stage : `${held.path}/.`
   try {
     reporter.phase('extract', size?.bytes, 'bytes')
     const progress = (bytes: number): void => reporter.progress(bytes)
-    const unpacked = await source.unpack({ root: stage, prefix, readOnly, threads }, { signal, progress })
+    const unpacked = await source.unpack({ root: inside, prefix, readOnly, threads }, { signal, progress, limits })
     clock.lap('extract')
-    if (settings.verify) await check(stage, settings)
+    if (settings.verify) await check(inside, settings)
     clock.lap('verify')
     reporter.phase('publish')
     const created = new Date().toISOString()
-    await writeReady(stage, { version: 1, digest, prefix, readOnly, created })
+    await writeReady(inside, { version: 1, digest, prefix, readOnly, created })
     if (signal?.aborted) throw cancelled(signal)
-    if (!(await publish(stage, prefix, readOnly))) throw targetExists(prefix, 'it was made while this deployment ran')
+    if (!(await publish(stage, at, readOnly, inside)))
+      throw targetExists(prefix, 'it was made while this deployment ran')
     clock.lap('publish')
     return unpacked
   } catch (error) {
     await discard(stage, threads).catch((failure: Error) =>
       reporter.warn(`${stage} is left behind: ${failure.message}`),
     )
-    throw error
+    throw byName(error, [held])
+  } finally {
+    held?.letGo()
   }
 }
 

@@ -3,18 +3,20 @@
  * when a file comes is done while the file is written; what is only known at the end is done in a second, small phase. The result is
  * what tar and conda-unpack would give, and more of it is relocated: see ForeignFacts.
  */
-import { mkdir, rm, writeFile } from 'node:fs/promises'
+import { rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Batch, Member } from '../archive/batches.js'
 import { readUnpacker, type Unpacker, unpackHelper, unpackScript } from '../archive/conda-pack.js'
 import { checkUnchanged, type Digested, digestOf } from '../archive/digest.js'
 import { type Format, formatOf } from '../archive/format.js'
+import type { Limits } from '../archive/limits.js'
 import { using } from '../archive/pool.js'
 import type { Decoded } from '../archive/worker.js'
 import { pycSource } from '../conda/noarch.js'
 import { EnvError, fromSystem } from '../errors.js'
 import { type MaterializeEntry, native } from '../native.js'
 import type { Entry } from '../tree/entry.js'
+import { makeFolders } from '../tree/folders.js'
 import { doubtsOf, type ForeignFacts } from './foreign/facts.js'
 import { isRecord, Knowledge } from './foreign/knowledge.js'
 import { finishMeta } from './foreign/meta.js'
@@ -38,6 +40,7 @@ export async function openForeign(archive: string, signal?: AbortSignal): Promis
       longestPrefix: null,
       list: async () => [],
     },
+    packedBytes: digested.size,
     unpack: (job, unpacking) => new Unpack(archive, format, digested, job, unpacking).run(),
   }
 }
@@ -51,6 +54,7 @@ class Unpack {
   private readonly digested: Digested
   private readonly job: UnpackJob
   private readonly signal: AbortSignal | undefined
+  private readonly limits: Limits
   private readonly tree: ForeignTree
   private readonly known: Knowledge = new Knowledge()
   private readonly writer: Writer
@@ -65,6 +69,7 @@ class Unpack {
     this.digested = digested
     this.job = job
     this.signal = unpacking.signal
+    this.limits = unpacking.limits
     this.tree = new ForeignTree(archive)
     this.writer = new Writer(job, unpacking)
   }
@@ -107,12 +112,12 @@ class Unpack {
 
   private async stream(): Promise<Decoded> {
     const parts = join(this.job.root, ownFolder, 'parts')
-    const { archive, signal } = this
+    const { archive, limits, signal } = this
     try {
-      await mkdir(parts, { recursive: true })
+      makeFolders(parts)
       const receive = (batch: Batch): Promise<void> => this.receive(batch)
       const decoded = await using((pool) =>
-        pool.decode({ archive, parts, receive, ...(signal === undefined ? {} : { signal }) }),
+        pool.decode({ archive, parts, limits, receive, ...(signal === undefined ? {} : { signal }) }),
       )
       await rm(parts, { recursive: true })
       return decoded

@@ -3,9 +3,9 @@
  * ever stale; the file is removed by its holder, and whoever then locks a file that no longer has its name tries again.
  */
 import { fstatSync, statSync } from 'node:fs'
-import { rm } from 'node:fs/promises'
+import { unlink } from 'node:fs/promises'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { EnvError } from '../errors.js'
+import { EnvError, fromSystem } from '../errors.js'
 import { native } from '../native.js'
 
 /** Milliseconds between two tries: short at first, for small environments. */
@@ -14,7 +14,7 @@ const longestPause = 100
 const mostRemakes = 10
 
 export interface Lock {
-  /** Removes the file, then frees the lock. */
+  /** Removes the file, then frees the lock, which it does also where the file cannot be removed. Throws PERMISSION, IO. */
   release(): Promise<void>
 }
 
@@ -73,7 +73,10 @@ function names(path: string, descriptor: number): boolean {
 
 async function release(path: string, descriptor: number): Promise<void> {
   try {
-    await rm(path, { force: true })
+    await unlink(path)
+  } catch (error) {
+    // Not by rm: what it may not unlink, it would try to empty as a directory.
+    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw fromSystem(error, 'cannot remove', path)
   } finally {
     native().unlock(descriptor)
   }

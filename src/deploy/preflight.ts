@@ -4,7 +4,7 @@ import { dirname } from 'node:path'
 import { EnvError, fromSystem } from '../errors.js'
 import { checkFits } from '../prefix/plan.js'
 import type { Entry } from '../tree/entry.js'
-import { type FileSystem, fileSystemOf, nearestExisting } from './file-system.js'
+import { type FileSystem, fileSystemOf, nearestExisting } from '../tree/file-system.js'
 
 /** What is known of an archive's content before it is read. */
 export interface Content {

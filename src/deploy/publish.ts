@@ -2,11 +2,13 @@
  * A target is absent or complete: it grows in a stage beside it, `.<name>.<pid>.stage`, and gets its name by one rename that replaces
  * nothing. Only this file renames into place.
  */
-import { existsSync } from 'node:fs'
-import { chmod, mkdir, readdir, rmdir } from 'node:fs/promises'
+import { existsSync, lstatSync } from 'node:fs'
+import { chmod, lstat, mkdir, readdir, rmdir, stat } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
 import { EnvError, fromSystem } from '../errors.js'
 import { native, runJob } from '../native.js'
+import { makeFolders } from '../tree/folders.js'
+import { type Held, hold, holdOwn } from './hold.js'
 import { type Lock, tryLock } from './lock.js'
 import { makeCacheFolder } from './node-cache.js'
 
@@ -15,16 +17,23 @@ const stageOf = (prefix: string): string => join(dirname(prefix), `.${basename(p
 
 /** The folder of a target, and the topmost folder that was made for it; undefined: all were there. */
 export interface Place {
+  /** By its name, or, held, by a way that no user can change. */
   readonly folder: string
+  readonly held: Held | null
   readonly made: string | undefined
 }
 
 /** Makes the folder that a target will stand in; `cacheRoot`: where it is the folder of this user, its root. */
 export async function makePlace(prefix: string, cacheRoot: string | undefined): Promise<Place> {
   const folder = dirname(prefix)
-  if (cacheRoot !== undefined) return { folder, made: await makeCacheFolder(cacheRoot) }
+  const parent = hold(cacheRoot ?? folder)
+  if (parent !== null) {
+    const held = cacheRoot === undefined ? parent : holdOwn(parent, basename(folder))
+    return { folder: held.path, held, made: undefined }
+  }
+  if (cacheRoot !== undefined) return { folder, held: null, made: await makeCacheFolder(cacheRoot) }
   try {
-    return { folder, made: await mkdir(folder, { recursive: true }) }
+    return { folder, held: null, made: makeFolders(folder) }
   } catch (error) {
     throw fromSystem(error, 'cannot make', folder)
   }
@@ -63,6 +72,13 @@ async function staleStages(prefix: string): Promise<string[]> {
   return names
     .filter((name) => name.startsWith(begin) && /^\d+\.stage$/.test(name.slice(begin.length)))
     .map((name) => join(dirname(prefix), name))
+    .filter(isOwn)
+}
+
+/** Where all may write, somebody else's stage may stand beside: it is not ours to remove, and not in the way. */
+function isOwn(stage: string): boolean {
+  const user = process.geteuid?.()
+  return user === 0 || lstatSync(stage, { throwIfNoEntry: false })?.uid === user
 }
 
 /**
@@ -76,7 +92,7 @@ export async function sweep(prefix: string, threads: number): Promise<boolean> {
   try {
     for (const stale of await staleStages(prefix)) await discard(stale, threads)
   } finally {
-    await lock.release()
+    await lock.release().catch(notOurs)
   }
   return true
 }
@@ -92,12 +108,20 @@ export async function discard(stage: string, threads: number): Promise<void> {
   await runJob((counters) => native().remove({ root: stage, threads }, counters))
 }
 
-/** Gives the stage its final mode and its name; false: the name was taken meanwhile. */
-export async function publish(stage: string, prefix: string, readOnly: boolean): Promise<boolean> {
+/**
+ * Gives the stage its final mode and its name; false: the name was taken meanwhile. `inside`: another way to the stage, which leads to what
+ * was filled also when its name does not any more.
+ */
+export async function publish(stage: string, prefix: string, readOnly: boolean, inside: string): Promise<boolean> {
   try {
-    await chmod(stage, readOnly ? 0o555 : 0o755)
+    await chmod(inside, readOnly ? 0o555 : 0o755)
+    const { ino, dev } = await stat(inside)
+    if (!native().rename(stage, prefix, 'no-replace')) return false
+    const there = await lstat(prefix)
+    if (there.ino === ino && there.dev === dev) return true
   } catch (error) {
-    throw fromSystem(error, 'cannot change the mode of', stage)
+    throw error instanceof EnvError ? error : fromSystem(error, 'cannot publish', stage)
   }
-  return native().rename(stage, prefix, 'no-replace')
+  const message = `${stage} was exchanged for something else while it was published: what stands at ${prefix} is not to be used`
+  throw new EnvError('UNSAFE_PATH', message, { path: prefix })
 }

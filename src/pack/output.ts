@@ -1,20 +1,11 @@
 /** The archive's file: its place, the partial file beside it, and putting it under its name. What a killed pack left there is removed. */
 import { createHash, randomBytes } from 'node:crypto'
-import {
-  existsSync,
-  lstatSync,
-  mkdirSync,
-  readdirSync,
-  readFileSync,
-  readlinkSync,
-  renameSync,
-  rmdirSync,
-  rmSync,
-} from 'node:fs'
+import { existsSync, lstatSync, readdirSync, readFileSync, readlinkSync, renameSync, rmdirSync, rmSync } from 'node:fs'
 import { hostname } from 'node:os'
 import { basename, dirname, join } from 'node:path'
 import { EnvError, fromSystem } from '../errors.js'
 import { native } from '../native.js'
+import { makeFolders } from '../tree/folders.js'
 
 /**
  * Throws OUTPUT_EXISTS, or IO where the directory is missing; with `force` neither matters, except that a directory is only replaced by
@@ -50,7 +41,7 @@ export function makeFolder(output: string): () => void {
   const folder = dirname(output)
   let first: string | undefined
   try {
-    first = mkdirSync(folder, { recursive: true })
+    first = makeFolders(folder)
   } catch (error) {
     throw fromSystem(error, 'cannot make', folder)
   }

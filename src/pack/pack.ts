@@ -3,7 +3,7 @@
  * the native core reads, proves and compresses. Nothing here deploys, and nothing changes the environment.
  */
 import { readdir } from 'node:fs/promises'
-import { relative, resolve } from 'node:path'
+import { basename, relative, resolve } from 'node:path'
 import type { Target } from '../archive/sink.js'
 import type { WritableName } from '../archive/write-formats.js'
 import { type Environment, openEnvironment } from '../conda/environment.js'
@@ -49,6 +49,7 @@ export interface PackResult extends Findings {
   readonly longestPrefix: number | null
   /** That worked on it. */
   readonly threads: number
+  /** `read`: the records, while the scan runs; `scan`: its rest, and planning. */
   readonly seconds: {
     readonly read: number
     readonly scan: number
@@ -69,15 +70,18 @@ export async function pack(options: PackOptions = {}): Promise<PackResult> {
   const { format, force, dryRun, reporter, threads } = settled
   const clock = new Clock()
   const prefix = findPrefix(named(options))
-  const environment = await openEnvironment(prefix)
-  const place = placeOf(options, settled, environment)
+  const place = placeOf(options, settled, basename(prefix))
   const { output, arcroot } = place
   if (!dryRun && output !== null) checkOutput(output, force, format.via === 'directory' ? arcroot : undefined)
-  clock.lap('read')
 
   reporter.phase('scan')
   const scanJob = { root: prefix, skip: ignored, threads }
-  const scanned = await runJob((counters) => native().scan(scanJob, counters), settled)
+  // The core's threads scan while the records are read here.
+  const [opened, seen] = await Promise.allSettled([
+    openEnvironment(prefix).finally(() => clock.lap('read')),
+    runJob((counters) => native().scan(scanJob, counters), settled),
+  ])
+  const [environment, scanned] = [settledValue(opened), settledValue(seen)]
   const editable = await editablePackages(environment, scanned)
   if (editable.length > 0 && !options.ignoreEditablePackages) throw editableError(editable)
   const plan = await planOf(environment, scanned, place, settled, options)
@@ -141,9 +145,9 @@ interface Place {
   readonly parcel: Parcel | null
 }
 
-function placeOf(options: PackOptions, { format, arcroot }: Settled, environment: Environment): Place {
-  const parcel = format.name === 'parcel' ? parcelOf(options, environment, new Date()) : null
-  const fallback = parcel?.file ?? `${environment.name}.${givenName(options, format.name)}`
+function placeOf(options: PackOptions, { format, arcroot }: Settled, name: string): Place {
+  const parcel = format.name === 'parcel' ? parcelOf(options, name, new Date()) : null
+  const fallback = parcel?.file ?? `${name}.${givenName(options, format.name)}`
   return {
     output: options.stream === undefined ? resolve(options.output ?? fallback) : null,
     arcroot: parcel?.arcroot ?? arcroot,
@@ -154,6 +158,12 @@ function placeOf(options: PackOptions, { format, arcroot }: Settled, environment
 
 /** As the format was called: `--format tgz` makes `env.tgz`. */
 const givenName = ({ format = 'infer' }: PackOptions, name: string): string => (format === 'infer' ? name : format)
+
+/** Of two that had to end before either may fail the whole. */
+function settledValue<T>(settled: PromiseSettledResult<T>): T {
+  if (settled.status === 'rejected') throw settled.reason
+  return settled.value
+}
 
 async function planOf(
   environment: Environment,

@@ -20,9 +20,9 @@ export interface Parcel {
   readonly file: string
 }
 
-/** `now`: the default version is its local date. Throws INVALID_OPTION with conda-pack's words. */
-export function parcelOf(options: ParcelOptions, environment: Environment, now: Date): Parcel {
-  const { parcelRoot = '/opt/cloudera/parcels', parcelName: name = environment.name } = options
+/** `environment`: its name; `now`: the default version is its local date. Throws INVALID_OPTION with conda-pack's words. */
+export function parcelOf(options: ParcelOptions, environment: string, now: Date): Parcel {
+  const { parcelRoot = '/opt/cloudera/parcels', parcelName: name = environment } = options
   const { parcelVersion: version = today(now), parcelDistro: distro = 'el7' } = options
   if (name.includes('-')) throw new EnvError('INVALID_OPTION', `Parcel names may not have dashes: ${name}`)
   if (distro.includes('-')) throw new EnvError('INVALID_OPTION', `Parcel distributions may not have dashes: ${distro}`)

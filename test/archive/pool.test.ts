@@ -12,6 +12,8 @@ const work = temporaryFolder('pool')
 const parts = join(work, 'parts')
 mkdirSync(parts)
 
+/** None that matters here. */
+const limits = { maxBytes: 2 ** 40, maxFiles: 1e6 }
 let count = 0
 function archive(members: readonly RawMember[]): string {
   const path = join(work, `${++count}.tar`)
@@ -19,7 +21,7 @@ function archive(members: readonly RawMember[]): string {
   return path
 }
 const decode = (path: string, receive: Decoding['receive'], signal?: AbortSignal): Promise<Decoded> =>
-  using((pool) => pool.decode({ archive: path, parts, receive, ...(signal === undefined ? {} : { signal }) }))
+  using((pool) => pool.decode({ archive: path, parts, limits, receive, ...(signal === undefined ? {} : { signal }) }))
 
 const content = (i: number, size: number): Buffer => Buffer.alloc(size, `file ${i} `)
 

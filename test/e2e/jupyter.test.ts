@@ -24,7 +24,7 @@ const channel = resolve(process.env['CONDA_DEPLOY_CHANNEL'] ?? join(root, '../sh
 const present = existsSync(join(channel, 'make_scenarios.py'))
 if (!present) console.warn(`skipped: test/e2e/jupyter: no conda packages at ${channel} (set CONDA_DEPLOY_CHANNEL)`)
 
-const cli = join(root, 'dist/conda-deploy.js')
+const cli = join(root, 'dist/conda-deploy.cjs')
 const ours = (...args: string[]) => spawnSync('node', [cli, ...args], { encoding: 'utf8', maxBuffer: 1 << 28 })
 const must = (...args: string[]): string => {
   const done = ours(...args)

@@ -3,7 +3,7 @@ import { type Command, Option } from 'commander'
 import { type Shell, shells } from '../../conda/shell-code.js'
 import type { DeployOptions, DeployResult } from '../../deploy/deploy.js'
 import { EnvError } from '../../errors.js'
-import { example, type Globals, type Session } from '../common.js'
+import { addSpare, amount, example, type Globals, type Session, type SpareFlags } from '../common.js'
 import { callingShell, guessShell } from '../shell.js'
 import { aligned, bytes, counted, duration } from '../text.js'
 
@@ -13,10 +13,12 @@ export interface DeployFlags extends Globals {
   readonly allowShared?: boolean
   readonly writable?: boolean
   readonly verify?: boolean
+  readonly maxBytes?: number
+  readonly maxFiles?: number
   readonly dryRun?: boolean
 }
 
-interface Flags extends DeployFlags {
+interface Flags extends DeployFlags, SpareFlags {
   readonly shell?: Shell | typeof callingShell
 }
 
@@ -31,13 +33,15 @@ export function addDeployFlags(command: Command): Command {
     .option('--allow-shared', 'let the target be on a network or parallel file system')
     .option('--writable', 'keep write permission on files and directories')
     .option('--verify', 'read every file back before publishing')
+    .option('--max-bytes <n>', 'refuse an archive that becomes more (default: 100 times its size)', amount)
+    .option('--max-files <n>', 'refuse an archive of more files (default: 4000000)', amount)
     .option('--dry-run', 'say what would be done, and do nothing')
 }
 
 export function deployOptions(archive: string, flags: DeployFlags, session: Session): DeployOptions {
-  const { to, root, allowShared, verify, dryRun, threads } = flags
+  const { to, root, allowShared, verify, maxBytes, maxFiles, dryRun, threads } = flags
   return {
-    ...{ archive, to, root, allowShared, verify, dryRun, threads },
+    ...{ archive, to, root, allowShared, verify, maxBytes, maxFiles, dryRun, threads },
     readOnly: flags.writable !== true,
     signal: session.signal,
     reporter: session.terminal,
@@ -53,6 +57,7 @@ export function addDeploy(program: Command, session: Session): void {
   addDeployFlags(command).addOption(
     new Option('--shell [name]', 'print what eval needs to activate it').choices([callingShell, ...shells]),
   )
+  addSpare(command)
   example(
     command,
     'conda-deploy /shared/myenv.tar.zst',
@@ -69,13 +74,20 @@ export function addDeploy(program: Command, session: Session): void {
     const { terminal } = session
     if (result.dryRun) terminal.result(result, summary(result))
     else {
-      terminal.result(result, shell === undefined ? result.prefix : await activationCode(result.prefix, shell, session))
+      terminal.result(
+        result,
+        shell === undefined ? result.prefix : await activationCode(result.prefix, shell, flags, session),
+      )
       terminal.say(summary(result))
     }
   })
 }
 
-function shellOf({ shell, json, dryRun }: Flags): Shell | undefined {
+function shellOf({ shell, json, dryRun, spare }: Flags): Shell | undefined {
+  if (shell === undefined && spare !== undefined) {
+    const hint = 'it changes what activating means: use it with --shell or with conda-deploy run'
+    throw new EnvError('USAGE', '--spare needs --shell', { hint })
+  }
   if (shell === undefined) return undefined
   const other = json ? '--json' : dryRun ? '--dry-run' : undefined
   if (other !== undefined) {
@@ -85,10 +97,11 @@ function shellOf({ shell, json, dryRun }: Flags): Shell | undefined {
   return shell === callingShell ? guessShell() : shell
 }
 
-async function activationCode(prefix: string, shell: Shell, { terminal }: Session): Promise<string> {
+async function activationCode(prefix: string, shell: Shell, flags: Flags, { terminal }: Session): Promise<string> {
   const { readActivation } = await import('../../conda/activation.js')
   const { shellCode } = await import('../../conda/shell-code.js')
-  const activation = await readActivation(prefix)
+  const { sparing } = await import('../../conda/spare.js')
+  const activation = await sparing(await readActivation(prefix), flags.spare ?? [])
   for (const warning of activation.warnings) terminal.warn(warning)
   return shellCode(activation, shell).trimEnd()
 }

@@ -1,6 +1,6 @@
 import { statfsSync } from 'node:fs'
 import { describe, expect, test } from 'vitest'
-import { fileSystemOf, localityOf, mountOf, nearestExisting, parseMounts } from '../../src/deploy/file-system.js'
+import { fileSystemOf, localityOf, mountOf, nearestExisting, parseMounts } from '../../src/tree/file-system.js'
 import { temporaryFolder } from '../support/temp.js'
 
 const FUSE = 0x65735546

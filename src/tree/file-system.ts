@@ -128,8 +128,8 @@ export async function fileSystemOf(path: string): Promise<FileSystem> {
   }
 }
 
-/** Empty where the system has none (macOS): then the magic number alone decides, and noexec is not known beforehand. */
-async function readMountinfo(): Promise<string> {
+/** The text of /proc/self/mountinfo; empty where the system has none (macOS): then the magic number alone decides, and noexec is not known beforehand. */
+export async function readMountinfo(): Promise<string> {
   try {
     return await readFile('/proc/self/mountinfo', 'utf8')
   } catch (error) {
