@@ -201,11 +201,14 @@ describe.skipIf(missing !== null)('users', () => {
   test('case 44: files that the user cannot read are listed, and nothing is packed', () => {
     const source = join(fixture.folder, 'unreadable')
     spawnSync('cp', ['-a', fixture.prefix, source])
-    chmodSync(join(source, 'notes.txt'), 0o600)
+    const hidden = ['notes.txt', 'bin/tool', ...[0, 1, 2].map((i) => `share/many/d${i}/f${i}`)]
+    for (const path of hidden) chmodSync(join(source, path), 0o600)
     const out = folder('unreadable-out', nobody)
     const ended = cliAs(nobody, 'pack', '-p', source, '-o', join(out, 'x.tar.zst'))
-    expect(ended).toMatchObject({ status: 1, stderr: expect.stringContaining('notes.txt') })
-    expect(ended.stderr).toMatch(/[Pp]ermission denied/)
+    expect(ended).toMatchObject({ status: 1, stderr: expect.stringMatching(/5 files .*permission denied/) })
+    expect(ended.stderr).toMatch(/\+ 2 others/)
+    const told = cliAs(nobody, 'pack', '-p', source, '-o', join(out, 'x.tar.zst'), '--json')
+    expect([...JSON.parse(told.stderr).error.paths].sort()).toEqual([...hidden].sort())
     expect(namesIn(out)).toEqual([])
     chmodSync(join(source, 'share/many'), 0o700)
     const again = cliAs(nobody, 'pack', '-p', source, '-o', join(out, 'x.tar.zst'))
