@@ -12,7 +12,7 @@ import { writeSample } from './sample.js'
 
 if (noInjection !== null) console.log(`skipped: test/deploy/faults: ${noInjection}`)
 
-describe.skipIf(noInjection !== null)('pulling the plug', () => {
+describe.skipIf(noInjection !== null)('pulling the plug', { timeout: 120_000 }, () => {
   const work = temporaryFolder('plug')
   const archive = join(work, 'sample.tar.zst')
   const at = join(work, 'place')
