@@ -4,12 +4,15 @@ import { copyFileSync, mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { beforeAll, expect, test } from 'vitest'
 import { cliFile, runCli } from '../support/run-cli.js'
+import { temporaryFolder } from '../support/temp.js'
 import { type Fixture, makeFixture } from './fixture.js'
+
+const work = temporaryFolder('faults')
 
 let fixture: Fixture
 let deployed: string
 beforeAll(async () => {
-  fixture = await makeFixture(12, 500)
+  fixture = await makeFixture(work, 12, 500)
   deployed = join(fixture.folder, 'deployed')
   expect(await runCli([fixture.archive, '--to', deployed, '-q'])).toMatchObject({ status: 0 })
 })

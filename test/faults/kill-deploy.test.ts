@@ -7,10 +7,12 @@ import { beforeAll, describe, expect, test } from 'vitest'
 import { deploy } from '../../src/deploy/deploy.js'
 import { verify } from '../../src/deploy/verify.js'
 import { runCli } from '../support/run-cli.js'
-import { removeTree } from '../support/temp.js'
+import { removeTree, temporaryFolder } from '../support/temp.js'
 import { describeTree, differences } from '../support/tree.js'
 import { type Fixture, makeFixture, namesIn, spread } from './fixture.js'
 import { Injector, noInjection } from './inject.js'
+
+const work = temporaryFolder('faults')
 
 if (noInjection !== null) console.log(`skipped: kill during deploy: ${noInjection}`)
 
@@ -28,7 +30,7 @@ describe.skipIf(noInjection !== null)('SIGKILL during a deployment', () => {
   let fixture: Fixture
   let injector: Injector
   beforeAll(async () => {
-    fixture = await makeFixture()
+    fixture = await makeFixture(work)
     injector = new Injector(fixture.folder)
   })
 

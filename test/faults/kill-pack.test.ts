@@ -6,9 +6,12 @@ import { beforeAll, describe, expect, test } from 'vitest'
 import { verify } from '../../src/deploy/verify.js'
 import { pack } from '../../src/pack/pack.js'
 import { runCli } from '../support/run-cli.js'
+import { temporaryFolder } from '../support/temp.js'
 import { describeTree, differences } from '../support/tree.js'
 import { type Fixture, makeFixture, namesIn, spread } from './fixture.js'
 import { Injector, noInjection } from './inject.js'
+
+const work = temporaryFolder('faults')
 
 if (noInjection !== null) console.log(`skipped: kill during pack: ${noInjection}`)
 
@@ -33,7 +36,7 @@ describe.skipIf(noInjection !== null)('SIGKILL during packing', () => {
   let fixture: Fixture
   let injector: Injector
   beforeAll(async () => {
-    fixture = await makeFixture(120)
+    fixture = await makeFixture(work, 120)
     injector = new Injector(fixture.folder)
   })
 

@@ -14,10 +14,12 @@ import { removeTree, temporaryFolder } from '../support/temp.js'
 import { describeTree, differences } from '../support/tree.js'
 import { type Fixture, makeFixture, namesIn, noise } from './fixture.js'
 
+const work = temporaryFolder('faults')
+
 const threads = [1, 2, 3, 8, 64]
 let fixture: Fixture
 beforeAll(async () => {
-  fixture = await makeFixture(60, 30_000)
+  fixture = await makeFixture(work, 60, 30_000)
 })
 
 test('case 47: packing with any number of threads gives the same bytes', async () => {
@@ -60,8 +62,8 @@ function peak(verb: 'pack' | 'deploy', options: object): number {
 }
 
 describe('memory', () => {
+  const folder = temporaryFolder('memory')
   test('case 47: does not grow with the size of the archive', () => {
-    const folder = temporaryFolder('memory')
     const sizes = [64, 1024].map((megabytes) => {
       const prefix = join(folder, `env-${megabytes}`)
       makeEnvironment(prefix, { packages: [python] })

@@ -6,16 +6,18 @@ import { join } from 'node:path'
 import { beforeAll, describe, expect, test } from 'vitest'
 import { verify } from '../../src/deploy/verify.js'
 import { cliFile, runCli } from '../support/run-cli.js'
-import { removeTree } from '../support/temp.js'
+import { removeTree, temporaryFolder } from '../support/temp.js'
 import { describeTree, differences } from '../support/tree.js'
 import { type Fixture, makeFixture, namesIn } from './fixture.js'
 import { Injector, noInjection } from './inject.js'
+
+const work = temporaryFolder('faults')
 
 if (noInjection !== null) console.log(`skipped: signals at chosen calls: ${noInjection}`)
 
 let fixture: Fixture
 beforeAll(async () => {
-  fixture = await makeFixture(12, 500)
+  fixture = await makeFixture(work, 12, 500)
 })
 
 describe.skipIf(noInjection !== null)('a signal', () => {

@@ -6,12 +6,14 @@ import { gunzipSync } from 'node:zlib'
 import { beforeAll, describe, expect, test } from 'vitest'
 import { deploy } from '../../src/deploy/deploy.js'
 import { verify } from '../../src/deploy/verify.js'
-import { removeTree } from '../support/temp.js'
+import { removeTree, temporaryFolder } from '../support/temp.js'
 import { type Fixture, makeFixture, namesIn } from './fixture.js'
+
+const work = temporaryFolder('faults')
 
 let fixture: Fixture
 beforeAll(async () => {
-  fixture = await makeFixture(60, 9000)
+  fixture = await makeFixture(work, 60, 9000)
 })
 
 /** Offsets of the zstd frames of an archive of ours, skippable ones too: where frames, table, summary and seek table begin. */

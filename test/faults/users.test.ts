@@ -17,10 +17,12 @@ import { beforeAll, describe, expect, test } from 'vitest'
 import { makeEnvironment } from '../support/make-env.js'
 import { rawTar } from '../support/raw-tar.js'
 import { type CliResult, cliFile, runCli } from '../support/run-cli.js'
-import { removeTree } from '../support/temp.js'
+import { removeTree, temporaryFolder } from '../support/temp.js'
 import { describeTree, differences } from '../support/tree.js'
 import { environmentOf, type Fixture, makeFixture, namesIn } from './fixture.js'
 import { Injector, noInjection } from './inject.js'
+
+const work = temporaryFolder('faults')
 
 const nobody = 65534
 const stranger = 65533
@@ -51,7 +53,7 @@ const cliAs = (user: number, ...args: string[]): Ended => as(user, [process.exec
 describe.skipIf(missing !== null)('users', () => {
   let fixture: Fixture
   beforeAll(async () => {
-    fixture = await makeFixture(12, 500)
+    fixture = await makeFixture(work, 12, 500)
     chmodSync(fixture.folder, 0o755)
   })
 
