@@ -128,6 +128,17 @@ Value rename(const CallbackInfo& info) {
   });
 }
 
+Value pipe(const CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  return guarded(env, [&] {
+    const auto [read, write] = cd::make_pipe();
+    Napi::Object out = Napi::Object::New(env);
+    out.Set("read", read);
+    out.Set("write", write);
+    return out;
+  });
+}
+
 Value lock(const CallbackInfo& info) {
   const Napi::Env env = info.Env();
   return guarded(env, [&]() -> Value {
@@ -167,6 +178,7 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   exports.Set("encode", Napi::Function::New(env, encode, "encode"));
   exports.Set("rewrite", Napi::Function::New(env, rewrite, "rewrite"));
   exports.Set("rename", Napi::Function::New(env, rename, "rename"));
+  exports.Set("pipe", Napi::Function::New(env, pipe, "pipe"));
   exports.Set("lock", Napi::Function::New(env, lock, "lock"));
   exports.Set("unlock", Napi::Function::New(env, unlock, "unlock"));
   exports.Set("features", Napi::Function::New(env, features, "features"));

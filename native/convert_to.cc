@@ -219,6 +219,7 @@ Value to_js(Env env, const cd::Packed& packed) {
       .set("draft", Napi::Buffer<char>::Copy(env, packed.draft.data(), packed.draft.size()))
       .set("entries", number(env, packed.entries))
       .set("bytes", number(env, packed.bytes))
+      .set("byPath", texts(env, packed.by_path))
       .value();
 }
 

@@ -33,6 +33,8 @@ export interface Scanned {
   readonly target?: string
   /** `device:inode`, only for files that share it with another one of the scan. */
   readonly inode?: string
+  /** Never of a scan: where the content of a link stands that is packed as what it leads to. */
+  readonly source?: string
 }
 
 /** What conda recorded about a file: lets its stored form be proven. */
@@ -61,6 +63,8 @@ export interface PackEntry {
   readonly target?: string
   /** File content in memory; otherwise read from `root/path`. */
   readonly data?: Uint8Array
+  /** Another path to read it from, relative to the root or absolute: what a link that is packed as a file leads to. */
+  readonly source?: string
   /**
    * Digest spots of `data`, for `seal` alone: offset and the path of the entry meant, itself or as a hardlink. Where that entry has no
    * spots its hash is written at once.
@@ -74,6 +78,9 @@ export interface PackEntry {
   readonly unlessRewritten?: string
 }
 
+/** How the pieces of a tar are packed: zstd frames, gzip members, or as they are. */
+export type Codec = 'zstd' | 'gzip' | 'stored'
+
 export interface PackJob {
   readonly root: string
   readonly entries: readonly PackEntry[]
@@ -81,8 +88,17 @@ export interface PackJob {
   readonly prefixes: readonly string[]
   /** Text that betrays a build placeholder left in a file, e.g. `_placehold_placehold`; hits are reported. */
   readonly marker: string
-  /** File to create (must not exist: OUTPUT_EXISTS), removed when the job fails; null: study only, write nothing. */
-  readonly output: string | null
+  /**
+   * File to create (must not exist: OUTPUT_EXISTS), removed when the job fails; or an open descriptor, which stays open; null: study
+   * only, write nothing.
+   */
+  readonly output: string | number | null
+  /** Default zstd. Only zstd makes an archive with a table. */
+  readonly codec?: Codec
+  /** Folder of the tar in which all members lie; default: none. Paths stay relative to the environment. */
+  readonly arcroot?: string
+  /** Prefix to write into the files, where spots refer to it then; default: files as their packages had them. PREFIX_TOO_LONG. */
+  readonly dest?: string
   readonly level: number
   /** Bytes of members to a frame. */
   readonly frameBytes: number
@@ -112,11 +128,16 @@ export interface Packed {
   readonly draft: Uint8Array
   readonly entries: number
   readonly bytes: number
+  /** Scripts that find their interpreter by PATH, because `dest` cannot stand in their first line. */
+  readonly byPath: readonly string[]
 }
 
 export interface SealJob {
-  /** The file as `pack` left it; removed when the job fails. */
-  readonly output: string
+  /** The file as `pack` left it, removed when the job fails; or the descriptor. */
+  readonly output: string | number
+  /** As in `PackJob`. */
+  readonly codec?: Codec
+  readonly dest?: string
   readonly draft: Uint8Array
   /** Generated entries, appended after those already written. */
   readonly entries: readonly PackEntry[]
@@ -177,8 +198,8 @@ export interface ExtractJob {
   readonly archive: string | null
   /** Existing empty directory to fill. */
   readonly root: string
-  /** The prefix to write into the files: where the tree will stand once published. */
-  readonly prefix: string
+  /** The prefix to write into the files: where the tree will stand once published; null: files as they are stored, and no index. */
+  readonly prefix: string | null
   /** Take write permission away from files and directories. */
   readonly readOnly: boolean
   readonly threads: number
@@ -299,6 +320,8 @@ export interface NativeBinding {
   rewrite(data: Uint8Array, rewrites: readonly Rewrite[], prefix: string): Buffer | null
   /** false: the destination exists (`no-replace`), or one of the two does not (`exchange`). */
   rename(from: string, to: string, how: 'no-replace' | 'exchange'): boolean
+  /** A pipe for a job to write into; its ends are closed by the caller, and not passed on to programs. */
+  pipe(): { readonly read: number; readonly write: number }
   /** Takes an flock without waiting, creating the file; null: held elsewhere. */
   lock(path: string, how: 'shared' | 'exclusive'): number | null
   unlock(descriptor: number): void

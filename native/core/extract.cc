@@ -2,6 +2,8 @@
 // Everything that can be known before is checked before the first write; directories first, then
 // contents, then what only names them; symbolic links last, so that nothing is ever written through one. A failure
 // leaves a stage for the caller to remove.
+#include <fcntl.h>
+#include <unistd.h>
 #include <algorithm>
 #include "fill.h"
 #include "reuse.h"
@@ -55,7 +57,7 @@ Table wanted(const Archive* archive, const Reuse::Base* base) {
 }  // namespace
 
 Extracted extract(const ExtractJob& job, Progress progress) {
-  check_prefix(job.prefix);
+  if (!job.stored) check_prefix(job.prefix);
   std::unique_ptr<Archive> archive;
   if (!job.archive.empty()) {
     archive = Archive::open(job.archive);
@@ -70,7 +72,10 @@ Extracted extract(const ExtractJob& job, Progress progress) {
     lacking = failure.what();
   }
   Table table = wanted(archive.get(), base.get());
-  check_fits(table, job.prefix);
+  if (job.stored)
+    for (Entry& entry : table.entries) entry.spots.clear();
+  else
+    check_fits(table, job.prefix);
   const Skeleton skeleton(table);
   progress.expect(table.entries.size());
   progress.check();
@@ -89,7 +94,10 @@ Extracted extract(const ExtractJob& job, Progress progress) {
     if (fill) fill->run(digests);
   }
   skeleton.make_links(root, job.threads, progress);
-  write_index(root, table, job.prefix, job.read_only);
+  if (!job.stored)
+    write_index(root, table, job.prefix, job.read_only);
+  else if (::unlinkat(root.fd(), kOwnFolder, AT_REMOVEDIR) != 0)
+    throw Failure::system("rmdir", root.full(kOwnFolder));
   skeleton.finish(root, job.read_only, job.threads, progress);
 
   Extracted result;

@@ -164,8 +164,9 @@ void check_prefix(const std::string& prefix) {
 
 void check_growth(uint64_t bytes) {
   if (bytes > kMaxGrowth)
-    throw Failure("LIMIT_EXCEEDED", "with this prefix the texts would grow by " + std::to_string(bytes) +
-                                        " bytes, more than those of any environment: the archive may be made to fill disks");
+    throw Failure("LIMIT_EXCEEDED",
+                  "with this prefix the texts would grow by " + std::to_string(bytes) +
+                      " bytes, more than those of any environment: the archive may be made to fill disks");
 }
 
 std::string rewrite_spots(const uint8_t* data, size_t size, uint64_t base, const Spot* spots, size_t count,

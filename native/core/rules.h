@@ -8,7 +8,8 @@ namespace cd {
 inline constexpr size_t kPathMax = 4095;            // PATH_MAX without its NUL
 inline constexpr uint64_t kNumberMax = 1ull << 53;  // sizes and times: what a JavaScript number holds exactly
 inline constexpr size_t kMaxSummary = 1u << 20;
-inline constexpr uint64_t kMaxEntries = 1u << 24, kMaxPrefixes = 1u << 16;  // a deployed tree has its own prefix beside them
+inline constexpr uint64_t kMaxEntries = 1u << 24,
+                          kMaxPrefixes = 1u << 16;  // a deployed tree has its own prefix beside them
 // Paths share their beginnings in a table: without this limit 256 MiB of table could become terabytes of paths.
 inline constexpr uint64_t kMaxPathBytes = 1u << 30;
 

@@ -93,7 +93,6 @@ void Skeleton::make_links(const Root& root, unsigned threads, Progress progress)
 }
 
 void Skeleton::finish(const Root& root, bool read_only, unsigned threads, Progress progress) const {
-  finish_directory(root, kOwnFolder, 0755, nullptr, read_only);
   // Deepest first: parents stand before their children in a table.
   run_team(directories.size(), threads, [&] {
     return [&](size_t i) {
@@ -114,6 +113,7 @@ Fd create_file(Walker::Place place, const Entry& entry, bool read_only, uint32_t
 
 void write_index(const Root& root, Table& table, const std::string& prefix, bool read_only) {
   table.deployed = true;
+  table.root.clear();
   table.prefixes.push_back(prefix);
   const std::string bytes = encode_table(table), path = std::string(kOwnFolder) + "/index";
   const mode_t mode = read_only ? 0444 : 0644;
@@ -124,6 +124,7 @@ void write_index(const Root& root, Table& table, const std::string& prefix, bool
   if (!write_all(fd.get(), bytes.data(), bytes.size())) throw Failure::system("write", root.full(path));
   if (::fchmod(fd.get(), mode) != 0) throw Failure::system("fchmod", root.full(path));
   if (!fd.close()) throw Failure::system("close", root.full(path));
+  finish_directory(root, kOwnFolder, 0755, nullptr, read_only);
 }
 
 }  // namespace cd

@@ -101,7 +101,7 @@ export function planPack(environment: Environment, scanned: readonly Scanned[], 
   const anew = [...scripts.map((entry) => entry.path), ...options.reserved]
   const folders = directories(nodes, kept, [...content.map((node) => node.path), ...anew], isExcluded, mtime)
   const entries = content.map((node) =>
-    contentEntry(node, node.kind === 'file' ? owners.get(node.path)?.at(-1) : undefined),
+    contentEntry(node, node.kind === 'file' ? owners.get(node.source ?? node.path)?.at(-1) : undefined),
   )
   const ordered = inOrder(folders, [...entries, ...scripts])
   const sourceOf = (path: string): string | null => follow(nodes, pycSource(path) ?? '', true)
@@ -215,6 +215,7 @@ function contentEntry(node: Scanned, owner: OwnedFile | undefined): PackEntry {
   const mode = (node.mode & 0o111) === 0 ? 0o644 : 0o755
   const { expect, policy, slot } = knownOf(owner?.recorded)
   const entry: Writable<PackEntry> = { path, kind: 'file', mode, mtime, size, policy }
+  if (node.source !== undefined) entry.source = node.source
   if (path.endsWith('.pyc')) entry.policy = 'report'
   if (expect !== undefined) entry.expect = expect
   if (slot !== undefined) entry.slot = slot

@@ -65,22 +65,4 @@ describe('requests that fail end with 1', () => {
     expect(done).toMatchObject({ status: 1, stdout: '' })
     expect(done.stderr).toMatch(/hint: 'inspekt' is no command either/)
   })
-
-  test.each([
-    [['--arcroot', 'x']],
-    [['-d', '/x']],
-    [['--dest-prefix=/x']],
-    [['--parcel-root', 'x']],
-    [['--parcel-name', 'x']],
-    [['--parcel-version', 'x']],
-    [['--parcel-distro', 'x']],
-    [['--zip-symlinks']],
-    [['--no-zip-64']],
-  ])('an option of conda-pack that is not there yet is refused, not ignored: %j', async (args) => {
-    const done = await runCli(['pack', '--json', '-p', '/', ...args])
-    expect(JSON.parse(done.stderr)).toMatchObject({
-      error: { code: 'UNSUPPORTED', message: expect.stringContaining('--') },
-    })
-    expect(done).toMatchObject({ status: 1, stdout: '' })
-  })
 })

@@ -4,10 +4,12 @@ import { join } from 'node:path'
 import { beforeAll, describe, expect, test } from 'vitest'
 import { deploy } from '../../src/deploy/deploy.js'
 import { type CliResult, runCli } from '../support/run-cli.js'
-import { removeTree } from '../support/temp.js'
+import { removeTree, temporaryFolder } from '../support/temp.js'
 import { describeTree, differences } from '../support/tree.js'
 import { type Fixture, makeFixture, namesIn, spread } from './fixture.js'
 import { type Fault, Injector, noInjection } from './inject.js'
+
+const work = temporaryFolder('faults')
 
 if (noInjection !== null) console.log(`skipped: errors of system calls: ${noInjection}`)
 
@@ -37,7 +39,9 @@ function pointsOf(trace: readonly string[]): Point[] {
     return [...chosen].flatMap((at) =>
       [...errors, ...extra].flatMap((how): Point[] => {
         const point = { at, how, call: trace[at - 1] ?? '' }
-        return full.includes(how) ? [true, false].map((sticky) => ({ ...point, sticky })) : [{ ...point, sticky: false }]
+        return full.includes(how)
+          ? [true, false].map((sticky) => ({ ...point, sticky }))
+          : [{ ...point, sticky: false }]
       }),
     )
   })
@@ -60,7 +64,7 @@ describe.skipIf(noInjection !== null)('a system call that fails', () => {
   let fixture: Fixture
   let injector: Injector
   beforeAll(async () => {
-    fixture = await makeFixture(12, 500)
+    fixture = await makeFixture(work, 12, 500)
     injector = new Injector(fixture.folder)
   })
 
@@ -95,33 +99,38 @@ describe.skipIf(noInjection !== null)('a system call that fails', () => {
       }
       removeTree(at)
     })
-    console.log(`errors during ${name}: ${points.length} injected, ${count.failed} told, ${count.survived} survived, ${wrong.length} wrong`)
+    console.log(
+      `errors during ${name}: ${points.length} injected, ${count.failed} told, ${count.survived} survived, ${wrong.length} wrong`,
+    )
     expect(wrong).toEqual([])
     expect(differences(describeTree(fixture.prefix), fixture.before)).toEqual([])
   }
 
   const isRemoval = (call: string): boolean => /^(?:unlink|rmdir) /.test(call)
 
-  test.each(['archive', 'foreign'] as const)('case 42: during the deployment of an %s is told, and nothing is left', async (which) => {
-    const at = join(fixture.folder, `errors-${which}`)
-    const [prefix, archive] = [join(at, 'env'), fixture[which]]
-    mkdirSync(at)
-    await deploy({ archive, to: prefix })
-    const whole = describeTree(prefix, ['.conda-deploy'])
-    removeTree(at)
-    const args = [archive, '--to', prefix, '--threads', '1', '--verify']
-    const fault: Fault = { beneath: [at, archive] }
-    for (const calls of [undefined, reads]) {
-      const watched = calls === undefined ? fault : { ...fault, calls }
+  test.each(['archive', 'foreign'] as const)(
+    'case 42: during the deployment of an %s is told, and nothing is left',
+    async (which) => {
+      const at = join(fixture.folder, `errors-${which}`)
+      const [prefix, archive] = [join(at, 'env'), fixture[which]]
       mkdirSync(at)
-      const trace = await injector.trace(watched, (env) => runCli(args, { env }))
+      await deploy({ archive, to: prefix })
+      const whole = describeTree(prefix, ['.conda-deploy'])
       removeTree(at)
-      const isWhole = (): boolean =>
-        existsSync(prefix) && differences(describeTree(prefix, ['.conda-deploy']), whole).length === 0
-      const name = `${which === 'archive' ? 'deploy' : 'foreign deploy'}, ${calls === undefined ? 'changing' : 'reading'} calls`
-      await tryAll(name, { fault: watched, points: pointsOf(trace), args, at, made: 'env', isWhole })
-    }
-  })
+      const args = [archive, '--to', prefix, '--threads', '1', '--verify']
+      const fault: Fault = { beneath: [at, archive] }
+      for (const calls of [undefined, reads]) {
+        const watched = calls === undefined ? fault : { ...fault, calls }
+        mkdirSync(at)
+        const trace = await injector.trace(watched, (env) => runCli(args, { env }))
+        removeTree(at)
+        const isWhole = (): boolean =>
+          existsSync(prefix) && differences(describeTree(prefix, ['.conda-deploy']), whole).length === 0
+        const name = `${which === 'archive' ? 'deploy' : 'foreign deploy'}, ${calls === undefined ? 'changing' : 'reading'} calls`
+        await tryAll(name, { fault: watched, points: pointsOf(trace), args, at, made: 'env', isWhole })
+      }
+    },
+  )
 
   test('case 42, case 20: during packing is told, and nothing is left', async () => {
     const at = join(fixture.folder, 'errors-pack')
@@ -152,7 +161,8 @@ describe.skipIf(noInjection !== null)('a system call that fails', () => {
         const done = await run(injector.env({ ...fault, ...point }))
         injected++
         // A file that cannot be read is a fault of the tree; an index that cannot be read is a failure.
-        if (done.status !== 1 && done.status !== 3) wrong.push(`${point.how} at ${point.call}: ${done.status} ${done.stderr}`)
+        if (done.status !== 1 && done.status !== 3)
+          wrong.push(`${point.how} at ${point.call}: ${done.status} ${done.stderr}`)
       }
     }
     console.log(`errors during verify: ${injected} injected, ${wrong.length} wrong`)

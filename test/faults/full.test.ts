@@ -4,11 +4,13 @@ import { join } from 'node:path'
 import { afterEach, beforeAll, describe, expect, test } from 'vitest'
 import { deploy } from '../../src/deploy/deploy.js'
 import { cliFile } from '../support/run-cli.js'
-import { removeTree } from '../support/temp.js'
+import { removeTree, temporaryFolder } from '../support/temp.js'
 import { describeTree, differences } from '../support/tree.js'
 import { type Fixture, makeFixture, namesIn } from './fixture.js'
 import { Injector, noInjection } from './inject.js'
 import { type Ended, noMounts, Space } from './space.js'
+
+const work = temporaryFolder('faults')
 
 const missing = noMounts ?? noInjection
 if (missing !== null) console.log(`skipped: full and unsuitable file systems: ${missing}`)
@@ -26,7 +28,7 @@ describe.skipIf(missing !== null)('a file system', () => {
   let space: Space | undefined
 
   beforeAll(async () => {
-    fixture = await makeFixture(200, 6000)
+    fixture = await makeFixture(work, 200, 6000)
     injector = new Injector(fixture.folder)
     at = join(fixture.folder, 'mount')
     prefix = join(at, 'env')
@@ -86,7 +88,12 @@ describe.skipIf(missing !== null)('a file system', () => {
     ['foreign', 'crowd'],
   ] as const)('case 42: of which another process takes all room while an %s is deployed (%s)', async (which, how) => {
     const { cli, run } = bound(await mounted('size=64m,nr_inodes=4000'))
-    const fault = { beneath: [at], calls: ['open', 'write', 'pwrite', 'mkdir', 'symlink', 'link'], how, fill: join(at, 'other') }
+    const fault = {
+      beneath: [at],
+      calls: ['open', 'write', 'pwrite', 'mkdir', 'symlink', 'link'],
+      how,
+      fill: join(at, 'other'),
+    }
     const args = [fixture[which], '--to', prefix, '--threads', '2']
     const others = (): string[] => namesIn(space?.seen(at) ?? '').filter((name) => name.startsWith('other.'))
     let failed = 0
@@ -104,12 +111,15 @@ describe.skipIf(missing !== null)('a file system', () => {
     expectWhole(cli([fixture.archive, '--to', prefix]))
   })
 
-  test.each(['archive', 'foreign'] as const)('case 42: filled up before an %s comes whose size it cannot know', async (which) => {
-    const { cli, run } = bound(await mounted(`size=${1 << 20}`))
-    run(['dd', 'if=/dev/zero', `of=${at}/full`, 'bs=4k'])
-    expectRefusal(cli([fixture[which], '--to', prefix]), /are needed|No space left/, 75, ['full'])
-    expectRefusal(cli([fixture[which], '--to', join(at, 'deep/er/env')]), /are needed|No space left/, 75, ['full'])
-  })
+  test.each(['archive', 'foreign'] as const)(
+    'case 42: filled up before an %s comes whose size it cannot know',
+    async (which) => {
+      const { cli, run } = bound(await mounted(`size=${1 << 20}`))
+      run(['dd', 'if=/dev/zero', `of=${at}/full`, 'bs=4k'])
+      expectRefusal(cli([fixture[which], '--to', prefix]), /are needed|No space left/, 75, ['full'])
+      expectRefusal(cli([fixture[which], '--to', join(at, 'deep/er/env')]), /are needed|No space left/, 75, ['full'])
+    },
+  )
 
   test('case 42: full under the archive that is packed leaves no part of it', async () => {
     const { cli, run } = bound(await mounted('size=256k'))
@@ -162,7 +172,10 @@ describe.skipIf(missing !== null)('a file system', () => {
     const image = join(fixture.folder, 'image')
     const kinds = [
       ['tmpfs', `mount -t tmpfs tmpfs '${at}'`],
-      ['overlay', `mkdir -p '${image}.o'; mount -t tmpfs tmpfs '${image}.o'; cd '${image}.o'; mkdir l u w; mount -t overlay overlay -o lowerdir=l,upperdir=u,workdir=w '${at}'`],
+      [
+        'overlay',
+        `mkdir -p '${image}.o'; mount -t tmpfs tmpfs '${image}.o'; cd '${image}.o'; mkdir l u w; mount -t overlay overlay -o lowerdir=l,upperdir=u,workdir=w '${at}'`,
+      ],
       ...['ext4', 'xfs', 'btrfs'].map((kind) => [
         kind,
         `truncate -s 400M '${image}.${kind}'; mkfs.${kind} -q '${image}.${kind}' >/dev/null; mount -o loop '${image}.${kind}' '${at}'`,
@@ -178,7 +191,9 @@ describe.skipIf(missing !== null)('a file system', () => {
       }
       space = opened
       for (const which of ['archive', 'foreign'] as const) {
-        expect(opened.cli([fixture[which], '--to', prefix, '--verify', '--allow-shared']), kind).toMatchObject({ status: 0 })
+        expect(opened.cli([fixture[which], '--to', prefix, '--verify', '--allow-shared']), kind).toMatchObject({
+          status: 0,
+        })
         if (which === 'archive')
           expect(differences(describeTree(opened.seen(prefix), ['.conda-deploy']), whole), kind).toEqual([])
         expect(opened.cli(['verify', prefix])).toMatchObject({ status: 0 })
@@ -188,7 +203,9 @@ describe.skipIf(missing !== null)('a file system', () => {
       await opened.close()
     }
     space = undefined
-    console.log(`file systems: ${done.join(', ')}${not.length > 0 ? `; skipped, cannot be mounted here: ${not.join(', ')}` : ''}`)
+    console.log(
+      `file systems: ${done.join(', ')}${not.length > 0 ? `; skipped, cannot be mounted here: ${not.join(', ')}` : ''}`,
+    )
     expect(done).toContain('tmpfs')
   })
 })
