@@ -218,8 +218,8 @@ std::unique_ptr<cd::ExtractJob> extract_job(Value value) {
   const Value archive = f.get("archive"), prefix = f.get("prefix");
   const bool stored = prefix.IsNull();
   auto job = std::make_unique<cd::ExtractJob>(archive.IsNull() ? "" : text(archive, "archive"), f.text("root"),
-                                              stored ? "" : text(prefix, "prefix"),
-                                              flag(f.get("readOnly"), "readOnly"), f.threads(), stored);
+                                              stored ? "" : text(prefix, "prefix"), flag(f.get("readOnly"), "readOnly"),
+                                              f.threads(), stored);
   if (const Value v = f.get("base"); !v.IsUndefined()) {
     const Fields b(v, "base");
     job->base = b.text("root");
