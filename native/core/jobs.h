@@ -112,7 +112,7 @@ struct ExtractJob {
   bool read_only = true;
   unsigned threads = 1;
   bool stored = false;  // contents as the archive has them, no prefix written, no index kept
-  std::string base;  // a deployed tree to take equal content from; empty: none
+  std::string base;     // a deployed tree to take equal content from; empty: none
   Share share = Share::read_only;
   bool check = false;  // hash what is taken from the base unchanged
 };
