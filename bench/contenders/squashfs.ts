@@ -17,10 +17,10 @@ export const unsquashfs: Contender = {
 }
 
 /** What a session begins with. */
-const imports = 'import IPython, numpy, pandas, matplotlib.pyplot'
+const imports = 'import IPython, nbconvert, notebook'
 const python = (prefix: string): string => `'${prefix}/bin/python' -B -c '${imports}'`
 const real = (lab: Lab): string | undefined =>
-  existsSync(`${lab.env}/lib/python3.11/site-packages/pandas`) ? undefined : 'the environment has no pandas'
+  existsSync(`${lab.env}/lib/python3.11/site-packages/notebook`) ? undefined : 'the environment has no notebook'
 
 export const mountAndImport: Contender = {
   name: 'squashfuse, then the first import',

@@ -51,16 +51,17 @@ struct Style {
 constexpr size_t pool_size = 512 << 10;
 const Style styles[] = {
     {"etaoin shrdlucmfwypvbgk._=(),:\n    ", 52, 3},  // t: text
-    {nullptr, 40, 4},                                  // p: compiled Python
-    {nullptr, 37, 4},                                  // b: other binaries
-    {nullptr, 37, 4},                                  // e: ELF
+    {nullptr, 40, 4},                                 // p: compiled Python
+    {nullptr, 37, 4},                                 // b: other binaries
+    {nullptr, 37, 4},                                 // e: ELF
 };
 constexpr char kinds[] = "tpbe";
 
 void fresh(const Style& style, Random& random, char* out, size_t size) {
   const size_t letters = style.letters ? std::strlen(style.letters) : 0;
   for (size_t i = 0; i < size; ++i)
-    out[i] = letters ? style.letters[random.below(letters)] : static_cast<char>(std::min(random.below(256), random.below(256)));
+    out[i] = letters ? style.letters[random.below(letters)]
+                     : static_cast<char>(std::min(random.below(256), random.below(256)));
 }
 
 std::string pool_of(size_t kind) {
@@ -86,7 +87,8 @@ std::string content_of(size_t kind, const std::string& pool, uint64_t seed, size
     at += some;
     const size_t copied = std::min(size - at, 6 + random.below(style.longest));
     if (at >= 128 && random.below(2) == 0) {
-      std::memcpy(out.data() + at, out.data() + at - copied - random.spread(std::min<size_t>(at - copied, 32 << 10)), copied);
+      std::memcpy(out.data() + at, out.data() + at - copied - random.spread(std::min<size_t>(at - copied, 32 << 10)),
+                  copied);
     } else {
       std::memcpy(out.data() + at, pool.data() + random.spread(pool.size() - copied), copied);
     }

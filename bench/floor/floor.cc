@@ -185,7 +185,9 @@ int main(int argc, char** argv) {
   } else if (verb == "list" && argc == 4) {
     list(argv[2], static_cast<unsigned>(std::atoi(argv[3])));
   } else {
-    std::fprintf(stderr, "usage: floor make SOURCE BLOB | create BLOB TARGET THREADS | decode ARCHIVE THREADS | list ROOT THREADS\n");
+    std::fprintf(
+        stderr,
+        "usage: floor make SOURCE BLOB | create BLOB TARGET THREADS | decode ARCHIVE THREADS | list ROOT THREADS\n");
     return 2;
   }
   return 0;

@@ -118,7 +118,7 @@ describe.skipIf(missing.length > 0)('beside conda-pack, of the same environment'
     const source = join(work, 'home/alice/.conda/envs/myproject')
     const archives = { theirs: join(work, 'theirs.tar.gz'), ours: join(work, 'ours.tar.zst') }
     run(condaPack as string, '-p', source, '-o', archives.theirs, '-q')
-    run('node', join(root, 'dist/conda-deploy.js'), 'pack', '-p', source, '-o', archives.ours, '-q')
+    run('node', join(root, 'dist/conda-deploy.cjs'), 'pack', '-p', source, '-o', archives.ours, '-q')
     const at = join(work, 'at')
     for (const maker of ['theirs', 'ours'] as const) {
       mkdirSync(at)
