@@ -46,6 +46,8 @@ const cli = {
   entryPoints: ['src/cli/main.ts'],
   outfile: 'dist/conda-deploy.cjs',
   format: 'cjs',
+  // Those that write archives of other formats are read when such an archive is written: 80 kB.
+  external: [...options.external, 'tar-stream', 'yazl'],
   minifyWhitespace: true,
   minifySyntax: true,
   define: { 'import.meta.url': 'bundleUrl' },
