@@ -18,8 +18,14 @@ function list(lab: Lab, root: string): Listing {
 /** What packers write themselves, and compiled Python, of which each takes what it thinks is fresh. */
 const own = /^(?:bin\/(?:activate|deactivate|conda-unpack)[^/]*|\.conda-deploy\/.*|conda-meta\/.*|.*\.pyc)$/
 
-/** Undefined: it is. Else what differs. `relocated`: its files must name the target where those of the environment name that. */
-export function checkTree(lab: Lab, target: string, relocated: boolean): string | undefined {
+export interface Wrong {
+  readonly entries: number
+  readonly of: number
+  readonly text: string
+}
+
+/** What differs; undefined: nothing. `relocated`: its files must name the target where those of the environment name that. */
+export function checkTree(lab: Lab, target: string, relocated: boolean): Wrong | undefined {
   const before = known.get(lab.env) ?? list(lab, lab.env)
   known.set(lab.env, before)
   const after = list(lab, target)
@@ -27,9 +33,9 @@ export function checkTree(lab: Lab, target: string, relocated: boolean): string 
     .filter(([path, content]) => !own.test(path) && after.get(path) !== content)
     .filter(([path, content]) => !after.has(path) || !isRelocated(lab, path, target, content, relocated))
     .map(([path]) => `${path} (${after.has(path) ? 'differs' : 'missing'})`)
-  return wrong.length === 0
-    ? undefined
-    : `${wrong.length} of ${before.size} entries are wrong: ${wrong.slice(0, 5).join(', ')}`
+  if (wrong.length === 0) return undefined
+  const text = `${wrong.length} of ${before.size} entries are wrong: ${wrong.slice(0, 5).join(', ')}`
+  return { entries: wrong.length, of: before.size, text }
 }
 
 /** A file with the prefix: rewritten as conda does it, or anything where the contender does not relocate. */

@@ -10,6 +10,8 @@ export interface Contender {
   missing?(lab: Lab): string | undefined
   /** What it leaves at the target: a tree with its prefixes rewritten, one as it was stored, or something else (default). */
   readonly leaves?: 'relocated' | 'stored'
+  /** Held to every file, where others may have a few wrong. */
+  readonly ours?: true
   /** Before every run, outside of the measurement. */
   before?(lab: Lab, target: string): void
 }
@@ -26,6 +28,8 @@ export interface Row {
   readonly memory: number
   /** Size of the file it made, if it made one. */
   readonly bytes?: number
+  /** Files and links that are not what they should be. */
+  readonly wrong?: number
   /** Anything else that was counted. */
   readonly counted?: Readonly<Record<string, number>>
 }

@@ -38,7 +38,7 @@ function times(rows: readonly Row[], floor: number | undefined): string {
     'file MB',
   ]
   const lines = rows.map((row) => [
-    row.contender,
+    row.wrong === undefined ? row.contender : `${row.contender} (${row.wrong} files wrong)`,
     row.wall.toFixed(3),
     `${row.fastest.toFixed(3)}–${row.slowest.toFixed(3)}`,
     (row.wall / first).toFixed(2),

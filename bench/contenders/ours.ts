@@ -5,6 +5,7 @@ import { sh } from '../lab.js'
 const deployOf = (name: string, archive: Artefact, threads?: number): Contender => ({
   name,
   leaves: 'relocated',
+  ours: true,
   command: (lab, target) =>
     `exec ${lab.ours} '${lab.need(archive)}' --to '${target}' --threads ${threads ?? lab.threads} --quiet`,
 })

@@ -105,7 +105,14 @@ function notOurs(error: unknown): Lock | null {
 
 /** Removes a stage with all that is in it, whatever the modes. */
 export async function discard(stage: string, threads: number): Promise<void> {
-  await runJob((counters) => native().remove({ root: stage, threads }, counters))
+  const remove = (team: number) => runJob((counters) => native().remove({ root: stage, threads: team }, counters))
+  try {
+    await remove(threads)
+  } catch (error) {
+    if (threads === 1) throw error
+    // What made the deployment fail may be too few descriptors for its threads; one needs a handful.
+    await remove(1)
+  }
 }
 
 /**

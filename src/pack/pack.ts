@@ -10,7 +10,7 @@ import { type Environment, openEnvironment } from '../conda/environment.js'
 import { findPrefix } from '../conda/find.js'
 import { fromSystem } from '../errors.js'
 import { native, runJob, type Scanned } from '../native.js'
-import { editableError, editablePackages, missingError } from './checks.js'
+import { editableError, editablePackages, missingError, withUnreadable } from './checks.js'
 import { checkZip, dereference } from './dereference.js'
 import { remadePaths } from './generate.js'
 import { type Findings, warningsOf } from './identity.js'
@@ -129,6 +129,8 @@ export async function pack(options: PackOptions = {}): Promise<PackResult> {
       seconds: clock.seconds(),
       warnings,
     }
+  } catch (error) {
+    throw withUnreadable(error, prefix, plan.entries)
   } finally {
     if (part !== null) discard(part)
     takeBack()

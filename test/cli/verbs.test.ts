@@ -40,7 +40,7 @@ describe('pack', () => {
     })
   })
 
-  test('--exclude and --include apply in their order', async () => {
+  test('case 13: --exclude and --include apply in their order', async () => {
     const entriesOf = async (name: string, ...filters: string[]): Promise<number> => {
       const args = ['pack', '-p', sample.prefix, '-o', at(name), '--json', ...filters]
       return JSON.parse((await must(args)).stdout).files
@@ -125,7 +125,7 @@ describe('deploy', () => {
   })
 
   // Root may do what modes forbid: as any other user these tests run as that user anyway.
-  test.skipIf(process.getuid?.() !== 0 || !readableByAll)('a user without rights deploys read-only', () => {
+  test.skipIf(process.getuid?.() !== 0 || !readableByAll)('case 44: a user without rights deploys read-only', () => {
     const nobody = { uid: 65534, gid: 65534, encoding: 'utf8' } as const
     const home = at('nobody')
     mkdirSync(home)

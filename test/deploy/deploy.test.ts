@@ -155,7 +155,7 @@ test('a parent that is a file is refused and left alone', async () => {
 })
 
 describe('the prefix', () => {
-  test('that is as long as the slot fits; one byte more is refused before anything is written', async () => {
+  test('case 24: that is as long as the slot fits; one byte more is refused before anything is written', async () => {
     const at = place()
     const longest = join(at, 'x'.repeat(slot - at.length - 1))
     expect(longest).toHaveLength(slot)
@@ -303,7 +303,7 @@ describe('bad input', () => {
     expect(readdirSync(at).filter((name) => name !== 'archive')).toEqual([])
   })
 
-  test('a flipped byte anywhere is found, and nothing is left', async () => {
+  test('case 43: a flipped byte anywhere is found, and nothing is left', async () => {
     const at = place()
     const whole = readFileSync(archive)
     const step = Math.ceil(whole.length / 40)

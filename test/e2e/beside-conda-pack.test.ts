@@ -144,7 +144,7 @@ describe.skipIf(missing.length > 0)('beside conda-pack, of the same environment'
     rmSync(work, { recursive: true, force: true })
   })
 
-  test('every difference of the unpacked trees is explained', () => {
+  test('case 14: every difference of the unpacked trees is explained', () => {
     const open = found.filter((difference) => !explanations.some(({ holds }) => holds(difference, trees)))
     expect(open).toEqual([])
     const counts = explanations.map(({ why, holds }) => `${found.filter((one) => holds(one, trees)).length}  ${why}`)

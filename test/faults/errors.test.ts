@@ -4,10 +4,12 @@ import { join } from 'node:path'
 import { beforeAll, describe, expect, test } from 'vitest'
 import { deploy } from '../../src/deploy/deploy.js'
 import { type CliResult, runCli } from '../support/run-cli.js'
-import { removeTree } from '../support/temp.js'
+import { removeTree, temporaryFolder } from '../support/temp.js'
 import { describeTree, differences } from '../support/tree.js'
 import { type Fixture, makeFixture, namesIn, spread } from './fixture.js'
 import { type Fault, Injector, noInjection } from './inject.js'
+
+const work = temporaryFolder('faults')
 
 if (noInjection !== null) console.log(`skipped: errors of system calls: ${noInjection}`)
 
@@ -62,7 +64,7 @@ describe.skipIf(noInjection !== null)('a system call that fails', () => {
   let fixture: Fixture
   let injector: Injector
   beforeAll(async () => {
-    fixture = await makeFixture(12, 500)
+    fixture = await makeFixture(work, 12, 500)
     injector = new Injector(fixture.folder)
   })
 

@@ -6,7 +6,6 @@ import { gzipSync } from 'node:zlib'
 import { condaPackTar } from '../support/conda-pack-archive.js'
 import { type FakeEnvironment, type FakeFile, makeEnvironment, python } from '../support/make-env.js'
 import { runCli } from '../support/run-cli.js'
-import { temporaryFolder } from '../support/temp.js'
 import { describeTree } from '../support/tree.js'
 
 export interface Fixture {
@@ -50,8 +49,8 @@ export function environmentOf(files: number, bytes: number): FakeEnvironment {
   }
 }
 
-export async function makeFixture(files = 45, bytes = 2000): Promise<Fixture> {
-  const folder = temporaryFolder('faults')
+/** Fills `folder`, which is the caller's: a hook could not have it removed. */
+export async function makeFixture(folder: string, files = 45, bytes = 2000): Promise<Fixture> {
   const prefix = join(folder, 'envs/sample')
   const [archive, foreign] = [join(folder, 'sample.tar.zst'), join(folder, 'sample.tar.gz')]
   const what = environmentOf(files, bytes)

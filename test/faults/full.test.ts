@@ -4,11 +4,13 @@ import { join } from 'node:path'
 import { afterEach, beforeAll, describe, expect, test } from 'vitest'
 import { deploy } from '../../src/deploy/deploy.js'
 import { cliFile } from '../support/run-cli.js'
-import { removeTree } from '../support/temp.js'
+import { removeTree, temporaryFolder } from '../support/temp.js'
 import { describeTree, differences } from '../support/tree.js'
 import { type Fixture, makeFixture, namesIn } from './fixture.js'
 import { Injector, noInjection } from './inject.js'
 import { type Ended, noMounts, Space } from './space.js'
+
+const work = temporaryFolder('faults')
 
 const missing = noMounts ?? noInjection
 if (missing !== null) console.log(`skipped: full and unsuitable file systems: ${missing}`)
@@ -26,7 +28,7 @@ describe.skipIf(missing !== null)('a file system', () => {
   let space: Space | undefined
 
   beforeAll(async () => {
-    fixture = await makeFixture(200, 6000)
+    fixture = await makeFixture(work, 200, 6000)
     injector = new Injector(fixture.folder)
     at = join(fixture.folder, 'mount')
     prefix = join(at, 'env')

@@ -1,14 +1,18 @@
 /** case 41, case 40: SIGKILL at every call by which a deployment changes anything; then the next one. */
+import type { ChildProcess } from 'node:child_process'
 import { existsSync, mkdirSync } from 'node:fs'
 import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { beforeAll, describe, expect, test } from 'vitest'
 import { deploy } from '../../src/deploy/deploy.js'
 import { verify } from '../../src/deploy/verify.js'
 import { runCli } from '../support/run-cli.js'
-import { removeTree } from '../support/temp.js'
+import { removeTree, temporaryFolder } from '../support/temp.js'
 import { describeTree, differences } from '../support/tree.js'
 import { type Fixture, makeFixture, namesIn, spread } from './fixture.js'
 import { Injector, noInjection } from './inject.js'
+
+const work = temporaryFolder('faults')
 
 if (noInjection !== null) console.log(`skipped: kill during deploy: ${noInjection}`)
 
@@ -26,7 +30,7 @@ describe.skipIf(noInjection !== null)('SIGKILL during a deployment', () => {
   let fixture: Fixture
   let injector: Injector
   beforeAll(async () => {
-    fixture = await makeFixture()
+    fixture = await makeFixture(work)
     injector = new Injector(fixture.folder)
   })
 
@@ -126,6 +130,28 @@ describe.skipIf(noInjection !== null)('SIGKILL during a deployment', () => {
     }
     console.log(`kill twice: ${points.length} points, ${half.length} half-made, ${litter.length} litter`)
     expect({ half, litter }).toEqual({ half: [], litter: [] })
+  })
+
+  test('case 40: of the one that the others wait for: another of them takes over', async () => {
+    const place = await makeLane(fixture.archive, 'takeover')
+    mkdirSync(place.at)
+    // It stops in the middle of filling its stage, and is killed when the others wait for it.
+    const env = injector.env({ beneath: [place.at], at: 120, how: 'signal 19' })
+    let leader: ChildProcess | undefined
+    const during = (child: ChildProcess): void => {
+      leader = child
+    }
+    const led = runCli(args(fixture.archive, place.prefix, 1), { env, during })
+    while (!namesIn(place.at).some((name) => name.endsWith('.stage'))) await sleep(5)
+    let waiting = 0
+    const phase = (name: string): void => void (name.startsWith('wait') && ++waiting === 3 && leader?.kill('SIGKILL'))
+    const reporter = { phase, progress() {}, warn() {} }
+    const others = Array.from({ length: 3 }, () => deploy({ archive: fixture.archive, to: place.prefix, reporter }))
+    const methods = (await Promise.all(others)).map(({ method }) => method).sort()
+    expect((await led).signal).toBe('SIGKILL')
+    expect(methods).toEqual(['adopted', 'adopted', 'deployed'])
+    expect(namesIn(place.at)).toEqual(['env'])
+    expect(differences(describeTree(place.prefix, own), place.whole)).toEqual([])
   })
 
   test('case 41: below a scratch folder leaves nothing but the folder of the user, and the next one adopts or deploys', async () => {

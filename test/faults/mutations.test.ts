@@ -15,7 +15,7 @@ function tell(what: string, { tried, refused, harmless, unchecked }: Outcome): v
   )
 }
 
-test('10,000 mutations of an archive of ours: refused, or the same tree', { timeout: 300_000 }, async () => {
+test('case 43: 10,000 mutations of an archive of ours: refused, or the same tree', { timeout: 300_000 }, async () => {
   const work = mkdtempSync(join(tmpdir(), 'conda-deploy-mutations-'))
   try {
     const path = join(work, 'a.tar.zst')

@@ -37,30 +37,33 @@ void search(const std::string& in, const std::string& from, const std::string& t
   uint64_t free = 0;
   for (const cd::Spot& s : spots) {
     const std::string bytes = stored(from, s.encoding);
-    fuzz::check(s.offset >= free && in.compare(s.offset, bytes.size(), bytes) == 0, "a spot is where the prefix stands");
+    fuzz::check(s.offset >= free && in.compare(s.offset, bytes.size(), bytes) == 0,
+                "a spot is where the prefix stands");
     free = s.offset + bytes.size();
   }
   std::string again;
   cd::Rewriting twice;
-  again = cd::rewrite_spots(reinterpret_cast<const uint8_t*>(in.data()), in.size(), 0, spots.data(), spots.size(), {from},
-                            to, {}, twice);
+  again = cd::rewrite_spots(reinterpret_cast<const uint8_t*>(in.data()), in.size(), 0, spots.data(), spots.size(),
+                            {from}, to, {}, twice);
   fuzz::check(again == out, "by search or by spots");
   if (text && in.compare(0, 2, "#!") != 0) fuzz::check(out == replaced(in, from, to), "the model of texts");
   if (text) return;
   fuzz::check(out.size() == in.size(), "a binary keeps its size");
-  const bool narrow = std::all_of(spots.begin(), spots.end(), [](const cd::Spot& s) { return s.encoding == cd::Encoding::c8; });
+  const bool narrow =
+      std::all_of(spots.begin(), spots.end(), [](const cd::Spot& s) { return s.encoding == cd::Encoding::c8; });
   if (narrow) fuzz::check(out == model_of_strings(in, from, to), "the model of C strings");
 }
 
 // Spots as an archive might claim them.
 void claimed(fuzz::Input& input, const std::string& in, const std::string& from, const std::string& to) {
   std::vector<cd::Spot> spots(input.byte() % 5);
-  for (cd::Spot& s : spots) s = {static_cast<cd::Encoding>(input.byte() % 7), input.number(), input.byte() % 2u, input.byte()};
+  for (cd::Spot& s : spots)
+    s = {static_cast<cd::Encoding>(input.byte() % 7), input.number(), input.byte() % 2u, input.byte()};
   const uint64_t base = input.byte() % 2 ? 0 : input.byte();
   cd::Rewriting done;
   fuzz::accepted([&] {
-    cd::rewrite_spots(reinterpret_cast<const uint8_t*>(in.data()), in.size(), base, spots.data(), spots.size(), {from}, to,
-                      {std::string(64, 'a')}, done);
+    cd::rewrite_spots(reinterpret_cast<const uint8_t*>(in.data()), in.size(), base, spots.data(), spots.size(), {from},
+                      to, {std::string(64, 'a')}, done);
   });
 }
 

@@ -7,7 +7,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   if (fuzz::accepted([&] { table = cd::decode_table(data, size); })) {
     const std::string written = cd::encode_table(table);
     const auto* bytes = reinterpret_cast<const uint8_t*>(written.data());
-    fuzz::check(cd::encode_table(cd::decode_table(bytes, written.size())) == written, "encode ∘ decode is the identity");
+    fuzz::check(cd::encode_table(cd::decode_table(bytes, written.size())) == written,
+                "encode ∘ decode is the identity");
     fuzz::check(written.size() <= size, "the canonical form is the shortest");
     const cd::Summary sums = cd::summarize(table, written, "{}");
     fuzz::check(sums.files <= sums.entries && sums.rewritten <= sums.files, "sums are sums");

@@ -13,7 +13,8 @@ void back(fuzz::Input& input) {
   entry.mtime = static_cast<int64_t>(input.number()) * (input.byte() & 1 ? -77777 : 7777777);
   if (entry.kind == cd::Kind::file) entry.size = input.number() * uint64_t{input.byte() & 1 ? 1u : 999999999u};
   const size_t name = input.number() % 600;
-  if (entry.kind == cd::Kind::symlink || entry.kind == cd::Kind::hardlink) entry.target = input.text(input.number() % 400);
+  if (entry.kind == cd::Kind::symlink || entry.kind == cd::Kind::hardlink)
+    entry.target = input.text(input.number() % 400);
   entry.path = input.text(name);
   const auto unfit = [](const std::string& s) {
     return s.empty() || s.find('\0') != std::string::npos || s.back() == '/' || s.front() == '/';

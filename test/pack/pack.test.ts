@@ -94,7 +94,7 @@ describe.skipIf(!hasZstd)('an archive (read by tar and zstd, which must be insta
     })
   })
 
-  test('records say nothing of the source, and their hashes wait for the target', async () => {
+  test('case 33: records say nothing of the source, and their hashes wait for the target', async () => {
     const { prefix, output } = make({ packages: [python, app] })
     writeFileSync(join(prefix, `${site}/plain.py`), 'x = 2\n')
     const result = await pack({ prefix, output })
@@ -118,7 +118,7 @@ describe.skipIf(!hasZstd)('an archive (read by tar and zstd, which must be insta
     expect(member(output, 'conda-meta/history')).toBe(`# cmd: conda create -p ${prefix}\n`)
   })
 
-  test('unmanaged files, links, modes, empty directories and hard links', async () => {
+  test('case 14: unmanaged files, links, modes, empty directories and hard links', async () => {
     const { prefix, output } = make({
       files: [
         { path: 'bin/piped', text: '#!{prefix}/bin/python\n', executable: true },
@@ -144,7 +144,7 @@ describe.skipIf(!hasZstd)('an archive (read by tar and zstd, which must be insta
     expect(listing).toMatch(/^l.* share\/own -> \.\.\/bin$/m)
   })
 
-  test('has the same bytes whatever the threads, the level of detail asked for, the output and the time', async () => {
+  test('case 19: has the same bytes whatever the threads, the level of detail asked for, the output and the time', async () => {
     const { prefix, output } = make({
       packages: [python, app],
       files: [{ path: 'share/large', text: 'x'.repeat(9 << 20) }],
@@ -174,7 +174,7 @@ describe.skipIf(!hasZstd)('an archive (read by tar and zstd, which must be insta
       expect([path, statSync(join(target, path)).mtimeMs / 1000]).toEqual([path, 1_600_000_000])
   })
 
-  test('the environment may be named by a link to it', async () => {
+  test('case 2: the environment may be named by a link to it', async () => {
     const { prefix, output } = make({ packages: [python, app] })
     const spelled = join(root, 'spelled')
     symlinkSync(prefix, spelled)

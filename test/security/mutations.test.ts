@@ -8,7 +8,7 @@ import { temporaryFolder } from '../support/temp.js'
 
 const work = temporaryFolder('mutations')
 
-test('a damaged archive of ours is refused, or gives the same tree', async () => {
+test('case 43: a damaged archive of ours is refused, or gives the same tree', async () => {
   const path = join(work, 'a.tar.zst')
   await writeOurs(path, work)
   const archive = readFileSync(path)
@@ -17,7 +17,7 @@ test('a damaged archive of ours is refused, or gives the same tree', async () =>
   expect(outcome.refused).toBeGreaterThan(300)
 })
 
-test('so is a damaged tar.gz of somebody else', async () => {
+test('case 43: so is a damaged tar.gz of somebody else', async () => {
   const outcome = await campaign({
     archive: foreignTarGz,
     extension: 'tar.gz',
