@@ -80,13 +80,14 @@ static void archives() {
   source.write("small", "#!" + source.path() + "/bin/x\n");
   source.write("large", text(300000));
   PackJob job = job_of(source, {"small", "large"});
+  const std::string content = "made";
   const auto make = [&](Codec codec, const std::string& name, unsigned threads) {
     PackJob own = job;
     own.output = out / name;
     own.codec = codec;
     own.threads = threads;
     const Packed packed = pack(own, Progress());
-    SealJob seal = seal_of(own, packed, {generated("made", "made")});
+    SealJob seal = seal_of(own, packed, {generated("made", content)});
     seal.codec = codec;
     const Sealed sealed = cd::seal(seal, Progress());
     CHECK(sealed.packed_bytes == slurp(out / name).size() && sealed.summary.files == 3);
