@@ -84,9 +84,11 @@ struct Start {
     sigset_t none;
     ::sigemptyset(&none);
     ::pthread_sigmask(SIG_SETMASK, &none, nullptr);
-    for (int fd = 0; fd < 3; ++fd) {  // libuv may have made them non-blocking for itself
+    for (int fd = 0; fd < 3; ++fd) {  // Node has made them close on exec, and libuv perhaps non-blocking
       const int flags = ::fcntl(fd, F_GETFL);
-      if (flags >= 0 && (flags & O_NONBLOCK)) ::fcntl(fd, F_SETFL, flags & ~O_NONBLOCK);
+      if (flags < 0) continue;
+      ::fcntl(fd, F_SETFD, 0);
+      if (flags & O_NONBLOCK) ::fcntl(fd, F_SETFL, flags & ~O_NONBLOCK);
     }
     for (const int fd : others) ::close(fd);  // or the gate would never look closed
     char byte = 0;

@@ -117,7 +117,8 @@ static void calls() {
     CHECK(sum(traced, folder / "sub", "getdents64").calls == 2);
     CHECK(sum(traced, folder / "dangling", "symlinkat").calls == 1);
     CHECK(traced.unreadable == 1);
-    CHECK(sum(traced, folder.path(), "newfstatat").calls == (bytes ? 1u : 0u));
+    CHECK(sum(traced, folder.path(), "newfstatat").calls == 0);
+    CHECK(sum(traced, folder.path(), "fstat").calls >= (bytes ? 1u : 0u));
     for (const TracedPath& one : traced.paths)
       if (one.path == folder / "file")
         CHECK(one.bytes_read == (bytes ? 13u : 0u) && one.bytes_mapped == (bytes ? 8192u : 0u));
