@@ -72,7 +72,9 @@ test('two traces at a time do not see each other', async () => {
     ),
   )
   both.forEach((report, i) => {
-    const seen = report.files.filter(({ path }) => /\/(?:one|two)$/.test(path) && path.startsWith(folder)).map(({ path }) => path)
+    const seen = report.files
+      .filter(({ path }) => /\/(?:one|two)$/.test(path) && path.startsWith(folder))
+      .map(({ path }) => path)
     expect(seen).toEqual([join(folder, ['one', 'two'][i] ?? '')])
   })
 })

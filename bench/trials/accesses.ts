@@ -1,0 +1,203 @@
+/**
+ * How often a job touches shared storage: the environment, what it is deployed from and the home folder lie on it, as on a cluster. Counted by
+ * this product's own tracer, which test/trace/strace.test.ts holds against strace.
+ */
+import { execFileSync } from 'node:child_process'
+import { cpSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { chart } from '../../src/trace/chart.js'
+import type { TraceReport } from '../../src/trace/report.js'
+import type { Bar, Row, Trial } from '../contender.js'
+import { clear, has, type Lab, sh } from '../lab.js'
+import { measure } from '../measure.js'
+import { rowOf } from '../race.js'
+
+/** What a job does with its environment; `python` is the one in it. */
+const works: readonly { readonly name: string; readonly needs: string; command(prefix: string): string }[] = [
+  {
+    name: 'jupyter --version',
+    needs: 'bin/jupyter',
+    command: (prefix) => `'${prefix}/bin/jupyter' --version`,
+  },
+  {
+    name: 'imports',
+    needs: 'bin/python',
+    command: (prefix) => `'${prefix}/bin/python' -c 'import json, email, asyncio, unittest, sqlite3, ssl'`,
+  },
+  {
+    name: 'notebook start',
+    needs: 'lib/python3.11/site-packages/notebook/notebookapp.py',
+    command: (prefix) =>
+      `'${prefix}/bin/python' -c 'from notebook.notebookapp import NotebookApp as A; A().initialize(["--no-browser", "--allow-root", "--port=0"])'`,
+  },
+]
+
+interface Site {
+  readonly lab: Lab
+  /** Where we are installed, as npm installs: on shared storage. */
+  readonly ours: string
+  readonly home: string
+  /** Everything that counts as shared. */
+  readonly shared: readonly string[]
+}
+
+interface Way {
+  readonly name: string
+  /** Puts the environment where `prefix` says; empty: nothing to do. */
+  deploy(site: Site, target: string): string
+  prefix(site: Site, target: string): string
+  /** Around the work: what starts and ends it. */
+  around?(site: Site, target: string, work: string): string
+  missing?(site: Site): string | undefined
+  /** Leaves what the way before it made. */
+  readonly continues?: boolean
+}
+
+const ours = ({ lab, ours: program }: Site, target: string): string =>
+  `'${program}' '${lab.need('ours.tar.zst')}' --to '${target}' --quiet`
+const deployed = (_: Site, target: string): string => target
+
+const ways: readonly Way[] = [
+  { name: 'on the shared tree', deploy: () => '', prefix: ({ lab }) => lab.env },
+  {
+    name: 'conda-pack, tar, conda-unpack',
+    deploy: ({ lab }, target) =>
+      `mkdir '${target}'; tar -xzf '${lab.need('recipe-j1.tar.gz')}' -C '${target}'; chmod -R u+w '${target}'; ` +
+      `PATH='${target}/bin':"$PATH" '${target}/bin/conda-unpack' >/dev/null 2>&1`,
+    prefix: deployed,
+  },
+  {
+    name: 'squashfs mounted from the shared tree',
+    deploy: () => '',
+    prefix: deployed,
+    around: ({ lab }, target, work) =>
+      `mkdir '${target}'; squashfuse '${lab.need('image.squashfs')}' '${target}'; trap "fusermount3 -u '${target}'; rmdir '${target}'" EXIT; ${work}`,
+    missing: () => (has('mksquashfs') && has('squashfuse') ? undefined : 'squashfs-tools or squashfuse: not installed'),
+  },
+  { name: 'conda-deploy, cold', deploy: ours, prefix: deployed },
+  { name: 'conda-deploy, second job', deploy: ours, prefix: deployed, continues: true },
+]
+
+interface Seen {
+  readonly accesses: number
+  readonly read: number
+}
+
+/** One run under the tracer. */
+function traced(site: Site, command: string): Seen {
+  const file = join(site.lab.folder, 'trace.json')
+  const declared = site.shared.flatMap((folder) => ['--shared', folder])
+  const flags = ['trace', '--quiet', '--bytes', '--top', '0', '--home', site.home, '--output', file, ...declared]
+  const env = { ...process.env, HOME: site.home }
+  execFileSync('sh', ['-c', `exec ${site.lab.ours} "$@"`, 'sh', ...flags, '--', 'sh', '-ec', command], {
+    env,
+    stdio: ['ignore', 'ignore', 'inherit'],
+  })
+  const report = JSON.parse(readFileSync(file, 'utf8')) as TraceReport
+  const read = report.bytes?.shared
+  return { accesses: report.servers.shared.calls, read: (read?.read ?? 0) + (read?.mapped ?? 0) }
+}
+
+/** As npm lays it out, without what is not started. */
+function install(lab: Lab, folder: string): string {
+  for (const part of ['dist', 'build/Release']) mkdirSync(join(folder, part), { recursive: true })
+  for (const file of ['package.json', 'dist/conda-deploy.cjs', 'build/Release/conda_deploy.node'])
+    cpSync(join(lab.root, file), join(folder, file))
+  return join(folder, 'dist/conda-deploy.cjs')
+}
+
+function openSite(lab: Lab): Site {
+  const home = join(lab.folder, 'home')
+  const installed = join(lab.folder, 'installed')
+  mkdirSync(home, { recursive: true })
+  const archives = ['ours.tar.zst', 'recipe-j1.tar.gz'] as const
+  const image = has('mksquashfs') ? [lab.need('image.squashfs')] : []
+  const shared = [lab.env, home, installed, ...archives.map((name) => lab.need(name)), ...image]
+  return { lab, home, shared, ours: install(lab, installed) }
+}
+
+interface Counts {
+  readonly row: Row
+  readonly deploying: number
+  readonly running: number
+}
+
+function countWay(site: Site, way: Way, target: string): Counts {
+  const { lab } = site
+  const usable = works.filter(({ needs }) => existsSync(join(lab.env, needs)))
+  const prefix = way.prefix(site, target)
+  const wrapped = (work: string): string => way.around?.(site, target, work) ?? work
+  const deploy = way.deploy(site, target)
+  const started = performance.now()
+  const deploying = deploy === '' ? { accesses: 0, read: 0 } : traced(site, deploy)
+  const counted: Record<string, number> = { 'shared accesses to deploy': deploying.accesses }
+  let running = 0
+  let read = deploying.read
+  for (const { name, command } of usable) {
+    const seen = traced(site, wrapped(command(prefix)))
+    counted[`shared accesses of ${name}`] = seen.accesses
+    running += seen.accesses
+    read += seen.read
+  }
+  counted['shared bytes read'] = read
+  // Untraced, for the seconds: deploying again from nothing, and the same work.
+  const again = way.continues || deploy === '' ? deploy : `rm -rf '${target}'; ${deploy}`
+  if (way.continues !== true && deploy !== '') clear(target)
+  const run = measure(
+    lab.root,
+    `export HOME='${site.home}'; ${[again, wrapped(usable.map((work) => work.command(prefix)).join('; '))].filter((part) => part !== '').join('; ')}`,
+  )
+  if (lab.quick) console.error(`${way.name}: counted in ${((performance.now() - started) / 1000).toFixed(1)} s`)
+  return { row: { ...rowOf(way.name, [run]), counted }, deploying: deploying.accesses, running }
+}
+
+export const accessesTrial: Trial = {
+  name: 'accesses',
+  title: 'accesses to shared storage, to deploy and to work (seconds: one run, untraced)',
+  corpora: ['jupyter'],
+  run(lab) {
+    const site = openSite(lab)
+    const target = join(lab.folder, 'on-the-node')
+    const all: Counts[] = []
+    for (const way of ways) {
+      const reason = way.missing?.(site)
+      if (reason !== undefined) {
+        console.error(`not counted: ${way.name}: ${reason}`)
+        continue
+      }
+      if (way.continues !== true) clear(target)
+      all.push(countWay(site, way, target))
+    }
+    clear(target)
+    writeChart(lab, all)
+    return { rows: all.map(({ row }) => row), bars: bars(all) }
+  },
+}
+
+function bars(all: readonly Counts[]): Bar[] {
+  const of = (name: string): Counts | undefined => all.find(({ row }) => row.contender === name)
+  const [before, cold, second] = [of('on the shared tree'), of('conda-deploy, cold'), of('conda-deploy, second job')]
+  if (before === undefined || cold === undefined || second === undefined) return []
+  return [
+    { text: 'accesses of conda-deploy itself to shared storage', value: cold.deploying, limit: 6, is: 'at most' },
+    { text: 'the same, second job', value: second.deploying, limit: 6, is: 'at most' },
+    {
+      text: 'shared accesses while working, of those on the shared tree',
+      value: cold.running / before.running,
+      limit: 0.05,
+      is: 'at most',
+    },
+  ]
+}
+
+/** Beside the results, for the README. */
+function writeChart(lab: Lab, all: readonly Counts[]): void {
+  const drawn = all.map(({ row, deploying, running }) => ({
+    ...{ label: row.contender, shared: deploying + running, local: 0, unknown: 0 },
+  }))
+  sh(`mkdir -p '${join(lab.root, 'bench/results')}'`)
+  writeFileSync(
+    join(lab.root, 'bench/results/accesses.svg'),
+    chart('Accesses to shared storage: deploying and working', drawn),
+  )
+}
