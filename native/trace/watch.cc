@@ -109,10 +109,6 @@ void Watch::entered(Tracee& t) {
   if (!read_registers(t.tid, r)) return resume(t.tid);
   const Call* call = find_call(r.number);
   if (call == nullptr) return resume(t.tid);
-  if (call->traits & kRing) {
-    ++out_.rings;
-    return resume(t.tid);
-  }
   t.paths = 0;
   t.call = call;
   if (call->traits & kSilent) {
@@ -155,6 +151,7 @@ void Watch::left(Tracee& t) {
   if (t.call != nullptr && read_result(t.tid, result)) {
     if ((t.call->traits & trace_calls::kMoves) && result >= 0) ++moves_;
     if ((t.call->traits & trace_calls::kRoots) && result >= 0) ++roots_;
+    if ((t.call->traits & trace_calls::kRing) && result >= 0) ++out_.rings;
     if ((t.call->traits & trace_calls::kNamespace) && result >= 0) look_around(t);
     count(t, result);
   }

@@ -6,6 +6,7 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <sched.h>
 #include <signal.h>
 #include <sys/inotify.h>
 #include <sys/mman.h>
@@ -229,6 +230,31 @@ static void family() {
   CHECK(traced.status == 0 && sum(traced, folder / "present", "newfstatat").calls >= 300);
 }
 
+// What cannot be counted is said, and paths mean what they mean to the program.
+static int do_limits() {
+  char parameters[120] = {};
+  const long ring = ::syscall(425, 1, parameters);
+  if (::chroot("sub") != 0) return ring >= 0 ? 21 : 20;  // not as an ordinary user
+  struct stat found {};
+  ::syscall(SYS_newfstatat, AT_FDCWD, "/inside", &found, 0);
+  const bool left = ::syscall(SYS_unshare, CLONE_NEWNS) == 0;
+  return (ring >= 0 ? 1 : 0) + (left ? 2 : 0);
+}
+
+static void limits() {
+  Folder folder;
+  folder.write("sub/inside", "");
+  const Traced traced = trace(job_for("limits", folder), Progress());
+  const int done = traced.status % 20;
+  CHECK_MORE(traced.rings == static_cast<uint64_t>(done & 1), std::to_string(traced.status));
+  if (traced.status >= 20) {
+    std::fprintf(stderr, "skipped: chroot and mount namespaces need root\n");
+    return;
+  }
+  CHECK((sum(traced, folder / "sub/inside", "newfstatat") == Sum{1, 0}));
+  CHECK(traced.namespaces == static_cast<uint64_t>(done >> 1 & 1));
+}
+
 static int do_again(int left) {
   if (left == 0) return 11;
   const std::string next = std::to_string(left - 1);
@@ -310,6 +336,7 @@ int main(int argc, char** argv) {
   const std::string what = argc > 1 ? argv[1] : "";
   if (what == "calls") return do_calls();
   if (what == "family") return do_family(argv[2]);
+  if (what == "limits") return do_limits();
   if (what == "again") return do_again(std::atoi(argv[2]));
 #ifdef __x86_64__
   if (what == "foreign") return do_foreign();
@@ -318,6 +345,7 @@ int main(int argc, char** argv) {
   children();
   calls();
   family();
+  limits();
   execs();
   failures();
   cancelling();

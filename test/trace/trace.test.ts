@@ -100,6 +100,14 @@ test('wrong options and absent programs are named', async () => {
   await expect(readReport(join(folder, 'absent'))).rejects.toMatchObject({ code: 'IO' })
 })
 
+test('a program that replaces itself a thousand times', async () => {
+  const folder = temporaryFolder('trace')
+  writeFileSync(join(folder, 'again.sh'), '[ "$1" -eq 0 ] && exit 11\nexec /bin/sh again.sh $(($1 - 1))\n')
+  const report = await trace({ argv: ['/bin/sh', 'again.sh', '1000'], cwd: folder })
+  expect(report).toMatchObject({ status: 11, executions: 1001, processes: 1 })
+  expect(report.calls['execve']).toEqual({ calls: 1001, misses: 0 })
+})
+
 test('a traced program cannot be traced again, and it says so', async () => {
   const inner = `const { trace } = await import(${JSON.stringify(join(import.meta.dirname, '../../dist/index.js'))})
     await trace({ argv: ['true'] }).then(() => process.exit(0), (error) => process.exit(error.code === 'UNSUPPORTED' ? 42 : 1))`
