@@ -12,23 +12,23 @@ import { clear, has, type Lab, sh } from '../lab.js'
 import { measure } from '../measure.js'
 import { rowOf } from '../race.js'
 
-/** What a job does with its environment; `python` is the one in it. */
-const works: readonly { readonly name: string; readonly needs: string; command(prefix: string): string }[] = [
+/** What a job does with its environment, activated as far as PATH goes. */
+const works: readonly { readonly name: string; readonly needs: string; command(): string }[] = [
   {
     name: 'jupyter --version',
     needs: 'bin/jupyter',
-    command: (prefix) => `'${prefix}/bin/jupyter' --version`,
+    command: () => 'jupyter --version',
   },
   {
     name: 'imports',
     needs: 'bin/python',
-    command: (prefix) => `'${prefix}/bin/python' -c 'import json, email, asyncio, unittest, sqlite3, ssl'`,
+    command: () => "python -c 'import json, email, asyncio, unittest, sqlite3, ssl'",
   },
   {
     name: 'notebook start',
     needs: 'lib/python3.11/site-packages/notebook/notebookapp.py',
-    command: (prefix) =>
-      `'${prefix}/bin/python' -c 'from notebook.notebookapp import NotebookApp as A; A().initialize(["--no-browser", "--allow-root", "--port=0"])'`,
+    command: () =>
+      `python -c 'from notebook.notebookapp import NotebookApp as A; A().initialize(["--no-browser", "--allow-root", "--port=0"])'`,
   },
 ]
 
@@ -127,14 +127,14 @@ function countWay(site: Site, way: Way, target: string): Counts {
   const usable = works.filter(({ needs }) => existsSync(join(lab.env, needs)))
   const prefix = way.prefix(site, target)
   const wrapped = (work: string): string => way.around?.(site, target, work) ?? work
+  const activated = (work: string): string => `PATH='${prefix}/bin':"$PATH" ${work}`
   const deploy = way.deploy(site, target)
-  const started = performance.now()
   const deploying = deploy === '' ? { accesses: 0, read: 0 } : traced(site, deploy)
   const counted: Record<string, number> = { 'shared accesses to deploy': deploying.accesses }
   let running = 0
   let read = deploying.read
   for (const { name, command } of usable) {
-    const seen = traced(site, wrapped(command(prefix)))
+    const seen = traced(site, wrapped(activated(command())))
     counted[`shared accesses of ${name}`] = seen.accesses
     running += seen.accesses
     read += seen.read
@@ -145,9 +145,8 @@ function countWay(site: Site, way: Way, target: string): Counts {
   if (way.continues !== true && deploy !== '') clear(target)
   const run = measure(
     lab.root,
-    `export HOME='${site.home}'; ${[again, wrapped(usable.map((work) => work.command(prefix)).join('; '))].filter((part) => part !== '').join('; ')}`,
+    `export HOME='${site.home}'; ${[again, wrapped(usable.map((work) => activated(work.command())).join('; '))].filter((part) => part !== '').join('; ')}`,
   )
-  if (lab.quick) console.error(`${way.name}: counted in ${((performance.now() - started) / 1000).toFixed(1)} s`)
   return { row: { ...rowOf(way.name, [run]), counted }, deploying: deploying.accesses, running }
 }
 
