@@ -3,7 +3,7 @@
  * this product's own tracer, which test/trace/strace.test.ts holds against strace.
  */
 import { execFileSync } from 'node:child_process'
-import { cpSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { cpSync, existsSync, linkSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { chart } from '../../src/trace/chart.js'
 import type { TraceReport } from '../../src/trace/report.js'
@@ -11,6 +11,7 @@ import type { Bar, Row, Trial } from '../contender.js'
 import { clear, has, type Lab, sh } from '../lab.js'
 import { measure } from '../measure.js'
 import { rowOf } from '../race.js'
+import { cannotServe, operationsOf } from '../served/served.js'
 
 /** What a job does with its environment, activated as far as PATH goes. */
 const works: readonly { readonly name: string; readonly needs: string; command(): string }[] = [
@@ -37,8 +38,11 @@ interface Site {
   /** Where we are installed, as npm installs: on shared storage. */
   readonly ours: string
   readonly home: string
-  /** Everything that counts as shared. */
+  /** Everything that counts as shared: the environment, and a folder with the archives, our installation and the home folder. */
   readonly shared: readonly string[]
+  readonly archives: string
+  /** Operations are counted at the server too. */
+  readonly isServed: boolean
 }
 
 interface Way {
@@ -53,16 +57,16 @@ interface Way {
   readonly continues?: boolean
 }
 
-const ours = ({ lab, ours: program }: Site, target: string): string =>
-  `'${program}' '${lab.need('ours.tar.zst')}' --to '${target}' --quiet`
+const ours = ({ archives, ours: program }: Site, target: string): string =>
+  `'${program}' '${archives}/ours.tar.zst' --to '${target}' --quiet`
 const deployed = (_: Site, target: string): string => target
 
 const ways: readonly Way[] = [
   { name: 'on the shared tree', deploy: () => '', prefix: ({ lab }) => lab.env },
   {
     name: 'conda-pack, tar, conda-unpack',
-    deploy: ({ lab }, target) =>
-      `mkdir '${target}'; tar -xzf '${lab.need('recipe-j1.tar.gz')}' -C '${target}'; chmod -R u+w '${target}'; ` +
+    deploy: ({ archives }, target) =>
+      `mkdir '${target}'; tar -xzf '${archives}/recipe-j1.tar.gz' -C '${target}'; chmod -R u+w '${target}'; ` +
       `PATH='${target}/bin':"$PATH" '${target}/bin/conda-unpack' >/dev/null 2>&1`,
     prefix: deployed,
   },
@@ -70,8 +74,8 @@ const ways: readonly Way[] = [
     name: 'squashfs mounted from the shared tree',
     deploy: () => '',
     prefix: deployed,
-    around: ({ lab }, target, work) =>
-      `mkdir '${target}'; squashfuse '${lab.need('image.squashfs')}' '${target}'; trap "fusermount3 -u '${target}'; rmdir '${target}'" EXIT; ${work}`,
+    around: ({ archives }, target, work) =>
+      `mkdir '${target}'; squashfuse '${archives}/image.squashfs' '${target}'; trap "fusermount3 -u '${target}'; rmdir '${target}'" EXIT; ${work}`,
     missing: () => (has('mksquashfs') && has('squashfuse') ? undefined : 'squashfs-tools or squashfuse: not installed'),
   },
   { name: 'conda-deploy, cold', deploy: ours, prefix: deployed },
@@ -107,17 +111,27 @@ function install(lab: Lab, folder: string): string {
 }
 
 function openSite(lab: Lab): Site {
-  const home = join(lab.folder, 'home')
-  const installed = join(lab.folder, 'installed')
+  const archives = join(lab.folder, 'shared')
+  const home = join(archives, 'home')
   mkdirSync(home, { recursive: true })
-  const archives = ['ours.tar.zst', 'recipe-j1.tar.gz'] as const
-  const image = has('mksquashfs') ? [lab.need('image.squashfs')] : []
-  const shared = [lab.env, home, installed, ...archives.map((name) => lab.need(name)), ...image]
-  return { lab, home, shared, ours: install(lab, installed) }
+  const names = [
+    'ours.tar.zst',
+    'recipe-j1.tar.gz',
+    ...(has('mksquashfs') ? (['image.squashfs'] as const) : []),
+  ] as const
+  for (const name of names) {
+    rmSync(join(archives, name), { force: true })
+    linkSync(lab.need(name), join(archives, name))
+  }
+  const reason = cannotServe(lab)
+  if (reason !== undefined) console.error(`not counted: accesses: ${reason}`)
+  const program = install(lab, join(archives, 'installed'))
+  return { lab, home, shared: [lab.env, archives], ours: program, archives, isServed: reason === undefined }
 }
 
 interface Counts {
   readonly row: Row
+  /** Shared accesses. */
   readonly deploying: number
   readonly running: number
 }
@@ -129,24 +143,28 @@ function countWay(site: Site, way: Way, target: string): Counts {
   const wrapped = (work: string): string => way.around?.(site, target, work) ?? work
   const activated = (work: string): string => `PATH='${prefix}/bin':"$PATH" ${work}`
   const deploy = way.deploy(site, target)
+  const jobs = usable.map(({ command }) => wrapped(activated(command())))
   const deploying = deploy === '' ? { accesses: 0, read: 0 } : traced(site, deploy)
-  const counted: Record<string, number> = { 'shared accesses to deploy': deploying.accesses }
-  let running = 0
-  let read = deploying.read
-  for (const { name, command } of usable) {
-    const seen = traced(site, wrapped(activated(command())))
-    counted[`shared accesses of ${name}`] = seen.accesses
-    running += seen.accesses
-    read += seen.read
+  const each = jobs.map((work) => traced(site, work))
+  const running = each.reduce((sum, { accesses }) => sum + accesses, 0)
+  const counted: Record<string, number> = {
+    'shared accesses to deploy': deploying.accesses,
+    ...Object.fromEntries(usable.map(({ name }, i) => [`of ${name}`, each[i]?.accesses ?? 0])),
+    'shared bytes read': each.reduce((sum, { read }) => sum + read, deploying.read),
   }
-  counted['shared bytes read'] = read
-  // Untraced, for the seconds: deploying again from nothing, and the same work.
-  const again = way.continues || deploy === '' ? deploy : `rm -rf '${target}'; ${deploy}`
-  if (way.continues !== true && deploy !== '') clear(target)
-  const run = measure(
-    lab.root,
-    `export HOME='${site.home}'; ${[again, wrapped(usable.map((work) => activated(work.command())).join('; '))].filter((part) => part !== '').join('; ')}`,
-  )
+  // Untraced: deploying again from nothing, and the same work.
+  const fresh = (): void => {
+    if (way.continues !== true) clear(target)
+  }
+  const all = [deploy, ...jobs.map((work) => `(${work})`)].filter((part) => part !== '').join('; ')
+  if (site.isServed) {
+    fresh()
+    const served = operationsOf(lab, site.shared, all, site.home)
+    counted['operations at the server'] = served.operations
+    counted['bytes from the server'] = served.bytes
+  }
+  fresh()
+  const run = measure(lab.root, `export HOME='${site.home}'; ${all}`)
   return { row: { ...rowOf(way.name, [run]), counted }, deploying: deploying.accesses, running }
 }
 
