@@ -160,6 +160,11 @@ describe('limits', () => {
   )
 })
 
+test('the home folder itself is explained as such, also beneath the working folder', () => {
+  const [found] = explain({ ...report([path('/home/alice', [1, 2, 0])]), cwd: '/home' }, '/home/alice')
+  expect(found).toMatchObject({ cause: expect.stringContaining('home folder itself'), calls: 2 })
+})
+
 test('explains every shared access once', () => {
   const explained = explain(sample, '/home/alice')
   expect(explained.reduce((sum, { calls: one }) => sum + one, 0)).toBe(sample.servers.shared.calls)
