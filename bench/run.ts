@@ -12,15 +12,17 @@ import { charts } from './chart.js'
 import type { CorpusName } from './corpus/corpus.js'
 import { buildPrograms, closeLab, makeWork, openLab, removeWork, type Settings } from './lab.js'
 import { isMet, type Result, table } from './report.js'
+import { accessesTrial } from './trials/accesses.js'
 import { callsTrial, diskTrial } from './trials/cost.js'
 import { againTrial, deployTrial, foreignTrial, importTrial, threadsTrial } from './trials/deploy.js'
 import { packTrial, verifyTrial } from './trials/pack.js'
 import { scaleTrial } from './trials/scale.js'
 import { startupTrial } from './trials/startup.js'
+import { tracingTrial } from './trials/tracing.js'
 
 const trials = [
   ...[startupTrial, deployTrial, againTrial, foreignTrial, packTrial, verifyTrial, threadsTrial, importTrial],
-  ...[callsTrial, diskTrial, scaleTrial],
+  ...[accessesTrial, tracingTrial, callsTrial, diskTrial, scaleTrial],
 ]
 const corpora: readonly CorpusName[] = ['jupyter', 'large', 'scale']
 

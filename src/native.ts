@@ -339,7 +339,6 @@ const places: readonly (() => string)[] = [
 ]
 
 function load(): NativeBinding {
-  const require = createRequire(import.meta.url)
   const failures: { readonly path: string; readonly cause: Error }[] = []
   for (const place of places) {
     let path: string
@@ -350,7 +349,7 @@ function load(): NativeBinding {
     }
     if (failures.some((failure) => failure.path === path)) continue
     try {
-      return guarded(require(path) as NativeBinding)
+      return guarded(opened(path))
     } catch (error) {
       failures.push({ path, cause: error as Error })
     }
@@ -362,6 +361,13 @@ function load(): NativeBinding {
     paths: failures.map(({ path }) => path),
     ...(built === undefined ? {} : { hint: foreign }),
   })
+}
+
+/** Without `require`, which looks at every folder above and for two package.json: nine accesses to where we are installed, not one. */
+function opened(path: string): NativeBinding {
+  const holder: { exports: Partial<NativeBinding> } = { exports: {} }
+  process.dlopen(holder, path)
+  return holder.exports as NativeBinding
 }
 
 /** The same functions, with every error they throw or reject with turned into EnvError. */

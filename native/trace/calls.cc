@@ -1,5 +1,5 @@
 #include "calls.h"
-#ifdef __linux__
+#if defined(__linux__) && (defined(__x86_64__) || defined(__aarch64__))
 #include <sys/syscall.h>
 #include <algorithm>
 

@@ -84,14 +84,16 @@ struct Start {
     sigset_t none;
     ::sigemptyset(&none);
     ::pthread_sigmask(SIG_SETMASK, &none, nullptr);
-    for (int fd = 0; fd < 3; ++fd) {  // libuv may have made them non-blocking for itself
+    for (int fd = 0; fd < 3; ++fd) {  // Node has made them close on exec, and libuv perhaps non-blocking
       const int flags = ::fcntl(fd, F_GETFL);
-      if (flags >= 0 && (flags & O_NONBLOCK)) ::fcntl(fd, F_SETFL, flags & ~O_NONBLOCK);
+      if (flags < 0) continue;
+      ::fcntl(fd, F_SETFD, 0);
+      if (flags & O_NONBLOCK) ::fcntl(fd, F_SETFL, flags & ~O_NONBLOCK);
     }
     for (const int fd : others) ::close(fd);  // or the gate would never look closed
-    if (::chdir(cwd) != 0) fail(Step::folder);
     char byte = 0;
     if (::read(gate, &byte, 1) != 1) ::_exit(127);  // the tracer has gone, or could not trace
+    if (::chdir(cwd) != 0) fail(Step::folder);
     if (::syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &filter) != 0) {
       // Without CAP_SYS_ADMIN a filter needs this; set-user-ID programs then run without their owner's rights.
       if (::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) fail(Step::privileges);

@@ -42,7 +42,8 @@ struct Tracee {
   int paths = 0;
   Place places[2];
   int descriptor = -1;
-  uint64_t size = 0;  // of a map
+  bool of_descriptor = false;  // the path was empty: the descriptor itself is meant
+  uint64_t size = 0;           // of a map
 };
 
 }  // namespace cd

@@ -109,10 +109,6 @@ void Watch::entered(Tracee& t) {
   if (!read_registers(t.tid, r)) return resume(t.tid);
   const Call* call = find_call(r.number);
   if (call == nullptr) return resume(t.tid);
-  if (call->traits & kRing) {
-    ++out_.rings;
-    return resume(t.tid);
-  }
   t.paths = 0;
   t.call = call;
   if (call->traits & kSilent) {
@@ -136,6 +132,12 @@ void Watch::entered(Tracee& t) {
   const bool named = name_path(t, dir(call->dir), r.arguments[call->path], follows(*call, r), may_be_empty) &&
                      (call->path2 < 0 || name_path(t, dir(call->dir2), r.arguments[call->path2], false, false));
   if (!named) ++out_.unreadable;
+  if ((call->traits & kStat) && t.paths == 1 && t.of_descriptor) {  // fstat by another name
+    t.call = find_call(SYS_fstat);
+    t.descriptor = dir(call->dir);
+    if (job_.bytes) count(t, 0);
+    return resume(t.tid);
+  }
   if (t.paths == 0) {
     t.call = nullptr;
     return resume(t.tid);
@@ -149,6 +151,7 @@ void Watch::left(Tracee& t) {
   if (t.call != nullptr && read_result(t.tid, result)) {
     if ((t.call->traits & trace_calls::kMoves) && result >= 0) ++moves_;
     if ((t.call->traits & trace_calls::kRoots) && result >= 0) ++roots_;
+    if ((t.call->traits & trace_calls::kRing) && result >= 0) ++out_.rings;
     if ((t.call->traits & trace_calls::kNamespace) && result >= 0) look_around(t);
     count(t, result);
   }
@@ -162,7 +165,7 @@ void Watch::count(Tracee& t, int64_t result) {
   if (call.traits & kSilent) return;
   const uint16_t id = static_cast<uint16_t>(&call - calls().data());
   if (call.by_descriptor()) {
-    const std::string path = proc_link(t.tid, ("fd/" + std::to_string(t.descriptor)).c_str());
+    const std::string path = descriptor_path(t, t.descriptor);
     if (path.empty() || path[0] != '/') return;  // a pipe, a socket, nothing
     tally_.count(path, true, id, false, program_of(t));
     if ((call.traits & kRead) && result > 0) tally_.read(path, static_cast<uint64_t>(result), false);
@@ -177,6 +180,7 @@ void Watch::count(Tracee& t, int64_t result) {
 bool Watch::name_path(Tracee& t, int dir, uint64_t address, bool follow, bool may_be_empty) {
   Place& place = t.places[t.paths];
   place.follow = follow;
+  t.of_descriptor = false;
   if (address == 0) {
     if (!may_be_empty) return true;  // the call fails with EFAULT and touches nothing
     place.path.clear();
@@ -187,18 +191,23 @@ bool Watch::name_path(Tracee& t, int dir, uint64_t address, bool follow, bool ma
     if (!may_be_empty) {
       place.path = base(t);  // ENOENT, whatever the directory
     } else {
-      place.path = dir == AT_FDCWD ? base(t) : proc_link(t.tid, ("fd/" + std::to_string(dir)).c_str());
+      place.path = descriptor_path(t, dir);
+      t.of_descriptor = true;
       if (place.path.empty() || place.path[0] != '/') return true;
     }
   } else if (place.path[0] == '/') {
     if (roots_ != 0) place.path.insert(0, root(t));
   } else {
-    const std::string parent = dir == AT_FDCWD ? base(t) : proc_link(t.tid, ("fd/" + std::to_string(dir)).c_str());
+    const std::string parent = descriptor_path(t, dir);
     if (parent.empty() || parent[0] != '/') return true;  // EBADF
     place.path.insert(0, parent == "/" ? "/" : parent + "/");
   }
   ++t.paths;
   return true;
+}
+
+std::string Watch::descriptor_path(Tracee& t, int descriptor) {
+  return descriptor == AT_FDCWD ? base(t) : proc_link(t.tid, ("fd/" + std::to_string(descriptor)).c_str());
 }
 
 const std::string& Watch::base(Tracee& t) {

@@ -32,6 +32,7 @@ class Watch {
   void ended(pid_t tid, int status);
   bool name_path(Tracee& tracee, int dir, uint64_t address, bool follow, bool may_be_empty);
   void count(Tracee& tracee, int64_t result);
+  std::string descriptor_path(Tracee& tracee, int descriptor);
   const std::string& base(Tracee& tracee);
   const std::string& root(Tracee& tracee);
   void look_around(Tracee& tracee);

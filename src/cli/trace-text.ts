@@ -53,7 +53,7 @@ function worst(report: TraceReport, top: number): string {
     )
   return [
     `folders, shared ones first:\n${table(directories.map((one) => ({ ...one, name: one.directory })))}`,
-    `files, shared ones first:\n${table(files.map((one) => ({ ...one, name: one.path })))}`,
+    `files, shared ones first:\n${table(files.map((one) => ({ ...one, name: one.at === undefined ? one.path : `${one.path} → ${one.at}` })))}`,
   ].join('\n\n')
 }
 

@@ -41,6 +41,11 @@ function explainFile(file: TracedFile, report: TraceReport, home: string): Expla
       cause: 'the target itself lies on shared storage',
       remedy: 'deploy to local disk: --to, or $CONDA_DEPLOY_ROOT',
     }
+  if (path === home)
+    return {
+      cause: 'the home folder itself is looked at',
+      remedy: 'HOME on local disk, if nothing else is needed from it',
+    }
   if (path === report.cwd || report.cwd.startsWith(`${path}/`))
     return {
       cause: 'the working folder, or one above it, is looked at',
@@ -55,11 +60,6 @@ function explainFile(file: TracedFile, report: TraceReport, home: string): Expla
     return {
       cause: 'a file in the working folder',
       remedy: 'start the program in a folder on local disk, or copy what it reads there',
-    }
-  if (path === home)
-    return {
-      cause: 'the home folder itself is looked at',
-      remedy: 'HOME on local disk, if nothing else is needed from it',
     }
   const asked = file.programs.map((program) => basename(program)).join(', ')
   return {

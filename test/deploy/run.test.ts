@@ -38,6 +38,18 @@ describe('a program', () => {
     expect(readFileSync(seen, 'utf8').split('\n').slice(0, 3)).toEqual([to, to, `${to}/bin`])
   })
 
+  test('has the settings that spare the home folder, where they are asked for', async () => {
+    const seen = join(work, 'spared')
+    const said = async (options: Partial<RunOptions>): Promise<string> => {
+      await run({ ...hello(`echo "<$PYTHONNOUSERSITE>" > '${seen}'`), ...options })
+      return readFileSync(seen, 'utf8').trim()
+    }
+    expect(await said({})).toBe('<>')
+    expect(await said({ spare: ['user-site'] })).toBe('<1>')
+    const wrong = said({ spare: ['usersite' as 'user-site'] })
+    await expect(wrong).rejects.toThrow("option 'spare' knows user-site, bytecode, terminfo, caches, got usersite")
+  })
+
   test('as shells say it: 127 where there is none, 126 where there is something that cannot be executed', async () => {
     await expect(run({ archive, to, command: ['no-such-program'] })).rejects.toMatchObject({
       code: 'COMMAND_NOT_FOUND',

@@ -1,6 +1,7 @@
 /** `conda-deploy trace -- COMMAND…`: ends as its program ends, or with 3 when a limit of --fail-on is broken. */
 import { writeFile } from 'node:fs/promises'
-import { constants } from 'node:os'
+import { constants, homedir } from 'node:os'
+import { resolve } from 'node:path'
 import { Argument, type Command, InvalidArgumentError } from 'commander'
 import { EnvError, fromSystem } from '../../errors.js'
 import type { TraceReport } from '../../trace/report.js'
@@ -84,7 +85,7 @@ export function addTrace(program: Command, session: Session): void {
     await writeOutputs(flags, report)
     const broke = breaches(report, limits)
     const { explain } = await import('../../trace/explain.js')
-    const explained = flags.explain ? explain(report, home ?? process.env.HOME ?? '') : undefined
+    const explained = flags.explain ? explain(report, resolve(home ?? homedir())) : undefined
     terminal.say(traceText(report, flags.top))
     if (explained !== undefined) terminal.say(`\n${explainText(explained)}`)
     for (const { limit, found } of broke) terminal.warn(`${limit}: it is ${found}`)
