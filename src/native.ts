@@ -8,8 +8,7 @@ import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { EnvError, fromNative } from './errors.js'
 import type { Traced, TraceJob } from './traced.js'
-import type { Container, DecodedBatch } from './tree/decoded.js'
-import type { Entry, Kind } from './tree/entry.js'
+import type { Container, DecodedBatch, Entry, Kind } from './tree/entry.js'
 
 export { type JobOptions, runJob } from './run-job.js'
 

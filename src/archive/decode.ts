@@ -4,8 +4,7 @@
  */
 import { EnvError } from '../errors.js'
 import { native, runJob } from '../native.js'
-import type { DecodedMember } from '../tree/decoded.js'
-import type { Kind } from '../tree/entry.js'
+import type { DecodedMember, Kind } from '../tree/entry.js'
 import type { Packing } from './format.js'
 import type { Limits } from './limits.js'
 import { beneath, memberPath } from './names.js'
