@@ -8,7 +8,7 @@ import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { EnvError, fromNative } from './errors.js'
 import type { Traced, TraceJob } from './traced.js'
-import type { Container, DecodedBatch, Entry, Kind } from './tree/entry.js'
+import type { DecodedBatch, DecodeJob, Entry, HashJob, Kind } from './tree/entry.js'
 
 export { type JobOptions, runJob } from './run-job.js'
 
@@ -276,26 +276,6 @@ export interface Materialized {
   readonly byPath: readonly string[]
 }
 
-export interface HashJob {
-  /** null: the paths are whole. */
-  readonly root: string | null
-  readonly paths: readonly string[]
-  readonly threads: number
-}
-
-export interface DecodeJob {
-  readonly archive: string
-  /** `tool`: as a tar that the program of `command`, run with the file as its input, writes; `zip`: as a zip; else as a tar. */
-  readonly container: Container
-  readonly command: readonly string[]
-  /** An existing directory for files larger than a buffer. */
-  readonly parts: string
-  /** Throws LIMIT_EXCEEDED beyond. */
-  readonly mostBytes: number
-  readonly mostMembers: number
-  readonly threads: number
-}
-
 export interface VerifyJob {
   /** A deployed tree; null: check the archive's own content, frame by frame and hash by hash. */
   readonly root: string | null
@@ -328,7 +308,6 @@ export interface NativeBinding {
   seal(job: SealJob, counters: Counters): Promise<Sealed>
   extract(job: ExtractJob, counters: Counters): Promise<Extracted>
   materialize(job: MaterializeJob, counters: Counters): Promise<Materialized>
-  /** SHA-256, hexadecimal, and size of regular files, in the order of `paths`. */
   hash(job: HashJob, counters: Counters): Promise<readonly { readonly sha256: string; readonly size: number }[]>
   /** `buffers`: of one size; filled with contents and handed to `receive`, which must not throw, batch by batch. */
   decode(

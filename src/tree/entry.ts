@@ -65,3 +65,24 @@ export interface DecodedBatch {
   /** Bytes of the archive read so far. */
   readonly packedBytes: number
 }
+
+export interface DecodeJob {
+  readonly archive: string
+  /** `tool`: as a tar that the program of `command`, run with the file as its input, writes; `zip`: as a zip; else as a tar. */
+  readonly container: Container
+  readonly command: readonly string[]
+  /** An existing directory for files larger than a buffer. */
+  readonly parts: string
+  /** Throws LIMIT_EXCEEDED beyond. */
+  readonly mostBytes: number
+  readonly mostMembers: number
+  readonly threads: number
+}
+
+/** Answered by SHA-256, hexadecimal, and size of the regular files, in the order of `paths`. */
+export interface HashJob {
+  /** null: the paths are whole. */
+  readonly root: string | null
+  readonly paths: readonly string[]
+  readonly threads: number
+}
