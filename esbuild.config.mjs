@@ -56,12 +56,11 @@ const cli = {
 }
 
 const library = { entryPoints: ['src/index.ts'], outfile: 'dist/index.js', banner: { js: require } }
-const worker = { entryPoints: ['src/archive/worker.ts'], outfile: 'dist/worker.js', banner: { js: require } }
 const demo = { entryPoints: ['test/support/demo.ts'], outfile: 'build/demo.mjs', banner: { js: require } }
 const bench = { entryPoints: ['bench/run.ts'], outfile: 'build/bench.mjs', banner: { js: require } }
 
 await Promise.all(
-  [cli, library, worker, demo, bench].map(async (output) => {
+  [cli, library, demo, bench].map(async (output) => {
     // A new file, not new content in the old one: a running conda-deploy keeps the one it has.
     rmSync(output.outfile, { force: true })
     await build({ ...options, ...output })

@@ -255,6 +255,26 @@ std::unique_ptr<cd::MaterializeJob> materialize_job(Value value, Held& held) {
   return job;
 }
 
+std::unique_ptr<cd::DecodeJob> decode_job(Value value) {
+  const Fields f(value, "the job");
+  auto job = std::make_unique<cd::DecodeJob>();
+  job->archive = f.text("archive");
+  job->container = f.text("container");
+  job->parts = f.text("parts");
+  job->command = texts(f.get("command"), "command");
+  job->most_bytes = natural(f.get("mostBytes"), "mostBytes");
+  job->most_members = natural(f.get("mostMembers"), "mostMembers");
+  job->threads = f.threads();
+  return job;
+}
+
+std::unique_ptr<cd::HashJob> hash_job(Value value) {
+  const Fields f(value, "the job");
+  const Value root = f.get("root");
+  return std::make_unique<cd::HashJob>(
+      cd::HashJob{root.IsNull() ? "" : text(root, "root"), texts(f.get("paths"), "paths"), f.threads()});
+}
+
 std::unique_ptr<cd::VerifyJob> verify_job(Value value) {
   const Fields f(value, "the job");
   const Value root = f.get("root");

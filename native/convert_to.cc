@@ -271,6 +271,41 @@ Value to_js(Env env, const cd::Materialized& m) {
       .value();
 }
 
+Value to_js(Env env, const cd::Batch& batch) {
+  const Names names(env);
+  const napi_value detached = ascii(env, "detached"), at = ascii(env, "at"), part = ascii(env, "part");
+  const Napi::Array members = list(env, batch.members, [&](const cd::BatchMember& m) -> napi_value {
+    const cd::Entry& e = m.entry;
+    Made out(env);
+    out.set(names.path, text(env, e.path))
+        .set(names.kind, names.kinds[static_cast<size_t>(e.kind)])
+        .set(names.mode, number(env, uint64_t{e.mode}))
+        .set(names.mtime, number(env, static_cast<double>(e.mtime)))
+        .set(names.size, number(env, e.size))
+        .set(at, number(env, m.at));
+    if (e.kind == cd::Kind::symlink || e.kind == cd::Kind::hardlink) out.set(names.target, text(env, e.target));
+    if (m.detached) out.set(detached, boolean(env, true));
+    if (!m.part.empty()) out.set(part, text(env, m.part));
+    return out;
+  });
+  return Made(env)
+      .set("members", members)
+      .set("buffer", number(env, static_cast<uint64_t>(batch.buffer)))
+      .set("packedBytes", number(env, batch.packed))
+      .value();
+}
+
+Value to_js(Env env, const cd::Decoded& d) {
+  return Made(env).set("packedBytes", number(env, d.packed)).set("bytes", number(env, d.bytes)).value();
+}
+
+Value to_js(Env env, const std::vector<cd::Hashed>& hashed) {
+  const napi_value sha256 = ascii(env, "sha256"), size = ascii(env, "size");
+  return list(env, hashed, [&](const cd::Hashed& h) -> napi_value {
+    return Made(env).set(sha256, digest(env, h.sha256)).set(size, number(env, h.size));
+  });
+}
+
 Value to_js(Env env, const cd::Verified& v) {
   const Napi::Array faults = list(env, v.faults, [&](const cd::Fault& f) -> napi_value {
     return Made(env)

@@ -47,7 +47,7 @@ const codes: Readonly<Record<ErrorCode, { readonly exit: number; readonly hint?:
   PREFIX_TOO_LONG: { exit: 1, hint: 'deploy to a shorter path with --to' },
   ARCHIVE_NOT_FOUND: { exit: 1 },
   ARCHIVE_CORRUPT: { exit: 1, hint: 'copy or pack the archive again' },
-  ARCHIVE_UNKNOWN: { exit: 1, hint: 'conda-deploy reads its own .tar.zst and the tar archives of conda-pack' },
+  ARCHIVE_UNKNOWN: { exit: 1, hint: 'conda-deploy reads its own archives, and tar, zip and squashfs made by others' },
   UNSAFE_PATH: { exit: 1 },
   SOURCE_CHANGED: { exit: 1, hint: 'pack while nothing changes the environment' },
   TARGET_EXISTS: { exit: 1, hint: 'remove it, or choose another target with --to' },
@@ -65,7 +65,7 @@ const codes: Readonly<Record<ErrorCode, { readonly exit: number; readonly hint?:
   CANCELLED: { exit: 130 },
   NO_SPACE: { exit: 75, hint: 'free some space, or choose another target with --to' },
   LOCK_HELD: { exit: 75 },
-  LIMIT_EXCEEDED: { exit: 1 },
+  LIMIT_EXCEEDED: { exit: 1, hint: 'if you trust the archive, allow more with --max-bytes or --max-files' },
 }
 
 export interface ErrorDetails {

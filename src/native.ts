@@ -8,7 +8,7 @@ import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { EnvError, fromNative } from './errors.js'
 import type { Traced, TraceJob } from './traced.js'
-import type { Entry, Kind } from './tree/entry.js'
+import type { DecodedBatch, DecodeJob, Entry, HashJob, Kind } from './tree/entry.js'
 
 export { type JobOptions, runJob } from './run-job.js'
 
@@ -308,6 +308,14 @@ export interface NativeBinding {
   seal(job: SealJob, counters: Counters): Promise<Sealed>
   extract(job: ExtractJob, counters: Counters): Promise<Extracted>
   materialize(job: MaterializeJob, counters: Counters): Promise<Materialized>
+  hash(job: HashJob, counters: Counters): Promise<readonly { readonly sha256: string; readonly size: number }[]>
+  /** `buffers`: of one size; filled with contents and handed to `receive`, which must not throw, batch by batch. */
+  decode(
+    job: DecodeJob,
+    counters: Counters,
+    buffers: readonly Uint8Array[],
+    receive: (batch: DecodedBatch, done: (goOn: boolean) => void) => void,
+  ): Promise<{ readonly packedBytes: number; readonly bytes: number }>
   verify(job: VerifyJob, counters: Counters): Promise<Verified>
   remove(job: { readonly root: string; readonly threads: number }, counters: Counters): Promise<Removed>
   /** While the program runs, `counters[3]` is its process number. */

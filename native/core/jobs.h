@@ -150,6 +150,43 @@ struct Materialized {
 };  // entries in the order of the job
 Materialized materialize(const MaterializeJob&, Progress);
 
+// decode.cc: archives made by others, as plain data. Writes nothing but files larger than a batch, into `parts`.
+struct BatchMember {
+  Entry
+      entry;  // path kind mode mtime size target, as they stand in the archive: not checked, mode with setuid and its like
+  bool detached = false;  // a hard link that brought content of its own
+  uint64_t at = 0;        // where the content of a file begins in the buffer of its batch
+  std::string part;       // or the file that holds it
+};
+struct Batch {
+  std::vector<BatchMember> members;
+  size_t buffer = 0;  // number
+  uint64_t packed = 0;
+};
+struct DecodeJob {
+  std::string archive, container, parts;  // `container`: how the members are packed, see src/native.ts
+  std::vector<std::string> command;       // for the container `tool`
+  uint64_t most_bytes = 0, most_members = 0;
+  unsigned threads = 1;
+};
+struct Decoded {
+  uint64_t packed = 0, bytes = 0;
+};
+class Receiver;
+Decoded decode(const DecodeJob&, Receiver&, Progress);
+
+// hash.cc: regular files, in the order of `paths`
+struct HashJob {
+  std::string root;  // empty: the paths are whole
+  std::vector<std::string> paths;
+  unsigned threads = 1;
+};
+struct Hashed {
+  Digest sha256{};
+  uint64_t size = 0;
+};
+std::vector<Hashed> hash_files(const HashJob&, Progress);
+
 // verify.cc
 struct Fault {
   std::string path, kind, expected, found;

@@ -17,10 +17,11 @@ import { acquire, cancelled } from './lock.js'
 import { type Plan, planDeploy, type Target } from './plan.js'
 import { discard, lockOf, makePlace, makeStage, publish, sweep, takeBack } from './publish.js'
 import { indexOf, standingAt, targetExists, writeReady } from './ready.js'
-import { openSource, type Source, type Unpacked } from './source.js'
+import { type Source, standardInput, type Unpacked, withSource } from './source.js'
 import { checkStage } from './verify.js'
 
 export interface DeployOptions {
+  /** An archive, a directory that holds an environment, or `-`: standard input. */
   readonly archive: string
   /** The target directory; it must not exist. Default: a directory named after the content, in the node's local scratch folder. */
   readonly to?: string | undefined
@@ -117,12 +118,24 @@ interface Settings {
  */
 export async function deploy(options: DeployOptions): Promise<DeployResult> {
   const settings = settle(options)
-  const { readOnly, dryRun, threads, reporter, signal } = settings
+  const { threads, reporter, signal } = settings
   const clock: Phases = new Clock(['plan', 'wait', 'extract', 'verify', 'publish'])
   if (signal?.aborted) throw cancelled(signal)
   reporter.phase('plan')
-  const archive = resolve(options.archive)
-  const source = await openSource(archive, signal)
+  const archive = options.archive === standardInput ? standardInput : resolve(options.archive)
+  return await withSource(archive, { threads, signal }, (source) =>
+    deployFrom(source, archive, options, settings, clock),
+  )
+}
+
+async function deployFrom(
+  source: Source,
+  archive: string,
+  options: DeployOptions,
+  settings: Settings,
+  clock: Phases,
+): Promise<DeployResult> {
+  const { readOnly, dryRun, threads, reporter } = settings
   const limits = limitsFor(source.packedBytes, settings.said)
   const { size } = source.content
   if (size !== null) checkLimits(archive, limits, size.entries, size.bytes)

@@ -1,9 +1,13 @@
 /** An archive as deploying sees it: what is known of its content beforehand, and the way to unpack it. */
+import { statSync } from 'node:fs'
 import type { Limits } from '../archive/limits.js'
 import { openTarZst } from '../archive/tar-zst.js'
+import { EnvError } from '../errors.js'
 import { type Base, type Extracted, native, type Reused, runJob } from '../native.js'
 import type { ForeignFacts } from './foreign/facts.js'
+import type { Opening } from './foreign/supply.js'
 import type { Content } from './preflight.js'
+import type { Spool } from './spool.js'
 
 /** What unpacking did; where nothing was unpacked: files and bytes that are there, or would be, and zeros. */
 export interface Unpacked {
@@ -53,13 +57,47 @@ export interface Source {
   readonly unpack: (job: UnpackJob, unpacking: Unpacking) => Promise<Unpacked>
 }
 
-/** Throws ARCHIVE_NOT_FOUND, ARCHIVE_UNKNOWN, ARCHIVE_CORRUPT, UNSAFE_PATH, UNSUPPORTED, PERMISSION, IO. */
-export async function openSource(archive: string, signal?: AbortSignal): Promise<Source> {
-  const opened = await openTarZst(archive, false)
+/** The name of standard input where an archive is named. */
+export const standardInput = '-'
+
+/**
+ * Opens an archive, a directory, or standard input (`-`) for the time of `use`. Throws what `use` throws, ARCHIVE_NOT_FOUND,
+ * ARCHIVE_UNKNOWN, ARCHIVE_CORRUPT, UNSAFE_PATH, UNSUPPORTED, PERMISSION, IO.
+ */
+export async function withSource<T>(
+  archive: string,
+  opening: Opening,
+  use: (source: Source) => Promise<T>,
+): Promise<T> {
+  if (archive !== standardInput) return await use(await openSource(archive, opening))
+  const { spool } = await import('./spool.js')
+  const spooled = await spool(process.stdin, opening.signal)
+  try {
+    return await use(await openSource(spooled.path, opening))
+  } catch (error) {
+    throw error instanceof EnvError ? named(error, spooled) : error
+  } finally {
+    await spooled.close()
+  }
+}
+
+/** The error in words of what the user named. */
+function named(error: EnvError, { path }: Spool): EnvError {
+  if (!error.message.includes(path)) return error
+  return new EnvError(error.code, error.message.replaceAll(path, 'standard input'), {
+    cause: error,
+    paths: error.paths,
+    ...(error.hint === undefined ? {} : { hint: error.hint }),
+  })
+}
+
+async function openSource(archive: string, opening: Opening): Promise<Source> {
+  const isFolder = statSync(archive, { throwIfNoEntry: false })?.isDirectory() === true
+  const opened = isFolder ? null : await openTarZst(archive, false)
   if (opened === null) {
     // Half of this folder's code, of which our own archives need nothing: 3 ms of a second deployment.
     const { openForeign } = await import('./foreign.js')
-    return await openForeign(archive, signal)
+    return await openForeign(archive, opening)
   }
   const { digest, entries, files, bytes, longestPrefix, packedBytes } = opened.index
   const name = opened.identity?.name ?? null

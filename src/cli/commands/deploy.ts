@@ -66,7 +66,7 @@ export function addDeploy(program: Command, session: Session): void {
     .command('deploy', { isDefault: true })
     .summary('put an archive onto this node (the default command)')
     .description('Put an archive onto this node, or find that it is there. Prints the prefix.')
-    .argument('<archive>', 'a .tar.zst of conda-deploy, or a tar archive of conda-pack')
+    .argument('<archive>', 'an archive of conda-deploy, conda-pack, tar or zip, a directory, or - for standard input')
   addDeployFlags(command).addOption(
     new Option('--shell [name]', 'print what eval needs to activate it').choices([callingShell, ...shells]),
   )
@@ -74,6 +74,7 @@ export function addDeploy(program: Command, session: Session): void {
   example(
     command,
     'conda-deploy /shared/myenv.tar.zst',
+    'ssh login cat myenv.tar.zst | conda-deploy -',
     'eval "$(conda-deploy /shared/myenv.tar.zst --shell bash)"',
     'conda-deploy deploy /shared/myenv.tar.zst --to /scratch/myenv --writable',
   )

@@ -13,7 +13,7 @@ export function addRun(program: Command, session: Session): void {
         "stdout is the program's; with --json the result is the last line of stderr.",
     )
     .usage('[options] <archive> -- <command...>')
-    .argument('<archive>', 'a .tar.zst of conda-deploy, or a tar archive of conda-pack')
+    .argument('<archive>', 'an archive of conda-deploy, conda-pack, tar or zip, or a directory')
     .argument('<command...>', 'the program and its arguments, after --')
   addSpare(addDeployFlags(command))
   example(command, 'srun conda-deploy run /shared/myenv.tar.zst -- python train.py --epochs 9')
