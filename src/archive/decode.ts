@@ -3,8 +3,9 @@
  * Names are checked here and turned into those of entries, seen from the folder that holds the environment.
  */
 import { EnvError } from '../errors.js'
+import type { DecodedMember } from '../jobs.js'
 import { native, runJob } from '../native.js'
-import type { DecodedMember, Kind } from '../tree/entry.js'
+import type { Kind } from '../tree/entry.js'
 import type { Packing } from './format.js'
 import type { Limits } from './limits.js'
 import { beneath, memberPath } from './names.js'

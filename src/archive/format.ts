@@ -5,7 +5,7 @@
  */
 import { open } from 'node:fs/promises'
 import { EnvError, fromSystem } from '../errors.js'
-import type { Container } from '../tree/entry.js'
+import type { Container } from '../jobs.js'
 
 export type FormatName = 'tar' | 'tar.gz' | 'tar.zst' | 'tar.bz2' | 'tar.xz' | 'zip' | 'squashfs'
 
