@@ -6,7 +6,7 @@
       'sources': [
         '<!@(node -p "[\'native\',\'native/core\',\'native/trace\'].flatMap(d=>require(\'fs\').existsSync(d)?require(\'fs\').readdirSync(d).filter(f=>f.endsWith(\'.cc\')).sort().map(f=>d+\'/\'+f):[]).join(\' \')")',
       ],
-      'include_dirs': ['native/core', '<!(node -p "require(\'node-addon-api\').include_dir")'],
+      'include_dirs': ['native/core', 'native/trace', '<!(node -p "require(\'node-addon-api\').include_dir")'],
       'dependencies': [
         '<!(node -p "require(\'path\').relative(\'.\',require(\'path\').dirname(require.resolve(\'zstd-napi/package.json\')))")/deps/zstd.gyp:libzstd',
       ],

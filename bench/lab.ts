@@ -1,29 +1,34 @@
 /** The place a benchmark works in: one environment, the archives made of it, the programs it needs. Everything lies under one folder. */
 import { execFileSync } from 'node:child_process'
 import { existsSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs'
-import { availableParallelism } from 'node:os'
 import { join, resolve } from 'node:path'
-import { makeCorpus } from './corpus.js'
+import { type CorpusName, growEnvironment, makeJupyter } from './corpus/corpus.js'
 
-export interface Lab {
-  /** The folder; on tmpfs unless told otherwise, so that a disk's noise does not drown the answer. */
+export interface Settings {
+  /** The checkout. */
+  readonly root: string
+  /** A folder for everything that is made; removed at the end. */
   readonly work: string
-  /** The environment, and a word for it. */
-  readonly env: string
-  readonly corpus: string
   readonly threads: number
-  /** Command lines. */
+  readonly quick: boolean
+  /** Measured runs of each contender in a trial. */
+  readonly rounds: number
+  /** Command lines: this product, and the programs of bench/ that are written in C++. */
   readonly ours: string
   readonly floor: string
+  readonly grow: string
   /** The real conda-pack, when `CONDA_PACK` names its command. */
   readonly condaPack: string | undefined
-  /** Archives of the environment: ours; and the `.tar.gz` of the recipe with the `conda-unpack` in it. */
-  readonly archive: string
-  readonly recipeArchive: string
-  readonly recipeMaker: string
-  /** The environment as one flat file, for the floor. */
-  readonly blob: string
-  readonly root: string
+}
+
+export interface Lab extends Settings {
+  readonly corpus: CorpusName
+  readonly about: string
+  readonly env: string
+  /** Where this corpus has its files. */
+  readonly folder: string
+  /** The path of something made from the environment; made when first asked for, outside of any measurement. */
+  need(artefact: Artefact): string
 }
 
 export const sh = (command: string): void => {
@@ -43,65 +48,74 @@ export const has = (program: string): boolean => {
 export const clear = (path: string): void =>
   sh(`if [ -e '${path}' ]; then chmod -R u+w '${path}'; rm -rf '${path}'; fi`)
 
-export interface LabOptions {
-  readonly env?: string
-  readonly work?: string
-  readonly threads?: number
-}
-
-export async function openLab(root: string, options: LabOptions): Promise<Lab> {
-  const parent = options.work ?? (existsSync('/dev/shm') ? '/dev/shm' : (process.env['TMPDIR'] ?? '/tmp'))
-  const work = mkdtempSync(join(resolve(parent), 'conda-deploy-bench-'))
-  try {
-    const { env, corpus } = options.env
-      ? { env: resolve(options.env), corpus: options.env }
-      : await makeCorpus(root, join(work, 'corpus'))
-    const threads = options.threads ?? availableParallelism()
-    const lab: Lab = {
-      work,
-      env,
-      corpus,
-      threads,
-      root,
-      ours: `node '${join(root, 'dist/conda-deploy.js')}'`,
-      floor: buildFloor(root),
-      condaPack: process.env['CONDA_PACK'],
-      archive: join(work, 'ours.tar.zst'),
-      recipeArchive: join(work, 'recipe.tar.gz'),
-      recipeMaker: process.env['CONDA_PACK'] ? 'conda-pack' : 'tar and gzip of our tree',
-      blob: join(work, 'blob'),
-    }
-    sh(`${lab.ours} pack -p '${env}' -o '${lab.archive}' -q`)
-    makeRecipeArchive(lab)
-    sh(`'${lab.floor}' make '${env}' '${lab.blob}'`)
-    return lab
-  } catch (error) {
-    closeLab({ work })
-    throw error
-  }
-}
-
-export const closeLab = (lab: Pick<Lab, 'work'>): void => {
-  clear(lab.work)
-  rmSync(lab.work, { recursive: true, force: true })
-}
-
-/** What the recipe unpacks: conda-pack's own archive, or our members in a .tar.gz, whose conda-unpack stands for conda-pack's. */
-function makeRecipeArchive(lab: Lab): void {
+/** conda-pack's own archive, or our members in a .tar.gz, whose conda-unpack stands for conda-pack's. */
+function recipeArchive(lab: Lab, path: string, jobs: number): void {
   if (lab.condaPack) {
-    sh(`${lab.condaPack} -p '${lab.env}' -o '${lab.recipeArchive}' -q -j ${lab.threads}`)
+    sh(`${lab.condaPack} -p '${lab.env}' -o '${path}' -q -j ${jobs}`)
     return
   }
-  const tree = join(lab.work, 'recipe-tree')
+  const tree = `${path}.tree`
   mkdirSync(tree)
-  sh(`tar -I zstd -xf '${lab.archive}' -C '${tree}'; tar -C '${tree}' -cf - . | gzip -4 > '${lab.recipeArchive}'`)
+  sh(`tar -I zstd -xf '${lab.need('ours.tar.zst')}' -C '${tree}'; tar -C '${tree}' -cf - . | gzip -4 > '${path}'`)
   clear(tree)
 }
 
-function buildFloor(root: string): string {
+/** What trials work on beside the environment itself. */
+export type Artefact = 'ours.tar.zst' | 'recipe-j1.tar.gz' | 'recipe-j2.tar.gz' | 'image.squashfs' | 'blob' | 'deployed'
+
+const artefacts: Readonly<Record<Artefact, (lab: Lab, path: string) => void>> = {
+  'ours.tar.zst': (lab, path) => sh(`${lab.ours} pack -p '${lab.env}' -o '${path}' -q`),
+  'recipe-j1.tar.gz': (lab, path) => recipeArchive(lab, path, 1),
+  'recipe-j2.tar.gz': (lab, path) => recipeArchive(lab, path, 2),
+  /** Compressed as ours is. */
+  'image.squashfs': (lab, path) =>
+    sh(`mksquashfs '${lab.env}' '${path}' -comp zstd -Xcompression-level 4 -noappend -no-xattrs -no-progress -quiet`),
+  /** The environment as one flat file, for the floor. */
+  blob: (lab, path) => sh(`'${lab.floor}' make '${lab.env}' '${path}'`),
+  /** A deployed tree. */
+  deployed: (lab, path) => sh(`${lab.ours} '${lab.need('ours.tar.zst')}' --to '${path}' -q`),
+}
+
+export function openLab(settings: Settings, corpus: CorpusName, given?: string): Lab {
+  const folder = join(settings.work, corpus)
+  mkdirSync(folder)
+  const { env, about } = given === undefined ? make(settings, corpus, folder) : { env: resolve(given), about: given }
+  const lab: Lab = {
+    ...settings,
+    ...{ corpus, env, about, folder },
+    need(artefact) {
+      const path = join(folder, artefact)
+      if (!existsSync(path)) artefacts[artefact](lab, path)
+      return path
+    },
+  }
+  return lab
+}
+
+function make(settings: Settings, corpus: CorpusName, folder: string): { env: string; about: string } {
+  if (corpus === 'jupyter') return makeJupyter(settings.root, join(folder, 'corpus'))
+  // Its trial makes it, a part at a time.
+  if (corpus === 'scale') return { env: folder, about: 'made up, 289,524 files, 10 GB logical, and parts of it' }
+  const { threads, grow } = settings
+  return growEnvironment(join(folder, 'corpus'), { files: 76_000, bytes: 1.35e9, holes: false, threads, grow })
+}
+
+export const closeLab = (lab: Lab): void => clear(lab.folder)
+
+export function makeWork(parent: string): string {
+  return mkdtempSync(join(resolve(parent), 'conda-deploy-bench-'))
+}
+
+export function removeWork(work: string): void {
+  clear(work)
+  rmSync(work, { recursive: true, force: true })
+}
+
+/** The programs of bench/ in C++, built by CMake beneath the checkout. */
+export function buildPrograms(root: string): { floor: string; grow: string } {
   const folder = join(root, 'build-bench')
   sh(
-    `cmake -S '${root}' -B '${folder}' -DCONDA_DEPLOY_BENCH=ON -DCMAKE_BUILD_TYPE=Release >/dev/null; cmake --build '${folder}' --target floor -j 2 >/dev/null`,
+    `cmake -S '${root}' -B '${folder}' -DCONDA_DEPLOY_BENCH=ON -DCMAKE_BUILD_TYPE=Release >/dev/null; cmake --build '${folder}' -j 2 >/dev/null`,
   )
-  return join(folder, 'floor')
+  return { floor: join(folder, 'floor'), grow: join(folder, 'grow') }
 }

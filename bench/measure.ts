@@ -1,5 +1,6 @@
 /** Runs one contender as a whole process and reads what the kernel accounted for it. */
 import { spawnSync } from 'node:child_process'
+import { join } from 'node:path'
 
 export interface Measurement {
   /** Seconds. */
@@ -12,8 +13,8 @@ export interface Measurement {
 }
 
 /** A shell command line, run by `sh -ec`; throws when it fails, because a contender that fails is not to be counted. */
-export function measure(script: string, command: string): Measurement {
-  const done = spawnSync('python3', [script, 'sh', '-ec', command], {
+export function measure(root: string, command: string): Measurement {
+  const done = spawnSync('python3', [join(root, 'bench/measure.py'), 'sh', '-ec', command], {
     encoding: 'utf8',
     stdio: ['ignore', 'pipe', 'inherit'],
   })

@@ -1,162 +1,124 @@
 /**
- * `npm run bench [-- TRIAL…] [--rounds N] [--env PREFIX] [--work DIR] [--threads N] [--save]`: contenders alternate within each round, every run
- * is its own process, medians are compared, and the machine's floor stands beside them. bench/README.md says what is measured.
+ * `npm run bench [-- TRIAL…] [--quick] [--corpus NAME]… [--rounds N] [--env PREFIX] [--work DIR] [--threads N] [--save]`: see README.md here.
+ * Contenders are in contenders/, what is asked of them in trials/, the environments in corpus/, the machine's floor in floor/.
  */
 import { execFileSync } from 'node:child_process'
-import { mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
-import { arch, cpus, release, totalmem } from 'node:os'
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { arch, availableParallelism, cpus, loadavg, release, tmpdir, totalmem } from 'node:os'
 import { dirname, join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
-import type { Trial } from './contender.js'
-import { clear, closeLab, type Lab, openLab } from './lab.js'
-import { type Measurement, measure, median } from './measure.js'
-import { againTrial } from './trials/again.js'
-import { deployTrial } from './trials/deploy.js'
-import { packTrial } from './trials/pack.js'
-import { verifyTrial } from './trials/verify.js'
+import { charts } from './chart.js'
+import type { CorpusName } from './corpus/corpus.js'
+import { buildPrograms, closeLab, makeWork, openLab, removeWork, type Settings } from './lab.js'
+import { isMet, type Result, table } from './report.js'
+import { accessesTrial } from './trials/accesses.js'
+import { callsTrial, diskTrial } from './trials/cost.js'
+import { againTrial, deployTrial, foreignTrial, importTrial, threadsTrial } from './trials/deploy.js'
+import { packTrial, verifyTrial } from './trials/pack.js'
+import { scaleTrial } from './trials/scale.js'
+import { startupTrial } from './trials/startup.js'
+import { tracingTrial } from './trials/tracing.js'
 
-const trials: readonly Trial[] = [deployTrial, againTrial, packTrial, verifyTrial]
-
-interface Row {
-  readonly contender: string
-  readonly wall: number
-  readonly fastest: number
-  readonly slowest: number
-  readonly cpu: number
-  readonly memory: number
-  /** Size of the file it made, if it made one. */
-  readonly bytes?: number
-}
-
-interface Result {
-  readonly trial: string
-  readonly title: string
-  readonly rows: readonly Row[]
-  /** Sum of the floor's medians, seconds; 0: the trial has none. */
-  readonly floor: number
-}
-
-function outputSize(target: string): number | undefined {
-  for (const suffix of ['.tar.zst', '.tar.gz']) {
-    const found = statSync(target + suffix, { throwIfNoEntry: false })
-    if (found) return found.size
-  }
-  return undefined
-}
-
-function runTrial(lab: Lab, trial: Trial, rounds: number): Result {
-  const script = join(lab.root, 'bench/measure.py')
-  const runs = new Map<string, Measurement[]>()
-  const sizes = new Map<string, number>()
-  for (let round = 0; round <= rounds; round++) {
-    for (const contender of trial.contenders) {
-      const reason = contender.missing?.(lab)
-      if (reason !== undefined) {
-        if (round === 0) console.error(`skipped: ${contender.name}: ${reason}`)
-        continue
-      }
-      const target = join(lab.work, 'target')
-      trial.before?.(lab, target)
-      const measured = measure(script, contender.command(lab, target))
-      if (round === 0) {
-        trial.check?.(lab, contender, target)
-        const size = outputSize(target)
-        if (size !== undefined) sizes.set(contender.name, size)
-      } else {
-        runs.set(contender.name, [...(runs.get(contender.name) ?? []), measured])
-      }
-      for (const left of [target, `${target}.tar.zst`, `${target}.tar.gz`]) clear(left)
-    }
-  }
-  const rows = [...runs].map(([contender, measured]): Row => {
-    const walls = measured.map((m) => m.wall)
-    const bytes = sizes.get(contender)
-    return {
-      contender,
-      wall: median(walls),
-      fastest: Math.min(...walls),
-      slowest: Math.max(...walls),
-      cpu: median(measured.map((m) => m.user + m.system)),
-      memory: Math.max(...measured.map((m) => m.memory)),
-      ...(bytes === undefined ? {} : { bytes }),
-    }
-  })
-  const floor = rows.filter((r) => trial.floor.includes(r.contender)).reduce((sum, r) => sum + r.wall, 0)
-  return { trial: trial.name, title: trial.title, rows, floor }
-}
-
-function table(result: Result): string {
-  const first = result.rows[0]?.wall ?? Number.NaN
-  const withFloor = result.floor > 0
-  const head = [
-    '',
-    'seconds (median)',
-    'fastest–slowest',
-    'ratio to ours',
-    ...(withFloor ? ['ratio to the floor'] : []),
-    'CPU s',
-    'peak MB',
-    'file MB',
-  ]
-  const lines = result.rows.map((r) => [
-    r.contender,
-    r.wall.toFixed(3),
-    `${r.fastest.toFixed(3)}–${r.slowest.toFixed(3)}`,
-    (r.wall / first).toFixed(2),
-    ...(withFloor ? [(r.wall / result.floor).toFixed(2)] : []),
-    r.cpu.toFixed(2),
-    (r.memory / 1e6).toFixed(0),
-    r.bytes === undefined ? '' : (r.bytes / 1e6).toFixed(1),
-  ])
-  const floor = withFloor ? `\n\nThe floor: ${result.floor.toFixed(3)} s.` : ''
-  const markdown = [head, head.map(() => '---'), ...lines].map((cells) => `| ${cells.join(' | ')} |`).join('\n')
-  return `### ${result.trial}: ${result.title}\n\n${markdown}${floor}\n`
-}
+const trials = [
+  ...[startupTrial, deployTrial, againTrial, foreignTrial, packTrial, verifyTrial, threadsTrial, importTrial],
+  ...[accessesTrial, tracingTrial, callsTrial, diskTrial, scaleTrial],
+]
+const corpora: readonly CorpusName[] = ['jupyter', 'large', 'scale']
 
 const root = resolve(dirname(fileURLToPath(import.meta.url)), '..')
 const { values, positionals } = parseArgs({
   allowPositionals: true,
   options: {
-    rounds: { type: 'string', default: '7' },
+    quick: { type: 'boolean', default: false },
+    corpus: { type: 'string', multiple: true },
+    rounds: { type: 'string' },
     env: { type: 'string' },
     work: { type: 'string' },
     threads: { type: 'string' },
     save: { type: 'boolean', default: false },
   },
 })
-const unknown = positionals.find((name) => !trials.some((t) => t.name === name))
-if (unknown !== undefined) {
-  console.error(`bench: no trial '${unknown}'; there are ${trials.map((t) => t.name).join(', ')}`)
+const quick = values.quick || positionals.includes('quick')
+const named = positionals.filter((name) => name !== 'quick')
+
+function refuse(message: string): never {
+  console.error(`bench: ${message}`)
   process.exit(2)
 }
 
-const lab = await openLab(root, {
-  ...(values.env === undefined ? {} : { env: values.env }),
-  ...(values.work === undefined ? {} : { work: values.work }),
-  ...(values.threads === undefined ? {} : { threads: Number(values.threads) }),
+const unknown = named.find((name) => !trials.some((trial) => trial.name === name))
+if (unknown !== undefined) refuse(`no trial '${unknown}'; there are ${trials.map(({ name }) => name).join(', ')}`)
+const odd = values.corpus?.find((name) => !corpora.some((corpus) => corpus === name))
+if (odd !== undefined) refuse(`no corpus '${odd}'; there are ${corpora.join(', ')}`)
+
+const work = makeWork(values.work ?? (existsSync('/dev/shm') ? '/dev/shm' : tmpdir()))
+process.on('SIGINT', () => {
+  removeWork(work)
+  process.exit(130)
 })
-try {
-  const chosen = trials.filter((t) => positionals.length === 0 || positionals.includes(t.name))
-  const commit = execFileSync('git', ['rev-parse', '--short', 'HEAD'], { cwd: root, encoding: 'utf8' }).trim()
-  const machine = `${cpus()[0]?.model.trim()}, ${lab.threads} threads, Linux ${release()} ${arch()}, ${Math.round(totalmem() / 2 ** 30)} GiB, node ${process.version}`
-  console.log(`${lab.corpus}; ${machine}; commit ${commit}; recipe archive by ${lab.recipeMaker}\n`)
-  const results: Result[] = []
-  for (const trial of chosen) {
-    const result = runTrial(lab, trial, Number(values.rounds))
-    results.push(result)
-    console.log(table(result))
+
+/** Rounds that a full run takes ten minutes with. */
+const roundsOf = (corpus: CorpusName): number => Number(values.rounds ?? (corpus !== 'jupyter' || quick ? 3 : 7))
+
+function settingsOf(corpus: CorpusName): Settings {
+  return {
+    ...{ root, work, quick, rounds: roundsOf(corpus), condaPack: process.env['CONDA_PACK'] },
+    threads: Number(values.threads ?? availableParallelism()),
+    ours: `node '${join(root, 'dist/conda-deploy.cjs')}'`,
+    ...buildPrograms(root),
   }
-  if (values.save) {
-    const version = (JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as { version: string }).version
-    mkdirSync(join(root, 'bench/results'), { recursive: true })
-    const file = join(root, 'bench/results', `${version}.json`)
-    writeFileSync(
-      file,
-      `${JSON.stringify({ machine, corpus: lab.corpus, commit, recipe: lab.recipeMaker, results }, null, 2)}\n`,
-    )
-    console.log(`saved ${file}`)
+}
+
+function chosen(corpus: CorpusName): typeof trials {
+  if (values.corpus !== undefined && !values.corpus.includes(corpus)) return []
+  if (values.corpus === undefined && quick && corpus !== 'jupyter') return []
+  const wanted = trials.filter((trial) => trial.corpora.includes(corpus))
+  return wanted.filter((trial) => (named.length > 0 ? named.includes(trial.name) : !(quick && trial.slow)))
+}
+
+const commit = execFileSync('git', ['describe', '--always', '--dirty'], { cwd: root, encoding: 'utf8' }).trim()
+const machine = {
+  cpu: cpus()[0]?.model.trim() ?? 'unknown',
+  threads: availableParallelism(),
+  memory: `${Math.round(totalmem() / 2 ** 30)} GiB`,
+  system: `Linux ${release()} ${arch()}`,
+  node: process.version,
+  load: loadavg().map((load) => Number(load.toFixed(2))),
+}
+console.log(`${Object.values(machine).join(', ')}; commit ${commit}\n`)
+
+const results: Result[] = []
+const about: Record<string, string> = {}
+try {
+  for (const corpus of corpora) {
+    const wanted = chosen(corpus)
+    if (wanted.length === 0) continue
+    const lab = openLab(settingsOf(corpus), corpus, corpus === 'jupyter' ? values.env : undefined)
+    about[corpus] = lab.about
+    console.log(`## ${corpus}: ${lab.about}\n`)
+    for (const { name, title, run } of wanted) {
+      const result = { trial: name, title, corpus, ...run(lab) }
+      results.push(result)
+      console.log(table(result))
+    }
+    closeLab(lab)
   }
 } finally {
-  closeLab(lab)
+  removeWork(work)
+}
+
+const bars = results.flatMap((result) => result.bars)
+console.log(`${bars.filter(isMet).length} of ${bars.length} bars met`)
+if (values.save) save()
+
+function save(): void {
+  const version = (JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as { version: string }).version
+  const folder = join(root, 'bench/results')
+  mkdirSync(folder, { recursive: true })
+  const recipe = process.env['CONDA_PACK'] ? 'conda-pack' : 'tar and gzip of our tree'
+  const record = { version, commit, machine, corpora: about, recipe, results }
+  writeFileSync(join(folder, `${version}.json`), `${JSON.stringify(record, null, 2)}\n`)
+  for (const [name, svg] of charts(results, about)) writeFileSync(join(folder, name), svg)
+  console.log(`saved bench/results/${version}.json`)
 }

@@ -4,6 +4,7 @@
 #include "convert.h"
 #include "failure.h"
 #include "job.h"
+#include "receiver.h"
 #include "sha256.h"
 #include "table.h"
 
@@ -61,6 +62,31 @@ Value materialize(const CallbackInfo& info) {
   return start(info, materialize_job, [](const auto& job, cd::Progress p) { return cd::materialize(*job, p); });
 }
 
+Value hash(const CallbackInfo& info) {
+  return start(
+      info, [](Value v, Held&) { return hash_job(v); },
+      [](const auto& job, cd::Progress p) { return cd::hash_files(*job, p); });
+}
+
+Value decode(const CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  return guarded(env, [&] {
+    Held held(env);
+    const std::shared_ptr<cd::DecodeJob> job = decode_job(info[0]);
+    const cd::Progress progress(counters(info[1], held));
+    if (!info[2].IsArray() || info[2].As<Napi::Array>().Length() == 0)
+      throw Napi::TypeError::New(env, "buffers must be an array of buffers");
+    if (!info[3].IsFunction()) throw Napi::TypeError::New(env, "receive must be a function");
+    const Napi::Array buffers = info[2].As<Napi::Array>();
+    std::vector<cd::Bytes> memory(buffers.Length());
+    for (uint32_t i = 0; i < memory.size(); ++i) held.add(static_cast<Value>(buffers[i]), "a buffer", &memory[i]);
+    held.take();
+    for (const cd::Bytes& bytes : memory)
+      if (bytes.size != memory[0].size) throw Napi::TypeError::New(env, "buffers must be of one size");
+    return JsReceiver::start(env, job, progress, memory, held.array(), info[3].As<Napi::Function>());
+  });
+}
+
 Value verify(const CallbackInfo& info) {
   return start(
       info, [](Value v, Held&) { return verify_job(v); },
@@ -71,6 +97,12 @@ Value remove(const CallbackInfo& info) {
   return start(
       info, [](Value v, Held&) { return remove_job(v); },
       [](const auto& job, cd::Progress p) { return cd::remove_tree(job.first, job.second, p); });
+}
+
+Value trace(const CallbackInfo& info) {
+  return start(
+      info, [](Value v, Held&) { return trace_job(v); },
+      [](const auto& job, cd::Progress p) { return cd::trace(*job, p); });
 }
 
 Value index(const CallbackInfo& info) {
@@ -122,6 +154,17 @@ Value rename(const CallbackInfo& info) {
   });
 }
 
+Value pipe(const CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  return guarded(env, [&] {
+    const auto [read, write] = cd::make_pipe();
+    Napi::Object out = Napi::Object::New(env);
+    out.Set("read", read);
+    out.Set("write", write);
+    return out;
+  });
+}
+
 Value lock(const CallbackInfo& info) {
   const Napi::Env env = info.Env();
   return guarded(env, [&]() -> Value {
@@ -154,12 +197,16 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   exports.Set("seal", Napi::Function::New(env, seal, "seal"));
   exports.Set("extract", Napi::Function::New(env, extract, "extract"));
   exports.Set("materialize", Napi::Function::New(env, materialize, "materialize"));
+  exports.Set("hash", Napi::Function::New(env, hash, "hash"));
+  exports.Set("decode", Napi::Function::New(env, decode, "decode"));
   exports.Set("verify", Napi::Function::New(env, verify, "verify"));
   exports.Set("remove", Napi::Function::New(env, remove, "remove"));
+  exports.Set("trace", Napi::Function::New(env, trace, "trace"));
   exports.Set("index", Napi::Function::New(env, index, "index"));
   exports.Set("encode", Napi::Function::New(env, encode, "encode"));
   exports.Set("rewrite", Napi::Function::New(env, rewrite, "rewrite"));
   exports.Set("rename", Napi::Function::New(env, rename, "rename"));
+  exports.Set("pipe", Napi::Function::New(env, pipe, "pipe"));
   exports.Set("lock", Napi::Function::New(env, lock, "lock"));
   exports.Set("unlock", Napi::Function::New(env, unlock, "unlock"));
   exports.Set("features", Napi::Function::New(env, features, "features"));

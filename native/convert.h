@@ -7,6 +7,7 @@
 #include <utility>
 #include <vector>
 #include "jobs.h"
+#include "tracer.h"
 
 namespace border {
 
@@ -35,8 +36,11 @@ std::unique_ptr<cd::PackJob> pack_job(Napi::Value value, Held& held);
 std::unique_ptr<cd::SealJob> seal_job(Napi::Value value, Held& held);
 std::unique_ptr<cd::ExtractJob> extract_job(Napi::Value value);
 std::unique_ptr<cd::MaterializeJob> materialize_job(Napi::Value value, Held& held);
+std::unique_ptr<cd::DecodeJob> decode_job(Napi::Value value);
+std::unique_ptr<cd::HashJob> hash_job(Napi::Value value);
 std::unique_ptr<cd::VerifyJob> verify_job(Napi::Value value);
 std::pair<std::string, unsigned> remove_job(Napi::Value value);
+std::unique_ptr<cd::TraceJob> trace_job(Napi::Value value);
 std::vector<cd::Rewrite> rewrites(Napi::Value value);
 // The table of a deployed tree: prefixes as the spots name them, then `prefix`.
 cd::Table table(Napi::Value entries, const std::string& prefix);
@@ -47,8 +51,12 @@ Napi::Value to_js(Napi::Env env, const cd::Packed& packed);
 Napi::Value to_js(Napi::Env env, const cd::Sealed& sealed);
 Napi::Value to_js(Napi::Env env, const cd::Extracted& extracted);
 Napi::Value to_js(Napi::Env env, const cd::Materialized& materialized);
+Napi::Value to_js(Napi::Env env, const cd::Batch& batch);
+Napi::Value to_js(Napi::Env env, const cd::Decoded& decoded);
+Napi::Value to_js(Napi::Env env, const std::vector<cd::Hashed>& hashed);
 Napi::Value to_js(Napi::Env env, const cd::Verified& verified);
 Napi::Value to_js(Napi::Env env, const cd::Removed& removed);
+Napi::Value to_js(Napi::Env env, const cd::Traced& traced);
 Napi::Value to_js(Napi::Env env, const cd::Index& index, bool list);
 // Error & {code, path?, errno?, syscall?, paths?}; without a code for what is no Failure, which is an error of ours.
 Napi::Error to_error(Napi::Env env, const std::exception& failure);

@@ -1,29 +1,21 @@
 // JavaScript → core.
-#include <cmath>
 #include <map>
 #include <unordered_map>
-#include "convert.h"
-#include "sha256.h"
+#include "convert_fields.h"
 
 namespace border {
 namespace {
 
-using Napi::Value;
-
-[[noreturn]] void wrong(napi_env env, const std::string& what, const char* expected) {
-  throw Napi::TypeError::New(env, what + " must be " + expected);
-}
-
-void must(napi_env env, napi_status status) {
-  if (status != napi_ok) throw Napi::Error::New(env);
-}
-
-void append_utf8(napi_env env, const char16_t* s, size_t size, const char* what, std::string& out) {
-  out.reserve(size);
+std::string to_utf8(napi_env env, const char16_t* s, size_t size, const char* what) {
+  // Nearly every text is ASCII: written without asking at every character whether there is room.
+  std::string out(size, '\0');
+  size_t plain = 0;
+  for (; plain < size && s[plain] != 0 && s[plain] < 0x80; ++plain) out[plain] = static_cast<char>(s[plain]);
+  out.resize(plain);
   const auto put = [&out](std::initializer_list<char32_t> bytes) {
     for (const char32_t byte : bytes) out.push_back(static_cast<char>(byte));
   };
-  for (size_t i = 0; i < size; ++i) {
+  for (size_t i = plain; i < size; ++i) {
     const char32_t c = s[i];
     if (c == 0) wrong(env, what, "free of NUL");
     if (c < 0x80) {
@@ -41,102 +33,15 @@ void append_utf8(napi_env env, const char16_t* s, size_t size, const char* what,
       put({0xE0 | c >> 12, 0x80 | (c >> 6 & 0x3F), 0x80 | (c & 0x3F)});
     }
   }
-}
-
-uint64_t natural(Value value, const char* what, uint64_t most = 1ull << 53) {
-  double number = -1;
-  if (napi_get_value_double(value.Env(), value, &number) != napi_ok || !(number >= 0) ||
-      number > static_cast<double>(most) || number != std::floor(number))
-    wrong(value.Env(), what, ("an integer from 0 to " + std::to_string(most)).c_str());
-  return static_cast<uint64_t>(number);
-}
-
-int64_t integer(Value value, const char* what) {
-  double number = 0;
-  if (napi_get_value_double(value.Env(), value, &number) != napi_ok || !(std::fabs(number) <= 9007199254740992.0) ||
-      number != std::floor(number))
-    wrong(value.Env(), what, "an integer");
-  return static_cast<int64_t>(number);
-}
-
-cd::Digest digest(Value value, const char* what) {
-  cd::Digest out;
-  if (!cd::from_hex(text(value, what), out)) wrong(value.Env(), what, "64 hexadecimal digits");
   return out;
-}
-
-template <size_t N>
-size_t choice(Value value, const char* what, const char* const (&names)[N]) {
-  const std::string name = text(value, what);
-  std::string all;
-  for (size_t i = 0; i < N; ++i) {
-    if (name == names[i]) return i;
-    all += (i ? ", " : "one of ") + std::string(names[i]);
-  }
-  wrong(value.Env(), what, all.c_str());
 }
 
 constexpr const char* kKinds[] = {"directory", "file", "symlink", "hardlink"};
 constexpr const char* kEncodings[] = {"text", "c8", "c16le", "c16be", "c32le", "c32be", "digest"};
 constexpr const char* kModes[] = {"text", "binary"};
+constexpr const char* kCodecs[] = {"zstd", "gzip", "stored"};
+constexpr const char* kShares[] = {"never", "read-only", "always"};
 constexpr const char* kPolicies[] = {"detect", "any", "report"};
-
-// A property name, made once for all objects of a list.
-class Key {
- public:
-  Key(napi_env env, const char* name) : name_(name) {
-    must(env, napi_create_string_utf8(env, name, NAPI_AUTO_LENGTH, &handle_));
-  }
-  const char* name() const { return name_; }
-  napi_value handle() const { return handle_; }
-
- private:
-  const char* name_;
-  napi_value handle_ = nullptr;
-};
-
-class Fields {  // of one object
- public:
-  Fields(Value object, const char* what) : env_(object.Env()), object_(object) {
-    if (!object.IsObject()) wrong(env_, what, "an object");
-  }
-  Value get(const Key& key) const {
-    napi_value out;
-    must(env_, napi_get_property(env_, object_, key.handle(), &out));
-    return Value(env_, out);
-  }
-  Value get(const char* name) const { return get(Key(env_, name)); }
-  std::string text(const char* name) const { return border::text(get(name), name); }
-  std::string text(const Key& key) const { return border::text(get(key), key.name()); }
-  unsigned threads() const { return static_cast<unsigned>(natural(get("threads"), "threads", 1024)); }
-
- private:
-  napi_env env_;
-  napi_value object_;
-};
-
-template <class F>
-void each(Value list, const char* what, F body) {
-  if (!list.IsArray()) wrong(list.Env(), what, "an array");
-  const Napi::Env env = list.Env();
-  const Napi::Array array = list.As<Napi::Array>();
-  const uint32_t size = array.Length();
-  for (uint32_t i = 0; i < size; ++i) {
-    const Napi::HandleScope scope(env);
-    body(static_cast<Value>(array[i]), i);
-  }
-}
-
-uint32_t length(Value list, const char* what) {
-  if (!list.IsArray()) wrong(list.Env(), what, "an array");
-  return list.As<Napi::Array>().Length();
-}
-
-std::vector<std::string> texts(Value list, const char* what) {
-  std::vector<std::string> out;
-  each(list, what, [&](Value v, uint32_t) { out.push_back(text(v, what)); });
-  return out;
-}
 
 struct EntryKeys {
   explicit EntryKeys(napi_env env)
@@ -160,7 +65,7 @@ std::vector<cd::PackEntry> pack_entries(Value list, Held& held) {
   const Napi::Env env = list.Env();
   const EntryKeys keys(env);
   const Key data(env, "data"), digests(env, "digests"), expect(env, "expect"), policy(env, "policy"), slot(env, "slot"),
-      unless(env, "unlessRewritten"), sha256(env, "sha256"), in_prefix(env, "sha256InPrefix"),
+      unless(env, "unlessRewritten"), source(env, "source"), sha256(env, "sha256"), in_prefix(env, "sha256InPrefix"),
       placeholder(env, "placeholder"), mode(env, "mode");
   std::vector<cd::PackEntry> out(length(list, "entries"));
   each(list, "entries", [&](Value value, uint32_t i) {
@@ -188,6 +93,7 @@ std::vector<cd::PackEntry> pack_entries(Value list, Held& held) {
       e.policy = static_cast<cd::Policy>(choice(v, "policy", kPolicies));
     if (const Value v = f.get(slot); !v.IsUndefined()) e.slot = static_cast<uint32_t>(natural(v, "slot", UINT32_MAX));
     if (const Value v = f.get(unless); !v.IsUndefined()) e.unless_rewritten = text(v, "unlessRewritten");
+    if (const Value v = f.get(source); !v.IsUndefined()) e.source = text(v, "source");
   });
   return out;
 }
@@ -244,16 +150,11 @@ std::string text(Value value, const char* what) {
   char16_t buffer[512];
   size_t size = 0;
   if (napi_get_value_string_utf16(env, value, buffer, 512, &size) != napi_ok) wrong(env, what, "a string");
-  std::string out;
-  if (size + 1 < 512) {
-    append_utf8(env, buffer, size, what, out);
-  } else {  // perhaps cut off
-    must(env, napi_get_value_string_utf16(env, value, nullptr, 0, &size));
-    std::vector<char16_t> whole(size + 1);
-    must(env, napi_get_value_string_utf16(env, value, whole.data(), whole.size(), &size));
-    append_utf8(env, whole.data(), size, what, out);
-  }
-  return out;
+  if (size + 1 < 512) return to_utf8(env, buffer, size, what);
+  must(env, napi_get_value_string_utf16(env, value, nullptr, 0, &size));  // perhaps it was cut off
+  std::vector<char16_t> whole(size + 1);
+  must(env, napi_get_value_string_utf16(env, value, whole.data(), whole.size(), &size));
+  return to_utf8(env, whole.data(), size, what);
 }
 
 bool flag(Value value, const char* what) {
@@ -276,38 +177,56 @@ std::unique_ptr<cd::ScanJob> scan_job(Value value) {
   return std::make_unique<cd::ScanJob>(cd::ScanJob{f.text("root"), texts(f.get("skip"), "skip"), f.threads()});
 }
 
+// What the two jobs share that make an archive. `output`: a path, or the number of an open descriptor.
+template <class Job>
+static void archive_job(const Fields& f, Job& job, Held& held) {
+  const Value output = f.get("output"), codec = f.get("codec"), dest = f.get("dest");
+  if (output.IsNumber())
+    job.descriptor = static_cast<int>(natural(output, "output", INT32_MAX));
+  else if (!output.IsNull())
+    job.output = text(output, "output");
+  if (!codec.IsUndefined()) job.codec = static_cast<cd::Codec>(choice(codec, "codec", kCodecs));
+  if (!dest.IsUndefined()) job.dest = text(dest, "dest");
+  job.prefixes = texts(f.get("prefixes"), "prefixes");
+  job.level = static_cast<int>(integer(f.get("level"), "level"));
+  job.frame_bytes = natural(f.get("frameBytes"), "frameBytes");
+  job.threads = f.threads();
+  job.entries = pack_entries(f.get("entries"), held);
+}
+
 std::unique_ptr<cd::PackJob> pack_job(Value value, Held& held) {
   const Fields f(value, "the job");
   auto job = std::make_unique<cd::PackJob>();
   job->root = f.text("root");
-  job->prefixes = texts(f.get("prefixes"), "prefixes");
   job->marker = f.text("marker");
-  if (const Value output = f.get("output"); !output.IsNull()) job->output = text(output, "output");
-  job->level = static_cast<int>(integer(f.get("level"), "level"));
-  job->frame_bytes = natural(f.get("frameBytes"), "frameBytes");
-  job->threads = f.threads();
-  job->entries = pack_entries(f.get("entries"), held);
+  if (const Value v = f.get("arcroot"); !v.IsUndefined()) job->arcroot = text(v, "arcroot");
+  archive_job(f, *job, held);
   return job;
 }
 
 std::unique_ptr<cd::SealJob> seal_job(Value value, Held& held) {
   const Fields f(value, "the job");
   auto job = std::make_unique<cd::SealJob>();
-  job->output = f.text("output");
-  job->prefixes = texts(f.get("prefixes"), "prefixes");
   job->json = f.text("json");
-  job->level = static_cast<int>(integer(f.get("level"), "level"));
-  job->frame_bytes = natural(f.get("frameBytes"), "frameBytes");
-  job->threads = f.threads();
-  job->entries = pack_entries(f.get("entries"), held);
+  archive_job(f, *job, held);
   held.add(f.get("draft"), "draft", &job->draft);
   return job;
 }
 
 std::unique_ptr<cd::ExtractJob> extract_job(Value value) {
   const Fields f(value, "the job");
-  return std::make_unique<cd::ExtractJob>(cd::ExtractJob{f.text("archive"), f.text("root"), f.text("prefix"),
-                                                         flag(f.get("readOnly"), "readOnly"), f.threads()});
+  const Value archive = f.get("archive"), prefix = f.get("prefix");
+  const bool stored = prefix.IsNull();
+  auto job = std::make_unique<cd::ExtractJob>(archive.IsNull() ? "" : text(archive, "archive"), f.text("root"),
+                                              stored ? "" : text(prefix, "prefix"), flag(f.get("readOnly"), "readOnly"),
+                                              f.threads(), stored);
+  if (const Value v = f.get("base"); !v.IsUndefined()) {
+    const Fields b(v, "base");
+    job->base = b.text("root");
+    job->share = static_cast<cd::Share>(choice(b.get("share"), "share", kShares));
+    job->check = flag(b.get("check"), "check");
+  }
+  return job;
 }
 
 std::unique_ptr<cd::MaterializeJob> materialize_job(Value value, Held& held) {
@@ -334,6 +253,26 @@ std::unique_ptr<cd::MaterializeJob> materialize_job(Value value, Held& held) {
     if (const Value v = g.get(rewrites_key); !v.IsUndefined()) e.rewrites = rewrites(v);
   });
   return job;
+}
+
+std::unique_ptr<cd::DecodeJob> decode_job(Value value) {
+  const Fields f(value, "the job");
+  auto job = std::make_unique<cd::DecodeJob>();
+  job->archive = f.text("archive");
+  job->container = f.text("container");
+  job->parts = f.text("parts");
+  job->command = texts(f.get("command"), "command");
+  job->most_bytes = natural(f.get("mostBytes"), "mostBytes");
+  job->most_members = natural(f.get("mostMembers"), "mostMembers");
+  job->threads = f.threads();
+  return job;
+}
+
+std::unique_ptr<cd::HashJob> hash_job(Value value) {
+  const Fields f(value, "the job");
+  const Value root = f.get("root");
+  return std::make_unique<cd::HashJob>(
+      cd::HashJob{root.IsNull() ? "" : text(root, "root"), texts(f.get("paths"), "paths"), f.threads()});
 }
 
 std::unique_ptr<cd::VerifyJob> verify_job(Value value) {

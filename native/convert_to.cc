@@ -219,6 +219,7 @@ Value to_js(Env env, const cd::Packed& packed) {
       .set("draft", Napi::Buffer<char>::Copy(env, packed.draft.data(), packed.draft.size()))
       .set("entries", number(env, packed.entries))
       .set("bytes", number(env, packed.bytes))
+      .set("byPath", texts(env, packed.by_path))
       .value();
 }
 
@@ -237,6 +238,16 @@ Value to_js(Env env, const cd::Sealed& sealed) {
 }
 
 Value to_js(Env env, const cd::Extracted& x) {
+  const cd::Reused& r = x.reused;
+  const Value reused = Made(env)
+                           .set("linked", number(env, r.linked))
+                           .set("cloned", number(env, r.cloned))
+                           .set("copied", number(env, r.copied))
+                           .set("rewritten", number(env, r.rewritten))
+                           .set("bytes", number(env, r.bytes))
+                           .set("refused", number(env, r.refused))
+                           .set("why", to_js(env, r.why))
+                           .value();
   return Made(env)
       .set("files", number(env, x.files))
       .set("directories", number(env, x.directories))
@@ -248,6 +259,7 @@ Value to_js(Env env, const cd::Extracted& x) {
       .set("spots", number(env, x.spots))
       .set("trampolines", number(env, x.trampolines))
       .set("byPath", texts(env, x.by_path))
+      .set("reused", reused)
       .value();
 }
 
@@ -257,6 +269,41 @@ Value to_js(Env env, const cd::Materialized& m) {
       .set("trampolines", number(env, m.trampolines))
       .set("byPath", texts(env, m.by_path))
       .value();
+}
+
+Value to_js(Env env, const cd::Batch& batch) {
+  const Names names(env);
+  const napi_value detached = ascii(env, "detached"), at = ascii(env, "at"), part = ascii(env, "part");
+  const Napi::Array members = list(env, batch.members, [&](const cd::BatchMember& m) -> napi_value {
+    const cd::Entry& e = m.entry;
+    Made out(env);
+    out.set(names.path, text(env, e.path))
+        .set(names.kind, names.kinds[static_cast<size_t>(e.kind)])
+        .set(names.mode, number(env, uint64_t{e.mode}))
+        .set(names.mtime, number(env, static_cast<double>(e.mtime)))
+        .set(names.size, number(env, e.size))
+        .set(at, number(env, m.at));
+    if (e.kind == cd::Kind::symlink || e.kind == cd::Kind::hardlink) out.set(names.target, text(env, e.target));
+    if (m.detached) out.set(detached, boolean(env, true));
+    if (!m.part.empty()) out.set(part, text(env, m.part));
+    return out;
+  });
+  return Made(env)
+      .set("members", members)
+      .set("buffer", number(env, static_cast<uint64_t>(batch.buffer)))
+      .set("packedBytes", number(env, batch.packed))
+      .value();
+}
+
+Value to_js(Env env, const cd::Decoded& d) {
+  return Made(env).set("packedBytes", number(env, d.packed)).set("bytes", number(env, d.bytes)).value();
+}
+
+Value to_js(Env env, const std::vector<cd::Hashed>& hashed) {
+  const napi_value sha256 = ascii(env, "sha256"), size = ascii(env, "size");
+  return list(env, hashed, [&](const cd::Hashed& h) -> napi_value {
+    return Made(env).set(sha256, digest(env, h.sha256)).set(size, number(env, h.size));
+  });
 }
 
 Value to_js(Env env, const cd::Verified& v) {

@@ -2,7 +2,7 @@
  * The one error class of the product, and the one table from code to exit status and standing hint.
  * A message says what, which path, what was got, what was expected. Programmer errors stay plain Error (exit 70).
  */
-import { getSystemErrorName } from 'node:util'
+import { constants } from 'node:os'
 
 export type ErrorCode =
   | 'INVALID_OPTION'
@@ -27,6 +27,7 @@ export type ErrorCode =
   | 'PERMISSION'
   | 'IO'
   | 'COMMAND_NOT_FOUND'
+  | 'COMMAND_NOT_EXECUTABLE'
   | 'ADDON_MISSING'
   | 'VERIFY_FAILED'
   | 'CANCELLED'
@@ -39,6 +40,7 @@ export type ErrorCode =
   | 'UNSATISFIABLE'
   | 'DOWNLOAD_FAILED'
   | 'PACKAGE_DAMAGED'
+  | 'LIMIT_EXCEEDED'
 
 /** Exit statuses: 1 the request failed, 2 wrong usage, 3 verification found faults, 75 try again. */
 const codes: Readonly<Record<ErrorCode, { readonly exit: number; readonly hint?: string }>> = {
@@ -52,7 +54,7 @@ const codes: Readonly<Record<ErrorCode, { readonly exit: number; readonly hint?:
   PREFIX_TOO_LONG: { exit: 1, hint: 'deploy to a shorter path with --to' },
   ARCHIVE_NOT_FOUND: { exit: 1 },
   ARCHIVE_CORRUPT: { exit: 1, hint: 'copy or pack the archive again' },
-  ARCHIVE_UNKNOWN: { exit: 1, hint: 'conda-deploy reads its own .tar.zst and the tar archives of conda-pack' },
+  ARCHIVE_UNKNOWN: { exit: 1, hint: 'conda-deploy reads its own archives, and tar, zip and squashfs made by others' },
   UNSAFE_PATH: { exit: 1 },
   SOURCE_CHANGED: { exit: 1, hint: 'pack while nothing changes the environment' },
   TARGET_EXISTS: { exit: 1, hint: 'remove it, or choose another target with --to' },
@@ -64,6 +66,7 @@ const codes: Readonly<Record<ErrorCode, { readonly exit: number; readonly hint?:
   PERMISSION: { exit: 1 },
   IO: { exit: 1 },
   COMMAND_NOT_FOUND: { exit: 127 },
+  COMMAND_NOT_EXECUTABLE: { exit: 126 },
   ADDON_MISSING: { exit: 1, hint: 'build it: npm run build (checkout) or npm rebuild conda-deploy (package)' },
   VERIFY_FAILED: { exit: 3 },
   CANCELLED: { exit: 130 },
@@ -76,6 +79,7 @@ const codes: Readonly<Record<ErrorCode, { readonly exit: number; readonly hint?:
   UNSATISFIABLE: { exit: 1 },
   DOWNLOAD_FAILED: { exit: 1 },
   PACKAGE_DAMAGED: { exit: 1, hint: 'download it again' },
+  LIMIT_EXCEEDED: { exit: 1, hint: 'if you trust the archive, allow more with --max-bytes or --max-files' },
 }
 
 export interface ErrorDetails {
@@ -114,21 +118,24 @@ export class EnvError extends Error {
   }
 }
 
-/** System errors that mean more than "input or output failed". */
-const byErrno: Readonly<Record<string, ErrorCode>> = {
-  ENOSPC: 'NO_SPACE',
-  EDQUOT: 'NO_SPACE',
-  EACCES: 'PERMISSION',
-  EPERM: 'PERMISSION',
-  EROFS: 'PERMISSION',
-}
+/** System errors that mean more than "input or output failed". By number: Node has no name for EDQUOT where it reports errors. */
+const byErrno: ReadonlyMap<number, ErrorCode> = new Map([
+  [constants.errno.ENOSPC, 'NO_SPACE'],
+  [constants.errno.EDQUOT, 'NO_SPACE'],
+  [constants.errno.EACCES, 'PERMISSION'],
+  [constants.errno.EPERM, 'PERMISSION'],
+  [constants.errno.EROFS, 'PERMISSION'],
+])
+
+/** `errno` as Node has it, below zero. */
+const meaningOf = (errno: number | undefined): ErrorCode => byErrno.get(-(errno ?? 0)) ?? 'IO'
 
 /** An EnvError for an error of `node:fs`. */
 export function fromSystem(error: unknown, what: string, path?: string): EnvError {
   const e = error as NodeJS.ErrnoException
-  const code = byErrno[e.code ?? ''] ?? 'IO'
   const at = path ?? e.path
-  return new EnvError(code, `${what}${at === undefined ? '' : ` ${at}`}: ${e.message}`, {
+  const said = e.errno === -constants.errno.EDQUOT ? 'EDQUOT: disk quota exceeded' : e.message
+  return new EnvError(meaningOf(e.errno), `${what}${at === undefined ? '' : ` ${at}`}: ${said}`, {
     cause: error,
     ...(at === undefined ? {} : { path: at }),
     ...(e.errno === undefined ? {} : { errno: e.errno }),
@@ -144,7 +151,7 @@ export function fromNative(error: unknown): unknown {
   if (error instanceof EnvError || !(error instanceof Error) || !('code' in error)) return error
   const { code, path, errno, syscall, paths } = error as NodeJS.ErrnoException & { readonly paths?: readonly string[] }
   const known = isErrorCode(code) ? code : 'IO'
-  const meaning = known === 'IO' && errno !== undefined ? (byErrno[getSystemErrorName(errno)] ?? known) : known
+  const meaning = known === 'IO' ? meaningOf(errno) : known
   return new EnvError(meaning, error.message, {
     cause: error,
     ...(path === undefined ? {} : { path }),

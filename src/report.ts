@@ -13,3 +13,8 @@ export const silent: Reporter = {
   progress() {},
   warn() {},
 }
+
+/** Milliseconds of a clock that only goes forward. Not `performance.now`, whose first use loads what fetches measure: 1.5 ms. */
+export function now(): number {
+  return Number(process.hrtime.bigint()) / 1e6
+}

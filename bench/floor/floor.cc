@@ -2,6 +2,7 @@
 //   floor make SOURCE BLOB          a tree into one flat file (not measured)
 //   floor create BLOB TARGET N      the same tree by N threads: mkdir, open + write + close, symlink
 //   floor decode ARCHIVE N          every data frame decoded by N threads, nothing written
+//   floor list ROOT N               what is in a tree: kind, SHA-256 or target, path (not measured: compares results)
 #include <dirent.h>
 #include <fcntl.h>
 #include <sys/mman.h>
@@ -15,6 +16,7 @@
 #include <string>
 #include <vector>
 #include "../../native/core/frames.h"
+#include "../../native/core/sha256.h"
 #include "../../native/core/team.h"
 
 namespace {
@@ -52,7 +54,9 @@ void emit(FILE* out, uint32_t kind, uint32_t mode, const std::string& path, cons
   std::fwrite(content.data(), 1, content.size(), out);
 }
 
-void walk(const std::string& root, const std::string& rel, FILE* out) {
+// Calls back for every directory, symlink and file, parents first.
+template <class Each>
+void walk(const std::string& root, const std::string& rel, const Each& each) {
   const std::string here = rel.empty() ? root : root + "/" + rel;
   DIR* d = opendir(here.c_str());
   if (!d) die("opendir", here);
@@ -63,18 +67,46 @@ void walk(const std::string& root, const std::string& rel, FILE* out) {
     struct stat st;
     if (lstat(full.c_str(), &st) != 0) die("lstat", full);
     if (S_ISDIR(st.st_mode)) {
-      emit(out, 0, 0755, path, "");
-      walk(root, path, out);
+      each(0u, 0755u, path, "");
+      walk(root, path, each);
     } else if (S_ISLNK(st.st_mode)) {
       std::string target(4096, '\0');
       const ssize_t n = readlink(full.c_str(), target.data(), target.size());
       if (n < 0) die("readlink", full);
-      emit(out, 2, 0777, path, target.substr(0, static_cast<size_t>(n)));
+      each(2u, 0777u, path, target.substr(0, static_cast<size_t>(n)));
     } else if (S_ISREG(st.st_mode)) {
-      emit(out, 1, (st.st_mode & 0100) ? 0755 : 0644, path, slurp(full));
+      each(1u, (st.st_mode & 0100) ? 0755u : 0644u, path, "");
     }
   }
   closedir(d);
+}
+
+void make(const std::string& root, const std::string& blob) {
+  FILE* out = std::fopen(blob.c_str(), "wb");
+  if (!out) die("open", blob);
+  walk(root, "", [&](uint32_t kind, uint32_t mode, const std::string& path, const std::string& target) {
+    emit(out, kind, mode, path, kind == 1 ? slurp(root + "/" + path) : target);
+  });
+  if (std::fclose(out) != 0) die("close", blob);
+}
+
+void list(const std::string& root, unsigned threads) {
+  struct Line {
+    uint32_t kind;
+    std::string path, said;
+  };
+  std::vector<Line> lines;
+  walk(root, "", [&](uint32_t kind, uint32_t, const std::string& path, const std::string& target) {
+    lines.push_back({kind, path, target});
+  });
+  cd::run_team(lines.size(), threads, [&] {
+    return [&](size_t i) {
+      if (lines[i].kind != 1) return;
+      const std::string content = slurp(root + "/" + lines[i].path);
+      lines[i].said = cd::hex(cd::sha256(content.data(), content.size()));
+    };
+  });
+  for (const Line& l : lines) std::printf("%c\t%s\t%s\n", "dfl"[l.kind], l.said.c_str(), l.path.c_str());
 }
 
 struct View {
@@ -145,16 +177,17 @@ void decode(const std::string& path, unsigned threads) {
 int main(int argc, char** argv) {
   const std::string verb = argc > 1 ? argv[1] : "";
   if (verb == "make" && argc == 4) {
-    FILE* out = std::fopen(argv[3], "wb");
-    if (!out) die("open", argv[3]);
-    walk(argv[2], "", out);
-    if (std::fclose(out) != 0) die("close", argv[3]);
+    make(argv[2], argv[3]);
   } else if (verb == "create" && argc == 5) {
     create(argv[2], argv[3], static_cast<unsigned>(std::atoi(argv[4])));
   } else if (verb == "decode" && argc == 4) {
     decode(argv[2], static_cast<unsigned>(std::atoi(argv[3])));
+  } else if (verb == "list" && argc == 4) {
+    list(argv[2], static_cast<unsigned>(std::atoi(argv[3])));
   } else {
-    std::fprintf(stderr, "usage: floor make SOURCE BLOB | create BLOB TARGET THREADS | decode ARCHIVE THREADS\n");
+    std::fprintf(
+        stderr,
+        "usage: floor make SOURCE BLOB | create BLOB TARGET THREADS | decode ARCHIVE THREADS | list ROOT THREADS\n");
     return 2;
   }
   return 0;

@@ -91,6 +91,23 @@ class Places {
   uint64_t total_ = 0, cursor_ = 0;
 };
 
+// The sums of a summary are believed before the entry table is read (is there room?), so what the frames cannot hold is refused here.
+void check_sums(const Summary& sums, const std::vector<Frame>& frames) {
+  uint64_t total = 0;
+  for (const Frame& f : frames) total += f.size;
+  const auto refuse = [](const char* what, uint64_t claimed, uint64_t possible) {
+    throw Failure("ARCHIVE_CORRUPT", std::string("the summary claims ") + std::to_string(claimed) + " " + what +
+                                         ", at most " + std::to_string(possible) + " are possible");
+  };
+  if (sums.entries > total / 512) refuse("entries", sums.entries, total / 512);  // each has a header
+  if (sums.entries > kMaxEntries) refuse("entries", sums.entries, kMaxEntries);
+  const uint64_t room = total - sums.entries * 512;
+  if (sums.bytes > room) refuse("bytes of files", sums.bytes, room);
+  if (sums.files > sums.entries) refuse("files", sums.files, sums.entries);
+  if (sums.rewritten > sums.files) refuse("files with prefixes", sums.rewritten, sums.files);
+  if (sums.largest_file > sums.bytes) refuse("bytes of one file", sums.largest_file, sums.bytes);
+}
+
 }  // namespace
 
 int open_regular(const std::string& path, uint64_t& size) {
@@ -195,6 +212,9 @@ std::unique_ptr<Archive> Archive::open(const std::string& path) {
     if (all[i].size == 0) continue;  // skippable frames which later versions may add
     if (all[i].packed > kMaxFrame || all[i].size > kMaxFrame)
       throw corrupt("frame " + std::to_string(i) + " is larger than 1 GiB");
+    if (!can_hold(all[i].packed, all[i].size))
+      throw corrupt("frame " + std::to_string(i) + ": " + std::to_string(all[i].packed) + " bytes cannot hold " +
+                    std::to_string(all[i].size));
     a->frames_.push_back(all[i]);
   }
   if (a->summary_frame_.packed > kMaxSummary + kSkippableHeader) throw corrupt("the summary is larger than 1 MiB");
@@ -202,6 +222,7 @@ std::unique_ptr<Archive> Archive::open(const std::string& path) {
       read(a->summary_frame_.position + kSkippableHeader, a->summary_frame_.packed - kSkippableHeader);
   try {
     a->summary_ = decode_summary(reinterpret_cast<const uint8_t*>(summary.data()), summary.size());
+    check_sums(a->summary_, a->frames_);
   } catch (const Failure& failure) { throw Failure(failure.code, path + ": " + failure.what(), path); }
   return a;
 }

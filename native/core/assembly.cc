@@ -15,9 +15,15 @@ void check_frame_bytes(uint64_t bytes) {
 }
 
 Assembly::Assembly(std::string path, Output how, uint64_t position, std::vector<Frame> frames, size_t entries,
-                   unsigned threads)
+                   unsigned threads, int descriptor)
     : path_(std::move(path)), ahead_(2 * size_t{threads} + 2), fates_(entries, Fate::open), frames_(std::move(frames)),
       position_(position) {
+  if (descriptor >= 0) {
+    path_ = "the output";
+    fd_ = Fd(fcntl(descriptor, F_DUPFD_CLOEXEC, 0));
+    if (!fd_) throw Failure::system("dup", path_);
+    return;
+  }
   if (path_.empty()) return;
   const int flags = how == Output::create ? O_CREAT | O_EXCL : 0;
   fd_ = Fd(open(path_.c_str(), O_WRONLY | O_CLOEXEC | flags, 0666));

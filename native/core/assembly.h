@@ -16,9 +16,10 @@ class Assembly {
  public:
   enum class Output { create, append };
   // Creates the file, or continues it at `position`; an empty path writes nothing. OUTPUT_EXISTS when what is to be created is there.
+  // A `descriptor` that is not negative is written to instead, and stays open.
   // `threads` bounds the frames that may wait for an earlier one, and so the memory of a job.
-  Assembly(std::string path, Output how, uint64_t position, std::vector<Frame> frames, size_t entries,
-           unsigned threads);
+  Assembly(std::string path, Output how, uint64_t position, std::vector<Frame> frames, size_t entries, unsigned threads,
+           int descriptor = -1);
   ~Assembly();  // removes the file, unless finish() was called
   Assembly(const Assembly&) = delete;
   Assembly& operator=(const Assembly&) = delete;

@@ -47,6 +47,7 @@ struct Entry {
 
 struct Table {
   bool deployed = false;
+  std::string root;  // folder of the tar in which all members lie; empty: none
   std::vector<std::string> prefixes;
   std::vector<Entry> entries;
 };

@@ -1,6 +1,7 @@
 // What verify finds, collected from all threads. Shared by the two halves of verify.
 #pragma once
 #include <algorithm>
+#include <cstdio>
 #include <mutex>
 #include <tuple>
 #include "jobs.h"
@@ -27,6 +28,12 @@ class Faults {
   std::mutex guard_;
   std::vector<Fault> list_;
 };
+
+inline std::string octal(uint32_t mode) {
+  char text[16];
+  std::snprintf(text, sizeof text, "%04o", mode);
+  return text;
+}
 
 inline const char* name_of(Kind kind) {
   switch (kind) {

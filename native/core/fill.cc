@@ -1,6 +1,7 @@
 #include "fill.h"
 #include <algorithm>
 #include "sha256.h"
+#include "skeleton.h"
 #include "team.h"
 
 namespace cd {
@@ -9,11 +10,6 @@ namespace {
 // What all threads together may hold of frames; the rest of the promise of 300 MB is the table's and the host
 // process's.
 constexpr uint64_t kMemory = 160u << 20;
-
-bool has_digests(const Entry& entry) {
-  return std::any_of(entry.spots.begin(), entry.spots.end(),
-                     [](const Spot& s) { return s.encoding == Encoding::digest; });
-}
 
 }  // namespace
 
@@ -34,29 +30,27 @@ struct Fill::Divided {
 };
 
 Fill::Fill(const ExtractJob& job, const Archive& archive, Table& table, const Root& root, uint32_t lost,
-           Progress progress)
-    : job_(job), archive_(archive), table_(table), root_(root), lost_(lost), progress_(progress) {}
+           Progress progress, const std::vector<char>& done)
+    : job_(job), archive_(archive), table_(table), root_(root), lost_(lost), progress_(progress), done_(done) {}
 
 Fill::~Fill() = default;
 
-void Fill::run() {
-  auto plain = parts_of(table_, archive_.frames());
-  std::vector<std::vector<Part>> digests(plain.size());
-  for (size_t frame = 0; frame < plain.size(); ++frame) {
-    auto& parts = plain[frame];
-    for (const Part& part : parts) {
+// The parts of one round by frame; frames in which nothing is wanted have none, and are not read.
+std::vector<std::vector<Part>> Fill::parts_for(bool digests) {
+  auto parts = parts_of(table_, archive_.frames());
+  for (auto& of_frame : parts) {
+    const auto unwanted = [&](const Part& part) {
+      return done_[part.entry] || has_digests(table_.entries[part.entry]) != digests;
+    };
+    of_frame.erase(std::remove_if(of_frame.begin(), of_frame.end(), unwanted), of_frame.end());
+    for (const Part& part : of_frame) {
       if (whole(part, table_.entries[part.entry])) continue;
       auto& file = divided_[part.entry];
       if (!file) file = std::make_unique<Divided>();
       ++file->left;
     }
-    const auto middle = std::stable_partition(parts.begin(), parts.end(),
-                                              [&](const Part& p) { return !has_digests(table_.entries[p.entry]); });
-    digests[frame].assign(middle, parts.end());
-    parts.erase(middle, parts.end());
   }
-  pass(plain);
-  pass(digests);
+  return parts;
 }
 
 // Frames with most work first, so that no thread is left with a long one at the end. The frames of a divided file that
@@ -88,7 +82,8 @@ unsigned Fill::threads() const {
   return static_cast<unsigned>(std::max<uint64_t>(1, std::min<uint64_t>(job_.threads, kMemory / frame)));
 }
 
-void Fill::pass(const std::vector<std::vector<Part>>& parts) {
+void Fill::run(bool digests) {
+  const std::vector<std::vector<Part>> parts = parts_for(digests);
   const std::vector<uint32_t> frames = order(parts);
   run_team(frames.size(), threads(), [&] {
     auto hand = std::make_shared<Hand>(root_);
@@ -123,7 +118,7 @@ void Fill::write_whole(Hand& hand, Entry& entry, const Part& part) {
     // frames.
     entry.deployed_sha256 = sha256(data, size);
   }
-  Fd fd = create(hand, entry);
+  Fd fd = create_file(hand.walker.at(entry.path), entry, job_.read_only, lost_, root_);
   if (!write_all(fd.get(), data, size)) throw Failure::system("write", root_.full(entry.path));
   if (!set_mtime(fd.get(), entry.mtime)) throw Failure::system("futimens", root_.full(entry.path));
   if (!fd.close()) throw Failure::system("close", root_.full(entry.path));
@@ -146,7 +141,7 @@ void Fill::write_part(Hand& hand, Entry& entry, const Part& part, Divided& file)
   }
   {
     std::lock_guard<std::mutex> lock(file.guard);
-    if (!file.fd) file.fd = create(hand, entry);
+    if (!file.fd) file.fd = create_file(hand.walker.at(entry.path), entry, job_.read_only, lost_, root_);
   }
   if (!write_all_at(file.fd.get(), data, size, at)) throw Failure::system("pwrite", root_.full(entry.path));
   if (file.left.fetch_sub(1) != 1) return;
@@ -180,15 +175,6 @@ std::string Fill::rewritten(const Entry& entry, const Part& part, const std::str
   }
 }
 
-Fd Fill::create(Hand& hand, const Entry& entry) {
-  const mode_t mode = entry.mode & (job_.read_only ? 0555u : 0777u);  // never setuid, setgid, sticky
-  const Walker::Place place = hand.walker.at(entry.path);
-  Fd fd(::openat(place.directory, place.name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, mode));
-  if (!fd) throw Failure::system("open", root_.full(entry.path));
-  if ((mode & lost_) && ::fchmod(fd.get(), mode) != 0) throw Failure::system("fchmod", root_.full(entry.path));
-  return fd;
-}
-
 void Fill::written(Entry& entry, uint64_t size) {
   if (!entry.spots.empty()) {
     entry.deployed_size = size;
@@ -207,8 +193,7 @@ void Fill::add_to(Extracted& result) const {
   result.rewritten += rewritten_;
   result.spots += spots_;
   result.trampolines += trampolines_;
-  result.by_path = by_path_;
-  std::sort(result.by_path.begin(), result.by_path.end());
+  result.by_path.insert(result.by_path.end(), by_path_.begin(), by_path_.end());
 }
 
 }  // namespace cd

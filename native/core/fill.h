@@ -15,25 +15,26 @@ namespace cd {
 class Fill {
  public:
   // `lost`: mode bits that the umask or a default ACL takes from new files. The directories must be there.
-  Fill(const ExtractJob& job, const Archive& archive, Table& table, const Root& root, uint32_t lost, Progress progress);
+  // `done`: entries that stand there already, by number; looked at when a round begins.
+  Fill(const ExtractJob& job, const Archive& archive, Table& table, const Root& root, uint32_t lost, Progress progress,
+       const std::vector<char>& done);
   ~Fill();
 
-  // First every file without digest spots, then those with: they hold the hashes of what the first pass wrote.
-  // Files with spots get their deployed state in the table.
-  void run();
+  // One round: every file without digest spots, or every one with them. Those hold the hashes of what the first round
+  // wrote. Files with spots get their deployed state in the table.
+  void run(bool digests);
   void add_to(Extracted& result) const;
 
  private:
   struct Hand;     // what one thread owns
   struct Divided;  // a file in several frames, while it is written
 
-  void pass(const std::vector<std::vector<Part>>& parts);
+  std::vector<std::vector<Part>> parts_for(bool digests);
   std::vector<uint32_t> order(const std::vector<std::vector<Part>>& parts) const;
   unsigned threads() const;
   void write_whole(Hand& hand, Entry& entry, const Part& part);
   void write_part(Hand& hand, Entry& entry, const Part& part, Divided& file);
   std::string rewritten(const Entry& entry, const Part& part, const std::string& plain);
-  Fd create(Hand& hand, const Entry& entry);
   void written(Entry& entry, uint64_t size);
 
   const ExtractJob& job_;
@@ -42,6 +43,7 @@ class Fill {
   const Root& root_;
   const uint32_t lost_;
   Progress progress_;
+  const std::vector<char>& done_;
   std::unordered_map<uint32_t, std::unique_ptr<Divided>> divided_;
   std::atomic<uint64_t> files_{0}, bytes_{0}, rewritten_{0}, spots_{0}, trampolines_{0};
   std::mutex guard_;

@@ -15,6 +15,9 @@ inline constexpr uint32_t kSeekFooterMagic = 0x8F92EAB1;
 inline constexpr uint32_t kMaxFrame = 1u << 30;  // a reader refuses larger frames, compressed or not
 inline constexpr uint32_t kMaxTable = 1u << 28;  // and larger entry tables, uncompressed
 
+// Whether so many bytes of a zstd frame can hold `size`: what a claim is worth before anything is allocated for it.
+bool can_hold(uint64_t packed, uint64_t size);
+
 class Compressor {  // one thread's; frames carry content size and checksum
  public:
   explicit Compressor(int level);
@@ -25,6 +28,8 @@ class Compressor {  // one thread's; frames carry content size and checksum
  private:
   ZSTD_CCtx_s* ctx_;
   int level_;
+  std::unique_ptr<char[]> room_;
+  size_t room_size_ = 0;
 };
 
 class Decompressor {  // one thread's

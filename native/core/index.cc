@@ -2,6 +2,7 @@
 #include <cstring>
 #include "frames.h"
 #include "jobs.h"
+#include "root.h"
 #include "sha256.h"
 #include "table.h"
 
@@ -39,6 +40,20 @@ std::unique_ptr<Index> deployed_index(const std::string& path, bool list) {
 }
 
 }  // namespace
+
+Table read_index(const std::string& path) {
+  uint64_t size = 0;
+  const Fd fd(open_regular(path, size));
+  if (size > kMaxTable)
+    throw Failure("ARCHIVE_CORRUPT", path + ": " + std::to_string(size) + " bytes, larger than an index can be", path);
+  std::string bytes(size, '\0');
+  read_at(fd.get(), &bytes[0], bytes.size(), 0, path);
+  try {
+    Table table = decode_table(reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size());
+    if (!table.deployed) throw Failure("ARCHIVE_CORRUPT", "not the index of a deployed tree");
+    return table;
+  } catch (const Failure& failure) { throw Failure(failure.code, path + ": " + failure.what(), path); }
+}
 
 std::unique_ptr<Index> index(const std::string& path, bool list) {
   if (auto tree = deployed_index(path, list)) return tree;

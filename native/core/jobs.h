@@ -1,6 +1,8 @@
 // The jobs of the core, as src/native.ts describes them. One function a job; each uses its own threads and keeps nothing.
 #pragma once
 #include <memory>
+#include <utility>
+#include "codec.h"
 #include "entry.h"
 #include "prefix.h"
 #include "progress.h"
@@ -20,7 +22,7 @@ struct Scanned {
   int64_t mtime = 0;
   uint64_t size = 0;
   std::string target;
-  std::string inode;
+  std::string inode;  // empty: no other file of the tree shares it
 };
 struct ScanJob {
   std::string root;
@@ -29,7 +31,7 @@ struct ScanJob {
 };
 std::vector<Scanned> scan(const ScanJob&, Progress);  // ascending by path (bytes); parents before children
 
-// pack.cc: removes the output when it fails. Digests are for seal alone; `unless_rewritten` names an entry before this one.
+// pack.cc: removes the output when it fails, unless it is a descriptor. Digests are for seal alone; `unless_rewritten` names an entry before this one.
 enum class Policy : uint8_t { detect, any, report };
 enum class State : uint8_t { proven, installed, modified, unknown };
 struct PackEntry {
@@ -44,13 +46,18 @@ struct PackEntry {
   Policy policy = Policy::detect;
   uint32_t slot = 0;
   std::string unless_rewritten;
+  std::string source;  // where the file is read from, beneath the root or absolute; empty: its own path
 };
 struct PackJob {
   std::string root;
   std::vector<PackEntry> entries;
   std::vector<std::string> prefixes;
   std::string marker;
-  std::string output;  // empty: study only
+  std::string output;   // empty: study only, unless there is a descriptor
+  int descriptor = -1;  // an open one to write to, which stays open
+  Codec codec = Codec::zstd;
+  std::string arcroot;  // folder in which all members lie; empty: none
+  std::string dest;     // prefix to write into the files; empty: they stay as their packages had them
   int level = 4;
   uint64_t frame_bytes = 4u << 20;
   unsigned threads = 1;
@@ -69,12 +76,17 @@ struct Packed {
   std::vector<std::string> prefixes;
   std::string draft;
   uint64_t entries = 0, bytes = 0;
+  std::vector<std::string> by_path;  // scripts that find their interpreter by PATH now, because of `dest`
 };
 Packed pack(const PackJob&, Progress);
 
-// seal.cc: continues the output as pack left it, and removes it when it fails
+// seal.cc: continues the output as pack left it, and removes it when it fails. What is no zstd gets no table. `dest` takes the place
+// of the prefixes in the generated texts.
 struct SealJob {
   std::string output;
+  int descriptor = -1;
+  Codec codec = Codec::zstd;
+  std::string dest;
   Bytes draft;
   std::vector<PackEntry> entries;  // all in memory
   std::vector<std::string> prefixes;
@@ -90,15 +102,30 @@ struct Sealed {
 Sealed seal(const SealJob&, Progress);
 
 // extract.cc
+enum class Share : uint8_t { never, read_only, always };  // files of the base that may become hard links
 struct ExtractJob {
-  std::string archive, root, prefix;
+  ExtractJob() = default;
+  ExtractJob(std::string from, std::string to, std::string at, bool locked, unsigned team, bool as_stored = false)
+      : archive(std::move(from)), root(std::move(to)), prefix(std::move(at)), read_only(locked), threads(team),
+        stored(as_stored) {}
+  std::string archive, root, prefix;  // no archive: everything is in the base, and nothing else will do
   bool read_only = true;
   unsigned threads = 1;
+  bool stored = false;  // contents as the archive has them, no prefix written, no index kept
+  std::string base;     // a deployed tree to take equal content from; empty: none
+  Share share = Share::read_only;
+  bool check = false;  // hash what is taken from the base unchanged
+};
+struct Reused {  // files taken from the base
+  uint64_t linked = 0, cloned = 0, copied = 0, rewritten = 0, bytes = 0;
+  uint64_t refused = 0;  // not what the base's index says, and so taken from the archive
+  std::string why;       // of one of them: its path, what was found and expected
 };
 struct Extracted {
   uint64_t files = 0, directories = 0, symlinks = 0, hardlinks = 0, bytes = 0, read_bytes = 0, rewritten = 0, spots = 0,
            trampolines = 0;
   std::vector<std::string> by_path;
+  Reused reused;
 };
 Extracted extract(const ExtractJob&, Progress);
 
@@ -122,6 +149,43 @@ struct Materialized {
   std::vector<std::string> by_path;
 };  // entries in the order of the job
 Materialized materialize(const MaterializeJob&, Progress);
+
+// decode.cc: archives made by others, as plain data. Writes nothing but files larger than a batch, into `parts`.
+struct BatchMember {
+  Entry
+      entry;  // path kind mode mtime size target, as they stand in the archive: not checked, mode with setuid and its like
+  bool detached = false;  // a hard link that brought content of its own
+  uint64_t at = 0;        // where the content of a file begins in the buffer of its batch
+  std::string part;       // or the file that holds it
+};
+struct Batch {
+  std::vector<BatchMember> members;
+  size_t buffer = 0;  // number
+  uint64_t packed = 0;
+};
+struct DecodeJob {
+  std::string archive, container, parts;  // `container`: how the members are packed, see src/native.ts
+  std::vector<std::string> command;       // for the container `tool`
+  uint64_t most_bytes = 0, most_members = 0;
+  unsigned threads = 1;
+};
+struct Decoded {
+  uint64_t packed = 0, bytes = 0;
+};
+class Receiver;
+Decoded decode(const DecodeJob&, Receiver&, Progress);
+
+// hash.cc: regular files, in the order of `paths`
+struct HashJob {
+  std::string root;  // empty: the paths are whole
+  std::vector<std::string> paths;
+  unsigned threads = 1;
+};
+struct Hashed {
+  Digest sha256{};
+  uint64_t size = 0;
+};
+std::vector<Hashed> hash_files(const HashJob&, Progress);
 
 // verify.cc
 struct Fault {
@@ -153,10 +217,12 @@ struct Index {
   std::vector<Entry> entries;  // empty unless asked for; so are the prefixes of an archive
 };
 std::unique_ptr<Index> index(const std::string& path, bool list);  // null: not ours
+Table read_index(const std::string& path);                         // of a deployed tree; throws when it is none
 
 // place.cc
 bool rename_no_replace(const std::string& from, const std::string& to);  // false: destination exists
 bool rename_exchange(const std::string& from, const std::string& to);    // false: one of the two does not exist
+std::pair<int, int> make_pipe();                                         // the end to read from, the end to write to
 int lock_file(const std::string& path, bool exclusive);                  // -1: held elsewhere
 void unlock_file(int fd);
 

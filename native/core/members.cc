@@ -117,6 +117,7 @@ std::vector<Member> read_members(const char* data, size_t size, size_t from, boo
     }
     Member m;
     m.kind = kind_of(block[156]);
+    m.mode = number(block + 100, 8, at);
     const std::string name = text(block, 100),
                       prefix = std::memcmp(block + 257, "ustar", 6) == 0 ? text(block + 345, 155) : "";
     m.path = pax.has_path ? pax.path : prefix.empty() ? name : prefix + '/' + name;

@@ -9,6 +9,7 @@ namespace cd {
 struct Member {
   std::string path;  // without the slash that closes a directory's
   Kind kind = Kind::other;
+  uint64_t mode = 0;
   uint64_t size = 0;
   std::string target;
   uint64_t content = 0;  // where its content begins in the frame

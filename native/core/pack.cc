@@ -4,8 +4,10 @@
 #include <algorithm>
 #include <unordered_map>
 #include "assembly.h"
+#include "codec.h"
 #include "draft.h"
 #include "frames.h"
+#include "rebase.h"
 #include "study.h"
 #include "tar.h"
 #include "team.h"
@@ -24,8 +26,9 @@ struct Task {
 
 struct Large {
   size_t entry = 0, parts = 0;
-  std::vector<uint64_t> cuts;  // where its parts begin, and its end
-  Version version;             // of the file that was studied
+  std::vector<uint64_t> cuts;      // where its parts begin, and its end
+  std::unique_ptr<Rebase> rebase;  // null: its parts stay as they are
+  Version version;                 // of the file that was studied
 };
 
 // The frame that a thread makes. Grows without clearing what is about to be overwritten.
@@ -52,6 +55,7 @@ class Buffer {
 
 void check(const PackJob& job) {
   check_frame_bytes(job.frame_bytes);
+  if (!job.dest.empty()) check_prefix(job.dest);
   for (const std::string& prefix : job.prefixes)
     if (prefix.empty()) throw Failure("INVALID_OPTION", "pack: a prefix to look for is empty");
   for (const PackEntry& e : job.entries) {
@@ -68,7 +72,7 @@ class Packing {
  public:
   Packing(const PackJob& job, Progress progress)
       : job_(job), progress_(progress), studied_(job.entries.size()), dropped_(job.entries.size(), 0),
-        assembly_(job.output, Assembly::Output::create, 0, {}, job.entries.size(), job.threads) {
+        assembly_(job.output, Assembly::Output::create, 0, {}, job.entries.size(), job.threads, job.descriptor) {
     root_ = Fd(open(job.root.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
     if (!root_) throw Failure::system("open", job.root);
     for (const PackEntry& e : job.entries) {
@@ -103,14 +107,15 @@ class Packing {
 
  private:
   struct Worker {
-    explicit Worker(const PackJob& job) : compressor(job.level) {}
-    Compressor compressor;
+    explicit Worker(const PackJob& job) : encoder(Encoder::make(job.codec, job.level)) {}
+    std::unique_ptr<Encoder> encoder;
     Buffer raw;
     std::string stored, packed;
   };
 
   bool is_file(size_t i) const { return entries_[i].kind == Kind::file; }
-  bool writes() const { return !job_.output.empty(); }
+  bool writes() const { return !job_.output.empty() || job_.descriptor >= 0; }
+  std::string header(const Entry& e) const { return tar_header(e, job_.arcroot); }
 
   // For each entry that may be left out: the one it depends on.
   void find_companions() {
@@ -157,7 +162,7 @@ class Packing {
         placed.push_back({position - lead, {i, i + 1, kNone, large_.size(), 0}});
         for (size_t part = 0; part < parts; ++part)
           placed.push_back({position, {i, i + 1, frame++, large_.size(), part}});
-        large_.push_back({i, parts, {}, {}});
+        large_.push_back({i, parts, {}, {}, {}});
         first = i + 1;
         begin = position + member;
       } else if (position > begin && position - begin + member > job_.frame_bytes) {
@@ -198,33 +203,64 @@ class Packing {
     Studied studied;
     if (plan.in_memory) {
       Memory source(plan.data.data, plan.data.size);
-      studied = study(source, plan, job_.prefixes, job_.marker);
+      study_parts(i, source, large, studied);
     } else {
-      OpenFile source(root_.get(), job_.root, plan.entry);
-      studied = study(source, plan, job_.prefixes, job_.marker);
+      OpenFile source(root_.get(), job_.root, plan.entry, plan.source);
+      study_parts(i, source, large, studied);
       large.version = source.version();
       source.check_unchanged(large.version);
     }
-    large.cuts = cut(studied.size, large.parts, studied.solid);
     settle(i, std::move(studied));
+  }
+
+  bool rebase_to_dest(size_t i, const Rebase& rebase, Source& source, const std::vector<uint64_t>& cuts, Studied& s) {
+    bool by_path = false;
+    if (!rebase_study(rebase, source, cuts, s, by_path)) return false;
+    if (by_path) {
+      std::lock_guard<std::mutex> lock(guard_);
+      by_path_.push_back(entries_[i].path);
+    }
+    return true;
+  }
+
+  void study_parts(size_t i, Source& source, Large& large, Studied& studied) {
+    studied = study(source, job_.entries[i], job_.prefixes, job_.marker);
+    large.cuts = cut(studied.size, large.parts, studied.solid);
+    if (job_.dest.empty()) return;
+    auto rebase = std::make_unique<Rebase>(job_, job_.entries[i], studied.spots);
+    if (rebase_to_dest(i, *rebase, source, large.cuts, studied)) large.rebase = std::move(rebase);
   }
 
   void make_frame(const Task& task, Worker& own) {
     own.raw.shrink(0);
+    if (task.frame == 0) append_folders(own);
     if (task.large != kNone)
       append_part(task, own);
     else
       for (size_t i = task.first; i < task.last; ++i) append_member(i, task.frame, own);
     if (!writes()) return;
     own.packed.clear();
-    if (own.raw.size() > 0) own.compressor.compress(own.raw.data(), own.raw.size(), own.packed);
+    if (own.raw.size() > 0) own.encoder->encode(own.raw.data(), own.raw.size(), own.packed);
     assembly_.put(task.frame, own.packed, static_cast<uint32_t>(own.raw.size()));
+  }
+
+  // The folders in which all members lie, so that every reader gives them a mode and the same time.
+  void append_folders(Worker& own) {
+    for (size_t end = 0; end < job_.arcroot.size();) {
+      end = std::min(job_.arcroot.find('/', end + 1), job_.arcroot.size());
+      Entry folder;
+      folder.path = job_.arcroot.substr(0, end);
+      folder.kind = Kind::directory;
+      folder.mode = 0755;
+      folder.mtime = entries_[0].mtime;
+      own.raw.append(tar_header(folder));
+    }
   }
 
   void append_member(size_t i, size_t frame, Worker& own) {
     Entry& e = entries_[i];
     if (e.kind != Kind::file) {
-      own.raw.append(tar_header(e));
+      own.raw.append(header(e));
       progress_.add(1, 0);
       return assembly_.decide(i);
     }
@@ -232,23 +268,29 @@ class Packing {
     // Read to where it will stand if it is stored as it is.
     const PackEntry& plan = job_.entries[i];
     const size_t begin = own.raw.size();
-    own.raw.append(tar_header(e));
+    own.raw.append(header(e));
     e.frame = static_cast<uint32_t>(frame);
     e.offset = own.raw.size();
     uint8_t* content = own.raw.grow(static_cast<size_t>(e.size));
     if (plan.in_memory)
       std::copy_n(plan.data.data, plan.data.size, content);
     else
-      OpenFile(root_.get(), job_.root, e).read_all(content);
+      OpenFile(root_.get(), job_.root, e, plan.source).read_all(content);
     Memory source(content, static_cast<size_t>(e.size));
     Studied studied = study(source, plan, job_.prefixes, job_.marker);
-    if (!studied.edits.empty()) {
+    const bool moves = !job_.dest.empty() && !studied.spots.empty();
+    if (!studied.edits.empty() || moves) {
       own.stored.clear();
       render(source, studied.edits, {0, studied.size}, own.stored);
+      if (moves) {
+        const Rebase rebase(job_, plan, studied.spots);
+        rebase_to_dest(i, rebase, source, {0, studied.size}, studied);
+        own.stored = rebase.part(own.stored, 0, 0).bytes;
+      }
       Entry changed = e;
       changed.size = studied.size;
       own.raw.shrink(begin);
-      own.raw.append(tar_header(changed));
+      own.raw.append(header(changed));
       e.offset = own.raw.size();
       own.raw.append(own.stored);
       studied.edits = {};
@@ -263,7 +305,7 @@ class Packing {
     if (dropped_[i] || !writes()) return;
     Entry& e = entries_[i];
     if (task.part == 0) {
-      own.raw.append(tar_header(e));
+      own.raw.append(header(e));
       e.frame = static_cast<uint32_t>(task.frame);
       e.offset = own.raw.size();
     }
@@ -275,10 +317,11 @@ class Packing {
       Memory source(plan.data.data, plan.data.size);
       render(source, studied_[i].edits, range, own.stored);
     } else {
-      OpenFile source(root_.get(), job_.root, plan.entry);
+      OpenFile source(root_.get(), job_.root, plan.entry, plan.source);
       render(source, studied_[i].edits, range, own.stored);
       source.check_unchanged(large.version);
     }
+    if (large.rebase) own.stored = large.rebase->part(own.stored, range.begin, 0).bytes;
     own.raw.append(own.stored);
     if (task.part + 1 == large.parts) own.raw.pad(e.size);
   }
@@ -286,6 +329,7 @@ class Packing {
   Packed result() {
     Packed packed;
     Draft draft;
+    draft.table.root = job_.arcroot;
     PrefixList prefixes(draft.table.prefixes);
     for (size_t i = 0; i < entries_.size(); ++i) {
       Entry& e = entries_[i];
@@ -295,8 +339,9 @@ class Packing {
         continue;
       }
       for (Spot& spot : s.spots)
-        spot.refers =
-            prefixes.number(spot.refers == kPlaceholder ? job_.entries[i].placeholder : job_.prefixes[spot.refers]);
+        spot.refers = prefixes.number(!job_.dest.empty()            ? job_.dest
+                                      : spot.refers == kPlaceholder ? job_.entries[i].placeholder
+                                                                    : job_.prefixes[spot.refers]);
       if (is_file(i)) {
         if (writes()) e.frame = assembly_.index_of(e.frame);
         packed.bytes += e.size;
@@ -310,6 +355,8 @@ class Packing {
     }
     packed.entries = draft.table.entries.size();
     packed.prefixes = draft.table.prefixes;
+    std::sort(by_path_.begin(), by_path_.end());
+    packed.by_path = std::move(by_path_);
     if (writes()) {
       draft.frames = assembly_.frames();
       draft.position = assembly_.position();
@@ -327,6 +374,8 @@ class Packing {
   std::vector<size_t> companions_;  // of each entry: the one that decides whether it is left out, or kNone
   std::vector<Large> large_;
   std::vector<Task> tasks_;
+  std::mutex guard_;
+  std::vector<std::string> by_path_;
   Assembly assembly_;
 };
 

@@ -26,6 +26,11 @@ std::vector<std::vector<Part>> parts_of(const Table& table, const std::vector<Fr
   return parts;
 }
 
+bool has_digests(const Entry& entry) {
+  return std::any_of(entry.spots.begin(), entry.spots.end(),
+                     [](const Spot& s) { return s.encoding == Encoding::digest; });
+}
+
 SpotRange spots_in(const Part& part, const Entry& entry) {
   const auto before = [](const Spot& spot, uint64_t offset) { return spot.offset < offset; };
   const auto begin = std::lower_bound(entry.spots.begin(), entry.spots.end(), part.base, before);

@@ -22,6 +22,9 @@ inline bool last(const Part& part, const Entry& entry) { return part.base + part
 // For each frame its parts, in the order of the table. The places must have been checked (Archive::table does).
 std::vector<std::vector<Part>> parts_of(const Table& table, const std::vector<Frame>& frames);
 
+// Does it hold the hash of another entry as deployed? It can only be written after that one.
+bool has_digests(const Entry& entry);
+
 // The spots of an entry which lie in a part.
 struct SpotRange {
   const Spot* first;

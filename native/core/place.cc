@@ -68,6 +68,22 @@ bool rename_exchange(const std::string& from, const std::string& to) {
   throw Failure::system("rename", pair(from, to), error);
 }
 
+std::pair<int, int> make_pipe() {
+  int ends[2];
+#ifdef __linux__
+  const bool made = pipe2(ends, O_CLOEXEC) == 0;
+#else
+  const bool made =
+      pipe(ends) == 0 && fcntl(ends[0], F_SETFD, FD_CLOEXEC) == 0 && fcntl(ends[1], F_SETFD, FD_CLOEXEC) == 0;
+#endif
+  if (!made) throw Failure::system("pipe", "");
+#ifdef F_SETPIPE_SZ
+  fcntl(ends[1], F_SETPIPE_SZ,
+        1 << 20);  // fewer turns between the two sides; where it is not allowed the pipe is as it was
+#endif
+  return {ends[0], ends[1]};
+}
+
 int lock_file(const std::string& path, bool exclusive) {
   constexpr int kFlags = O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK;
   for (;;) {
@@ -76,6 +92,8 @@ int lock_file(const std::string& path, bool exclusive) {
     // be read.
     if (!fd && errno == EACCES) fd = Fd(::open(path.c_str(), kFlags | O_RDONLY));
     if (!fd && errno == EINTR) continue;
+    if (!fd && errno == ELOOP)
+      throw Failure("UNSAFE_PATH", path + ": a symbolic link stands where the lock belongs", path);
     if (!fd) throw Failure::system("open", path);
     struct stat st;
     if (::fstat(fd.get(), &st) != 0) throw Failure::system("fstat", path);

@@ -162,6 +162,13 @@ void check_prefix(const std::string& prefix) {
   if (why) throw Failure("INVALID_OPTION", "prefix '" + prefix.substr(0, prefix.find('\0')) + "' " + why);
 }
 
+void check_growth(uint64_t bytes) {
+  if (bytes > kMaxGrowth)
+    throw Failure("LIMIT_EXCEEDED",
+                  "with this prefix the texts would grow by " + std::to_string(bytes) +
+                      " bytes, more than those of any environment: the archive may be made to fill disks");
+}
+
 std::string rewrite_spots(const uint8_t* data, size_t size, uint64_t base, const Spot* spots, size_t count,
                           const std::vector<std::string>& prefixes, const std::string& prefix,
                           const std::vector<std::string>& digests, Rewriting& done) {
@@ -205,6 +212,7 @@ bool rewrite_search(const std::string& in, const std::vector<Rewrite>& rewrites,
     found.push_back(spot);
   }
   if (found.empty()) return false;
+  check_growth(found.size() * uint64_t{to.size()});
   out = rewrite_spots(data, in.size(), 0, found.data(), found.size(), prefixes, to, {}, done);
   spots.insert(spots.end(), found.begin(), found.end());
   return true;

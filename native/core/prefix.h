@@ -37,6 +37,11 @@ std::vector<Spot> find_text(const uint8_t* data, size_t size, const std::string&
 std::vector<Spot> find_binary(const uint8_t* data, size_t size, const std::string& prefix,
                               bool whole);  // five encodings, ascending
 
+// Texts grow with a longer prefix, of which an archive may claim one in every byte: what all files together, or one that is searched, may
+// grow by. Real environments grow by a few megabytes. Throws LIMIT_EXCEEDED.
+inline constexpr uint64_t kMaxGrowth = 256u << 20;
+void check_growth(uint64_t bytes);
+
 std::string encode_as(const std::string& utf8, Encoding);  // the prefix in the bytes of an encoding
 
 }  // namespace cd

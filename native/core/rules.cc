@@ -60,6 +60,8 @@ SpotLength spot_length(const Spot& spot, const std::array<uint64_t, 3>& prefix_u
 }
 
 Rules::Rules(const Table& table) : table_(table), slots_(1024, kNone) {
+  if (table.prefixes.size() > kMaxPrefixes + table.deployed)
+    throw Failure("ARCHIVE_CORRUPT", "entry table: more prefixes than a table may have");
   for (const std::string& prefix : table.prefixes) {
     if (prefix.empty() || prefix.size() > kPathMax || prefix.find('\0') != std::string::npos)
       throw Failure("ARCHIVE_CORRUPT", "entry table: a prefix is empty, longer than 4095 bytes or holds a NUL");
@@ -94,7 +96,8 @@ void Rules::admit(const Entry& e) {
   check_path(e.path);
   if (begins_with_own_folder(e.path))
     throw Failure("UNSAFE_PATH", "entry table: " + e.path + " is not for archives", e.path);
-  if (admitted_ == kNone - 1) throw broken(e, "more entries than a table may have");
+  if (admitted_ == kMaxEntries) throw broken(e, "more entries than a table may have");
+  if ((path_bytes_ += e.path.size()) > kMaxPathBytes) throw broken(e, "the paths of a table have at most 1 GiB");
 
   const size_t slash = e.path.rfind('/');
   if (slash != std::string::npos) {

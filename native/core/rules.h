@@ -8,6 +8,10 @@ namespace cd {
 inline constexpr size_t kPathMax = 4095;            // PATH_MAX without its NUL
 inline constexpr uint64_t kNumberMax = 1ull << 53;  // sizes and times: what a JavaScript number holds exactly
 inline constexpr size_t kMaxSummary = 1u << 20;
+inline constexpr uint64_t kMaxEntries = 1u << 24,
+                          kMaxPrefixes = 1u << 16;  // a deployed tree has its own prefix beside them
+// Paths share their beginnings in a table: without this limit 256 MiB of table could become terabytes of paths.
+inline constexpr uint64_t kMaxPathBytes = 1u << 30;
 
 // Bytes of the file which a spot may change: the prefix and, for C strings, the slot behind it.
 struct SpotLength {
@@ -29,6 +33,7 @@ class Rules {
   const Table& table_;
   std::vector<std::array<uint64_t, 3>> lengths_;  // of each prefix in units of 1, 2 and 4 bytes
   uint32_t admitted_ = 0;
+  uint64_t path_bytes_ = 0;
   uint32_t parent_ = kNone;      // directory of the entry before
   std::vector<uint32_t> slots_;  // open addressing: entry numbers by hash of their path
 };

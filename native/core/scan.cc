@@ -4,6 +4,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 #include <algorithm>
+#include <string_view>
+#include <unordered_map>
 #include "jobs.h"
 #include "team.h"
 
@@ -82,6 +84,20 @@ void read_directory(const ScanJob& job, int root, const std::string& relative, s
   }
 }
 
+// A file linked from a package cache has more links than the tree holds: what is alone here needs no inode.
+void forget_lone_inodes(std::vector<Scanned>& all) {
+  std::unordered_map<std::string_view, Scanned*> first;  // null: seen again
+  std::vector<Scanned*> lone;
+  for (Scanned& s : all) {
+    if (s.inode.empty()) continue;
+    const auto [at, fresh] = first.emplace(s.inode, &s);
+    if (!fresh) at->second = nullptr;
+  }
+  for (const auto& [inode, only] : first)
+    if (only) lone.push_back(only);
+  for (Scanned* s : lone) s->inode.clear();  // the keys of the map look at these
+}
+
 }  // namespace
 
 std::vector<Scanned> scan(const ScanJob& job, Progress progress) {
@@ -106,6 +122,7 @@ std::vector<Scanned> scan(const ScanJob& job, Progress progress) {
       }
   }
   std::sort(all.begin(), all.end(), [](const Scanned& a, const Scanned& b) { return a.path < b.path; });
+  forget_lone_inodes(all);
   return all;
 }
 

@@ -1,8 +1,9 @@
 // Completes what pack.cc began: generated entries, the end of the tar, the entry table, the summary, the seek table.
 #include <algorithm>
-#include <cstring>
+#include <iterator>
 #include <unordered_map>
 #include "assembly.h"
+#include "codec.h"
 #include "draft.h"
 #include "frames.h"
 #include "sha256.h"
@@ -22,13 +23,14 @@ class Sealing {
   Sealing(const SealJob& job, Progress progress)
       : job_(job), progress_(progress), draft_(decode_draft(job.draft)), prefixes_(draft_.table.prefixes),
         made_before_(draft_.table.entries.size()),
-        assembly_(job.output, Assembly::Output::append, draft_.position, draft_.frames, 0, job.threads),
+        assembly_(job.output, Assembly::Output::append, draft_.position, draft_.frames, 0, job.threads, job.descriptor),
         marks_(job.entries.size(), Mark::open) {
     for (const PackEntry& e : job.entries) {
       if (e.entry.kind == Kind::file && !e.in_memory)
         throw Failure("INVALID_OPTION", "seal: " + e.entry.path + " has no content", e.entry.path);
       draft_.table.entries.push_back(e.entry);
       contents_.emplace_back(reinterpret_cast<const char*>(e.data.data), e.data.size);
+      digests_.push_back(e.digests);
     }
     for (size_t i = 0; i < draft_.table.entries.size(); ++i)
       numbers_.emplace(draft_.table.entries[i].path, static_cast<uint32_t>(i));
@@ -44,11 +46,11 @@ class Sealing {
     frames_.back().append(kTarEnd, '\0');
 
     run_team(frames_.size(), job_.threads, [&] {
-      auto compressor = std::make_shared<Compressor>(job_.level);
-      return [this, compressor, packed = std::string()](size_t i) mutable {
+      const std::shared_ptr<Encoder> encoder = Encoder::make(job_.codec, job_.level);
+      return [this, encoder, packed = std::string()](size_t i) mutable {
         try {
           progress_.check();
-          compressor->compress(frames_[i].data(), frames_[i].size(), packed);
+          encoder->encode(frames_[i].data(), frames_[i].size(), packed);
           assembly_.put(i, packed, static_cast<uint32_t>(frames_[i].size()));
         } catch (...) {
           assembly_.fail(std::current_exception());
@@ -85,8 +87,32 @@ class Sealing {
     for (Hit& h : hits) {
       if (h.spot.offset < free) continue;
       free = h.spot.offset + h.length;
-      h.spot.refers = prefixes_.number(job_.prefixes[h.spot.refers]);
+      if (job_.dest.empty()) h.spot.refers = prefixes_.number(job_.prefixes[h.spot.refers]);
       spots.push_back(h.spot);
+    }
+    if (!job_.dest.empty() && !spots.empty()) put_dest(i);
+  }
+
+  // The prefix that is asked for takes the place of those that were found: offsets move, those of digests too.
+  void put_dest(size_t i) {
+    std::string& content = contents_[i];
+    std::vector<Spot>& spots = entry(i).spots;
+    std::string out;
+    size_t at = 0;
+    std::vector<std::pair<uint64_t, int64_t>> shifts;  // from this offset on
+    for (Spot& spot : spots) {
+      out.append(content, at, static_cast<size_t>(spot.offset) - at);
+      at = static_cast<size_t>(spot.offset) + job_.prefixes[spot.refers].size();
+      spot.offset = out.size();
+      spot.refers = prefixes_.number(job_.dest);
+      out += job_.dest;
+      shifts.emplace_back(at, static_cast<int64_t>(out.size()) - static_cast<int64_t>(at));
+    }
+    content = out.append(content, at, std::string::npos);
+    for (auto& digest : digests_[i]) {
+      const auto next = std::upper_bound(shifts.begin(), shifts.end(), digest.first,
+                                         [](uint64_t offset, const auto& shift) { return offset < shift.first; });
+      if (next != shifts.begin()) digest.first += static_cast<uint64_t>(std::prev(next)->second);
     }
   }
 
@@ -110,15 +136,16 @@ class Sealing {
     if (marks_[i] == Mark::busy)
       throw Failure("INVALID_OPTION", "seal: " + e.path + " asks for its own digest", e.path);
     marks_[i] = Mark::busy;
-    for (const auto& [offset, path] : job_.entries[i].digests) {
+    for (const auto& [offset, path] : digests_[i]) {
       if (offset > contents_[i].size() || contents_[i].size() - offset < kDigits)
         throw Failure("INVALID_OPTION", "seal: a digest of " + e.path + " lies outside its content", e.path);
       const uint32_t number = file_named(path, e);
       if (number >= made_before_) complete(number - made_before_);
       const Entry& meant = draft_.table.entries[number];
       if (!meant.spots.empty()) e.spots.push_back({Encoding::digest, offset, number, 0});
-      contents_[i].replace(static_cast<size_t>(offset), kDigits,
-                           meant.spots.empty() ? hex(meant.sha256) : std::string(kDigits, '0'));
+      // With a prefix in place, what is stored is what will be deployed there.
+      const bool known = meant.spots.empty() || !job_.dest.empty();
+      contents_[i].replace(static_cast<size_t>(offset), kDigits, known ? hex(meant.sha256) : std::string(kDigits, '0'));
     }
     std::sort(e.spots.begin(), e.spots.end(), [](const Spot& a, const Spot& b) { return a.offset < b.offset; });
     e.size = contents_[i].size();
@@ -130,7 +157,7 @@ class Sealing {
     Entry& e = entry(i);
     std::string& content = contents_[i];
     if (e.size > job_.frame_bytes || raw_.size() + e.size > job_.frame_bytes) flush();
-    raw_ += tar_header(e);
+    raw_ += tar_header(e, draft_.table.root);
     if (e.kind == Kind::file) {
       e.frame = static_cast<uint32_t>(draft_.frames.size() + frames_.size());
       e.offset = raw_.size();
@@ -165,22 +192,25 @@ class Sealing {
     const std::string encoded = encode_table(draft_.table);
     Sealed sealed;
     sealed.summary = summarize(draft_.table, encoded, job_.json);
+    if (job_.codec == Codec::zstd) append_index(encoded, encode_summary(sealed.summary));
+    assembly_.finish();
+    sealed.packed_bytes = assembly_.position();
+    sealed.frames = assembly_.frames().size();
+    return sealed;
+  }
+
+  void append_index(const std::string& encoded, const std::string& summary) {
     std::string packed;
     Compressor(job_.level).compress(encoded.data(), encoded.size(), packed);
     const uint64_t size = encoded.size();
     std::string head(8, '\0');
     for (int k = 0; k < 8; ++k) head[static_cast<size_t>(k)] = static_cast<char>(size >> (8 * k));
     std::vector<Frame> all = assembly_.frames();
-    for (const std::string& part :
-         {skippable(kTableMagic, head + packed), skippable(kSummaryMagic, encode_summary(sealed.summary))}) {
+    for (const std::string& part : {skippable(kTableMagic, head + packed), skippable(kSummaryMagic, summary)}) {
       all.push_back({assembly_.position(), static_cast<uint32_t>(part.size()), 0});
       assembly_.append(part);
     }
     assembly_.append(seek_table(all));
-    assembly_.finish();
-    sealed.packed_bytes = assembly_.position();
-    sealed.frames = assembly_.frames().size();
-    return sealed;
   }
 
   const SealJob& job_;
@@ -191,6 +221,7 @@ class Sealing {
   Assembly assembly_;
   std::vector<Mark> marks_;
   std::vector<std::string> contents_;
+  std::vector<std::vector<std::pair<uint64_t, std::string>>> digests_;
   std::unordered_map<std::string, uint32_t> numbers_;
   std::string raw_;
   std::vector<std::string> frames_;

@@ -14,9 +14,11 @@ bool no_longer_there(int error) { return error == ENOENT || error == ENOTDIR || 
 
 }  // namespace
 
-OpenFile::OpenFile(int root, const std::string& root_path, const Entry& plan)
-    : path_(root_path + "/" + plan.path),
-      fd_(openat(root, plan.path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK)) {
+OpenFile::OpenFile(int root, const std::string& root_path, const Entry& plan, const std::string& source)
+    : path_(source.empty()     ? root_path + "/" + plan.path
+            : source[0] == '/' ? source
+                               : root_path + "/" + source),
+      fd_(openat(root, (source.empty() ? plan.path : source).c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK)) {
   if (!fd_ && !no_longer_there(errno)) throw Failure::system("open", path_);
   struct stat st;
   if (fd_ && fstat(fd_.get(), &st) != 0) throw Failure::system("stat", path_);

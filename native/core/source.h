@@ -41,7 +41,8 @@ struct Version {
 // A regular file beneath `root`, opened once; refuses with SOURCE_CHANGED when it is not what the plan says.
 class OpenFile : public Source {
  public:
-  OpenFile(int root, const std::string& root_path, const Entry& plan);
+  // `source`: another path to read it from, beneath the root or absolute; empty: its own.
+  OpenFile(int root, const std::string& root_path, const Entry& plan, const std::string& source = {});
   const uint8_t* at(uint64_t offset, size_t n) override;
   size_t window() const override { return 256 << 10; }  // stays in a core's cache while it is hashed and searched
   void read_all(uint8_t* out);                          // size() bytes; then checks that nothing changed meanwhile

@@ -10,6 +10,7 @@ namespace cd {
 namespace {
 
 constexpr uint16_t kVersion = 1;
+constexpr uint64_t kDeployed = 1, kHasRoot = 2;  // flags of a table
 constexpr uint8_t kHasSpots = 0x10, kHasDeployed = 0x20, kKindMask = 0x0F;
 
 Failure corrupt(const std::string& what, const std::string& message) {
@@ -196,7 +197,12 @@ std::string encode_table(const Table& table) {
   w.out.reserve(1024 + table.entries.size() * 96);
   w.out = "CDTB";
   w.fixed(kVersion, 2);
-  w.fixed(table.deployed ? 1 : 0, 2);
+  if (!table.root.empty()) {
+    if (table.deployed) throw corrupt("entry table", "a deployed tree has no folder of a tar");
+    check_path(table.root);
+  }
+  w.fixed((table.deployed ? kDeployed : 0) | (table.root.empty() ? 0 : kHasRoot), 2);
+  if (!table.root.empty()) w.text(table.root);
   w.varint(table.prefixes.size());
   for (const std::string& prefix : table.prefixes) w.text(prefix);
   w.varint(table.entries.size());
@@ -217,9 +223,13 @@ Table decode_table(const uint8_t* data, size_t size) {
   r.version();
   Table table;
   const uint64_t flags = r.fixed(2);
-  if (flags > 1) throw Failure("UNSUPPORTED", "entry table: unknown flags " + std::to_string(flags));
-  table.deployed = flags == 1;
-  for (uint64_t left = r.varint(); left > 0; --left) table.prefixes.push_back(r.text());
+  if (flags > kHasRoot) throw Failure("UNSUPPORTED", "entry table: unknown flags " + std::to_string(flags));
+  table.deployed = flags == kDeployed;
+  if (flags == kHasRoot) check_path(table.root = r.text());
+  const uint64_t prefixes = r.varint();
+  if (prefixes > kMaxPrefixes + table.deployed)
+    throw corrupt("entry table", std::to_string(prefixes) + " prefixes, more than are allowed");
+  for (uint64_t left = prefixes; left > 0; --left) table.prefixes.push_back(r.text());
   const uint64_t count = r.varint();
   // No claim is believed: an entry of a real table takes 40 bytes and more, larger counts grow as they are read.
   table.entries.reserve(std::min<uint64_t>(count, r.left() / 40));

@@ -95,12 +95,13 @@ std::string record(const std::string& key, const std::string& value) {
 
 }  // namespace
 
-std::string tar_header(const Entry& entry) {
+std::string tar_header(const Entry& entry, const std::string& root) {
   static const char types[] = {'5', '0', '2', '1'};
   if (entry.kind == Kind::other) throw std::logic_error("tar_header: a kind that has no tar member: " + entry.path);
   const bool is_link = entry.kind == Kind::symlink || entry.kind == Kind::hardlink;
-  const std::string path = entry.kind == Kind::directory ? entry.path + '/' : entry.path;
-  std::string link = is_link ? entry.target : "";
+  const std::string folder = root.empty() ? root : root + '/';
+  const std::string path = folder + entry.path + (entry.kind == Kind::directory ? "/" : "");
+  std::string link = is_link ? (entry.kind == Kind::hardlink ? folder : "") + entry.target : "";
   uint64_t size = entry.kind == Kind::file ? entry.size : 0;
   uint64_t mtime = static_cast<uint64_t>(entry.mtime);
 

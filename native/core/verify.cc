@@ -8,7 +8,6 @@
 #include <unordered_map>
 #include <unordered_set>
 #include "faults.h"
-#include "frames.h"
 #include "root.h"
 #include "sha256.h"
 #include "table.h"
@@ -19,30 +18,10 @@ namespace {
 
 constexpr size_t kChunk = 1u << 20;
 
-std::string octal(uint32_t mode) {
-  char text[16];
-  std::snprintf(text, sizeof text, "%04o", mode);
-  return text;
-}
-
 Kind kind_of(mode_t mode) {
   if (S_ISDIR(mode)) return Kind::directory;
   if (S_ISREG(mode)) return Kind::file;
   return S_ISLNK(mode) ? Kind::symlink : Kind::other;
-}
-
-Table read_index(const std::string& path) {
-  uint64_t size = 0;
-  const Fd fd(open_regular(path, size));
-  if (size > kMaxTable)
-    throw Failure("ARCHIVE_CORRUPT", path + ": " + std::to_string(size) + " bytes, larger than an index can be", path);
-  std::string bytes(size, '\0');
-  read_at(fd.get(), &bytes[0], bytes.size(), 0, path);
-  try {
-    Table table = decode_table(reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size());
-    if (!table.deployed) throw Failure("ARCHIVE_CORRUPT", "not the index of a deployed tree");
-    return table;
-  } catch (const Failure& failure) { throw Failure(failure.code, path + ": " + failure.what(), path); }
 }
 
 class TreeCheck {

@@ -1,5 +1,6 @@
 // An archive against itself: every frame decoded (its checksum), every file's SHA-256, what stands at every spot, and
 // the tar members against the entry table, so that an ordinary tar extracts the same tree.
+#include <algorithm>
 #include <memory>
 #include <string_view>
 #include <unordered_map>
@@ -127,9 +128,10 @@ class ArchiveCheck {
       if (last(part, entries_[part.entry])) from += tar_padding(entries_[part.entry].size);
     }
     bool end = false;
-    const std::vector<Member> members = read_members(plain.data(), plain.size(), from, end);
+    std::vector<Member> members = read_members(plain.data(), plain.size(), from, end);
     if (end != (i + 1 == parts_.size()))
       throw Failure("ARCHIVE_CORRUPT", end ? "the tar ends before its last frame" : "the tar has no end");
+    take_root_off(members, i == 0);
     Run& run = runs_[i];
     run.known = true;
     if (members.empty()) return;  // nothing but a part of a large file
@@ -144,6 +146,25 @@ class ArchiveCheck {
     }
   }
 
+  // Names in the tar lie beneath the folder that the table names; the table's do not. The tar begins with that folder.
+  void take_root_off(std::vector<Member>& members, bool first) const {
+    if (table_.root.empty()) return;
+    const std::string root = table_.root + '/';
+    if (first) {
+      const auto is_root = [&](const Member& m) {
+        return m.kind == Kind::directory && root.compare(0, m.path.size() + 1, m.path + '/') == 0;
+      };
+      members.erase(members.begin(), std::find_if_not(members.begin(), members.end(), is_root));
+    }
+    for (Member& member : members)
+      for (std::string* name : {&member.path, &member.target}) {
+        if (name == &member.target && member.kind != Kind::hardlink) continue;
+        if (name->compare(0, root.size(), root) != 0)
+          throw Failure("ARCHIVE_CORRUPT", *name + " lies outside of " + table_.root, *name);
+        name->erase(0, root.size());
+      }
+  }
+
   void unknown(Run& run, const std::string& path) {
     run.known = false;
     faults_.add(path, "extra", "the next entry of the table", "a member of the tar");
@@ -154,6 +175,9 @@ class ArchiveCheck {
     if (e.kind == Kind::file && m.size != e.size)
       return faults_.add(e.path, "size", std::to_string(e.size), std::to_string(m.size));
     if (m.target != e.target) return faults_.add(e.path, "target", e.target, m.target);
+    // A hard link has the mode of its file, and Linux gives symbolic links none.
+    if ((e.kind == Kind::file || e.kind == Kind::directory) && m.mode != e.mode)
+      faults_.add(e.path, "mode", octal(e.mode), octal(m.mode));
     if (e.kind != Kind::file) return progress_.add(1, 0);
     if (e.frame != frame || e.offset != m.content)
       faults_.add(e.path, "content", "frame " + std::to_string(e.frame) + ", byte " + std::to_string(e.offset),

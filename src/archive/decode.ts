@@ -1,80 +1,177 @@
-/** Decompression of foreign archives as streams: memory stays the same whatever a compressed byte expands to. */
-import { spawn } from 'node:child_process'
-import { once } from 'node:events'
-import { createReadStream, type ReadStream } from 'node:fs'
-import { pipeline, type TransformOptions } from 'node:stream'
-import { createGunzip, type ZlibOptions } from 'node:zlib'
+/**
+ * Archives made by others, decoded by the native core and handed over in batches of bounded memory, whatever the size of the archive.
+ * Names are checked here and turned into those of entries, seen from the folder that holds the environment.
+ */
 import { EnvError } from '../errors.js'
+import type { DecodedMember } from '../jobs.js'
+import { native, runJob } from '../native.js'
+import type { Kind } from '../tree/entry.js'
+import type { Packing } from './format.js'
+import type { Limits } from './limits.js'
+import { beneath, memberPath } from './names.js'
+import { guessRoot, recordRoot } from './root.js'
 
-/** Packed bytes to plain ones. What breaks a format is thrown as the decoder's plain Error. */
-export type Decode = (packed: ReadStream) => AsyncIterable<Buffer>
+/** Three of these are all that a foreign archive needs, whatever its size. From 4 to 64 MiB deploying takes equally long. */
+export const batchBytes: number = 8 << 20
 
-/** 64 KiB cost a fifth more processor time in deploying, by hops between threads; 4 MiB none less, and 40 MB of memory. */
-const chunkBytes = 256 << 10
+/** One buffer is filled while one is worked on and one waits: more would only cost memory. */
+const buffers = 3
 
-export const openPacked = (path: string): ReadStream => createReadStream(path, { highWaterMark: chunkBytes })
+export interface Member {
+  readonly path: string
+  readonly kind: Kind
+  /** As it stands in the archive, setuid and its like too. */
+  readonly mode: number
+  readonly mtime: number
+  readonly size: number
+  /** Text of a symlink; for a hard link the path of the member it shares. */
+  readonly target?: string
+  /** A hard link that brought content of its own, which older readers do not expect: conda-pack makes them. */
+  readonly detached?: true
+  /** Where the content of a file begins in the buffer of its batch. */
+  readonly at: number
+  /** Or the file that holds it. */
+  readonly source?: string
+}
 
-export const plain: Decode = (packed) => packed
+export interface Batch {
+  readonly members: readonly Member[]
+  readonly buffer: Uint8Array
+  /** The sources of its members are to be removed once used. */
+  readonly temporary: boolean
+}
 
-/** Several members one after another are one stream, as in what conda-pack, pigz and `cat` make. */
-export const gunzip: Decode = (packed) => {
-  // Some chunks ahead, so that decoding goes on in its thread while members are taken apart in this one.
-  const options: ZlibOptions & TransformOptions = { chunkSize: chunkBytes, readableHighWaterMark: 4 * chunkBytes }
-  const decoder = createGunzip(options)
-  // The error is thrown to whoever reads the decoder.
-  pipeline(packed, decoder, () => undefined)
-  return decoder
+/** Called for one batch after another. Views of its buffer are invalid once the promise is fulfilled. */
+export type Receive = (batch: Batch) => Promise<void>
+
+export interface Decoding {
+  readonly archive: string
+  readonly packing: Packing
+  /** An existing directory: files larger than a batch are handed over in it. */
+  readonly parts: string
+  readonly threads: number
+  readonly limits: Limits
+  readonly receive: Receive
+  readonly signal?: AbortSignal | undefined
+}
+
+export interface Decoded {
+  /** The folder of the archive that holds the environment; `''`: the archive itself. */
+  readonly root: string
+  /** Bytes of the archive file read. */
+  readonly packedBytes: number
+  /** The sums of the contents of all members. */
+  readonly bytes: number
 }
 
 /**
- * Frames one after another; skippable ones are passed over. Not zstd-napi's DecompressStream: it expands a whole input chunk before
- * it hands over anything, 32768 times its size at worst.
+ * Decodes the archive. Throws what `receive` throws, ARCHIVE_CORRUPT for what does not decode or ends early, UNSAFE_PATH for names that
+ * lead out of the tree, UNSUPPORTED for members that are no part of an environment, LIMIT_EXCEEDED, NOT_AN_ENV, IO, CANCELLED.
  */
-export async function* unzstd(packed: ReadStream): AsyncGenerator<Buffer> {
-  const { DCtx } = (await import('zstd-napi/binding.js')).default
-  const context = new DCtx()
-  let missing = 0
-  for await (const chunk of packed as AsyncIterable<Buffer>) {
-    for (let rest = chunk, full = true; rest.length > 0 || full; ) {
-      const out = Buffer.allocUnsafeSlow(chunkBytes)
-      const [hint, produced, consumed] = context.decompressStream(out, rest)
-      missing = hint
-      rest = rest.subarray(consumed)
-      full = produced === out.length && hint !== 0
-      if (produced > 0) yield out.subarray(0, produced)
-    }
-  }
-  if (missing !== 0) throw new Error('the file ends inside a zstd frame')
+export async function decode(decoding: Decoding): Promise<Decoded> {
+  const { archive, receive } = decoding
+  let root: string | null = null
+  const first = await run(decoding, async (batch) => {
+    root ??= guessRoot(batch.members)
+    if (root === null) return false
+    await receive(seenFrom(root, batch, archive))
+    return true
+  })
+  if (root !== null) return { root, ...(first as Totals) }
+  root = await findRoot(decoding)
+  const found = root
+  const totals = await run(decoding, async (batch) => {
+    await receive(seenFrom(found, batch, archive))
+    return true
+  })
+  return { root, ...(totals as Totals) }
 }
 
-/** bzip2 and xz are rare as containers of environments: the system's own tools are the best decoders there are. */
-export const bunzip2: Decode = (packed) => piped('bzip2', packed)
-export const unxz: Decode = (packed) => piped('xz', packed)
+/** Of an archive whose beginning does not tell: it is decoded up to its first record, and then again. */
+async function findRoot(decoding: Decoding): Promise<string> {
+  let first: string | null = null
+  let root: string | null = null
+  await run(decoding, async ({ members }) => {
+    first ??= members.find(({ path, kind }) => path !== '' && kind !== 'directory')?.path ?? null
+    root = recordRoot(members, first)
+    return root === null
+  })
+  if (root !== null) return root
+  const message = `${decoding.archive} holds no conda environment: no conda-meta folder is in it`
+  throw new EnvError('NOT_AN_ENV', message, { path: decoding.archive })
+}
 
-async function* piped(tool: string, packed: ReadStream): AsyncGenerator<Buffer> {
-  const child = spawn(tool, ['-dc'], { stdio: ['pipe', 'pipe', 'pipe'] })
-  const ended = new Promise<number | null>((resolve, reject) => {
-    child.once('error', reject)
-    child.once('close', resolve)
-  })
-  ended.catch(() => undefined)
-  let said = ''
-  child.stderr.setEncoding('utf8').on('data', (text: string) => {
-    if (said.length < 1000) said += text
-  })
-  // A tool that dies closes its input; its status says why.
-  pipeline(packed, child.stdin, () => undefined)
-  try {
-    await Promise.race([once(child, 'spawn'), ended])
-    yield* child.stdout as AsyncIterable<Buffer>
-    const status = await ended
-    if (packed.errored) throw packed.errored
-    if (status !== 0) throw new Error(`${tool} -dc ended with status ${status}: ${said.trim()}`)
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error
-    const hint = `install ${tool}, or pack the archive as .tar.gz or .tar.zst`
-    throw new EnvError('UNSUPPORTED', `${tool} is not installed, but the archive needs it`, { hint, cause: error })
-  } finally {
-    child.kill()
+type Totals = Omit<Decoded, 'root'>
+
+/** Hands batches to `use` until it answers false; null: it did. */
+async function run(decoding: Decoding, use: (batch: Batch) => Promise<boolean>): Promise<Totals | null> {
+  const { archive, packing, parts, threads, limits, signal } = decoding
+  const job = { archive, ...packing, parts, threads, mostBytes: limits.maxBytes, mostMembers: limits.maxFiles }
+  const lent = Array.from({ length: buffers }, () => new Uint8Array(batchBytes))
+  let failure: { readonly cause: unknown } | null = null
+  let enough = false
+  let last: Promise<void> = Promise.resolve()
+  const work = async (found: readonly DecodedMember[], buffer: Uint8Array): Promise<boolean> => {
+    if (failure !== null || enough) return false
+    try {
+      const members = found.map((member) => checked(member, archive))
+      enough = !(await use({ members, buffer, temporary: true }))
+      return !enough
+    } catch (cause) {
+      failure = { cause }
+      return false
+    }
   }
+  try {
+    return await runJob(
+      (counters) =>
+        native().decode(job, counters, lent, ({ members, buffer }, done) => {
+          last = last.then(async () => done(await work(members, lent[buffer] as Uint8Array)))
+        }),
+      { signal, feedsOthers: true },
+    )
+  } catch (error) {
+    await last
+    // Why the receiver gave up says more than that the job was stopped.
+    if (failure !== null) throw (failure as { readonly cause: unknown }).cause
+    if (enough) return null
+    throw error
+  } finally {
+    await last
+  }
+}
+
+/** PATH_MAX without its NUL. */
+const longestName = 4095
+
+function checked({ part, ...member }: DecodedMember, archive: string): Member {
+  for (const name of [member.path, member.target ?? ''])
+    if (name.length > longestName) {
+      const start = name.slice(0, 40)
+      const message = `${archive} names ${JSON.stringify(start)}… of ${name.length} characters, at most ${longestName} are possible`
+      throw new EnvError('UNSAFE_PATH', message, { path: start })
+    }
+  const path = memberPath(member.path, archive)
+  const target = member.kind === 'hardlink' ? memberPath(member.target ?? '', archive) : member.target
+  return {
+    ...member,
+    path,
+    ...(target === undefined ? {} : { target }),
+    ...(part === undefined ? {} : { source: part }),
+  }
+}
+
+function seenFrom(root: string, batch: Batch, archive: string): Batch {
+  if (root === '') return { ...batch, members: batch.members.filter(({ path }) => path !== '') }
+  const members: Member[] = []
+  for (const member of batch.members) {
+    const path = beneath(root, member.path)
+    const target = member.kind === 'hardlink' ? beneath(root, member.target ?? '') : member.target
+    if (path === null || target === null) {
+      const message = `${archive} holds an environment in ${root}/, but ${JSON.stringify(member.path)} lies outside of it`
+      throw new EnvError('NOT_AN_ENV', message, { path: archive })
+    }
+    if (path !== '') members.push({ ...member, path, ...(target === undefined ? {} : { target }) })
+  }
+  return { ...batch, members }
 }

@@ -4,10 +4,10 @@
  * replaced in place. It costs one reading, at 1 GB/s where the processor has SHA instructions: a sixteenth of the time that gzip
  * needs for the same file.
  */
-import { createHash } from 'node:crypto'
 import type { BigIntStats } from 'node:fs'
-import { open, stat } from 'node:fs/promises'
+import { stat } from 'node:fs/promises'
 import { EnvError, fromSystem } from '../errors.js'
+import { native, runJob } from '../native.js'
 
 export interface Digested {
   /** Hexadecimal. */
@@ -18,41 +18,29 @@ export interface Digested {
   readonly version: string
 }
 
-const chunkBytes = 1 << 20
-
 /** Reads the file at `path` to its end. Throws SOURCE_CHANGED when it changes meanwhile. */
 export async function digestOf(path: string, signal?: AbortSignal): Promise<Digested> {
-  try {
-    const file = await open(path)
-    try {
-      const before = await file.stat({ bigint: true })
-      const hash = createHash('sha256')
-      for await (const chunk of file.createReadStream({ highWaterMark: chunkBytes, autoClose: false })) {
-        if (signal?.aborted) throw new EnvError('CANCELLED', 'cancelled', { cause: signal.reason })
-        hash.update(chunk as Buffer)
-      }
-      const digested = { digest: hash.digest('hex'), size: Number(before.size), version: versionOf(before) }
-      await checkUnchanged(path, digested)
-      return digested
-    } finally {
-      await file.close()
-    }
-  } catch (error) {
-    throw error instanceof EnvError ? error : fromSystem(error, 'cannot read', path)
-  }
+  const before = await look(path)
+  const job = { root: null, paths: [path], threads: 1 }
+  const [hashed] = await runJob((counters) => native().hash(job, counters), { signal })
+  const digested = { digest: hashed?.sha256 ?? '', size: Number(before.size), version: versionOf(before) }
+  await checkUnchanged(path, digested)
+  return digested
 }
 
 /** Throws SOURCE_CHANGED unless `path` is still the file that was read. */
 export async function checkUnchanged(path: string, { version }: Digested): Promise<void> {
-  let now: string
+  if (versionOf(await look(path)) === version) return
+  const hint = 'deploy again when the archive is complete'
+  throw new EnvError('SOURCE_CHANGED', `${path} changed while it was read`, { path, hint })
+}
+
+async function look(path: string): Promise<BigIntStats> {
   try {
-    now = versionOf(await stat(path, { bigint: true }))
+    return await stat(path, { bigint: true })
   } catch (error) {
     throw fromSystem(error, 'cannot look at', path)
   }
-  if (now === version) return
-  const hint = 'deploy again when the archive is complete'
-  throw new EnvError('SOURCE_CHANGED', `${path} changed while it was read`, { path, hint })
 }
 
 const versionOf = ({ dev, ino, size, mtimeNs, ctimeNs }: BigIntStats): string =>

@@ -1,8 +1,12 @@
-/** Which folder of an archive is the environment: the archive itself, or one that holds everything (conda-pack's `--arcroot`). */
-import { EnvError } from '../errors.js'
-import type { Decode } from './decode.js'
+/**
+ * Which folder of an archive is the environment: the archive itself, or one that holds everything (conda-pack's `--arcroot`). Pure.
+ */
 import { beneath } from './names.js'
-import { openTar } from './tar.js'
+
+interface Named {
+  readonly path: string
+  readonly kind: string
+}
 
 /** What environments have at their top. An archive that begins with one of these is not looked through before it is read. */
 const usual = new Set([
@@ -24,27 +28,22 @@ const usual = new Set([
   ...['x86_64-conda-linux-gnu', 'x86_64-conda_cos6-linux-gnu', 'aarch64-conda-linux-gnu', '.conda-deploy'],
 ])
 
+/** The folder, by the first members of an archive; null: they do not tell. */
+export function guessRoot(members: readonly Named[]): string | null {
+  const first = members.find(({ path, kind }) => path !== '' && kind !== 'directory')
+  if (first === undefined) return null
+  if (usual.has(first.path.split('/', 1)[0] as string)) return ''
+  return recordRoot(members, first.path)
+}
+
 /**
- * The path of the folder with `conda-meta` in it, `''` when it stands at the top. An archive whose first name is not a usual one is
- * decoded up to its first record, twice therefore. Throws NOT_AN_ENV when there is none.
+ * The folder above the first `conda-meta` with a record in it; null: there is none. `first`: the first thing in the archive that is
+ * no directory: a record further in than it is that of another environment, as in a base environment with an envs folder.
  */
-export async function findRoot(archive: string, read: Decode): Promise<string> {
-  const tar = openTar(archive, read)
-  let first: string | null = null
-  try {
-    for await (const { path, kind } of tar.members) {
-      if (first === null && path !== '' && kind !== 'directory') {
-        if (usual.has(path.split('/', 1)[0] as string)) return ''
-        first = path
-      }
-      const root = /^(?:(.*?)\/)??conda-meta\/[^/]+\.json$/.exec(path)
-      // A record further in is that of another environment, as in a base environment with an envs folder.
-      if (root && beneath(root[1] ?? '', first ?? '') !== null) return root[1] ?? ''
-    }
-  } finally {
-    tar.close()
+export function recordRoot(members: readonly Named[], first: string | null): string | null {
+  for (const { path } of members) {
+    const root = /^(?:(.*?)\/)??conda-meta\/[^/]+\.json$/.exec(path)
+    if (root && beneath(root[1] ?? '', first ?? '') !== null) return root[1] ?? ''
   }
-  throw new EnvError('NOT_AN_ENV', `${archive} holds no conda environment: no conda-meta folder is in it`, {
-    path: archive,
-  })
+  return null
 }

@@ -1,6 +1,15 @@
 /** Our own format, `.tar.zst` as FORMAT.md describes it: the settings of the core's jobs that make and read it. */
 import { EnvError } from '../errors.js'
-import { type Index, type JobOptions, native, type PackEntry, type Packed, runJob, type Sealed } from '../native.js'
+import {
+  type Codec,
+  type Index,
+  type JobOptions,
+  native,
+  type PackEntry,
+  type Packed,
+  runJob,
+  type Sealed,
+} from '../native.js'
 import { type Identity, parseIdentity } from '../tree/manifest.js'
 
 /** Bytes of members to a frame: small enough that many threads have work, large enough that compression loses nothing. */
@@ -10,10 +19,21 @@ const frameBytes = 4 << 20
 const marker = ['_placehold', '_placehold'].join('')
 
 export interface Writing extends JobOptions {
-  /** Of zstd, 0 (its default) to 19. */
+  /** Of zstd 0 (its default) to 19, of gzip 0 to 9. */
   readonly level: number
   readonly threads: number
+  /** Default: zstd. With another one the tar is all there is: no table, and so no archive of this format. */
+  readonly codec?: Codec
+  /** Folder of the tar in which all members lie. */
+  readonly arcroot?: string
+  /** Prefix to write into the files. */
+  readonly dest?: string
 }
+
+const form = ({ codec, dest }: Writing): Pick<Writing, 'codec' | 'dest'> => ({
+  ...(codec === undefined ? {} : { codec }),
+  ...(dest === undefined ? {} : { dest }),
+})
 
 /** What to pack: entries of the tree at `root`, and the spellings of its prefix. */
 export interface Packing {
@@ -22,9 +42,11 @@ export interface Packing {
   readonly prefixes: readonly string[]
 }
 
-/** Writes the entries to the new file `output`, which `sealTarZst` has to complete; null: finds out everything and writes nothing. */
-export function packTarZst(packing: Packing, output: string | null, writing: Writing): Promise<Packed> {
-  const job = { ...packing, marker, output, level: writing.level, frameBytes, threads: writing.threads }
+/** Writes the entries to the new file `output`, or to an open descriptor, which `sealTarZst` has to complete; null: finds out everything and writes nothing. */
+export function packTarZst(packing: Packing, output: string | number | null, writing: Writing): Promise<Packed> {
+  const { level, threads, arcroot } = writing
+  const root = arcroot === undefined ? {} : { arcroot }
+  const job = { ...packing, ...form(writing), ...root, marker, output, level, frameBytes, threads }
   return runJob((counters) => native().pack(job, counters), writing)
 }
 
@@ -33,7 +55,7 @@ export function sealTarZst(
   draft: Uint8Array,
   packing: Omit<Packing, 'root'>,
   identity: string,
-  output: string,
+  output: string | number,
   writing: Writing,
 ): Promise<Sealed> {
   const { entries, prefixes } = packing
@@ -42,6 +64,7 @@ export function sealTarZst(
     draft,
     entries,
     prefixes,
+    ...form(writing),
     json: identity,
     level: writing.level,
     frameBytes,

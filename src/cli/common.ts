@@ -1,5 +1,6 @@
 /** What the commands share: the session they run in, the flags that mean the same everywhere, and the reading of numbers. */
 import { type Command, InvalidArgumentError } from 'commander'
+import { type Spare, spares } from '../conda/spare.js'
 import type { TalkSettings, Terminal } from './terminal.js'
 
 export interface Session {
@@ -24,8 +25,33 @@ export function addGlobals(program: Command): void {
     .option('--threads <n>', 'threads to use, -1 for all cores (default: all)', threads)
 }
 
+export interface SpareFlags {
+  readonly spare?: readonly Spare[]
+}
+
+export function addSpare(command: Command): Command {
+  return command.option(
+    '--spare <what>',
+    `settings that keep programs out of a shared home folder: ${spares.join(', ')} (separated by commas) or all`,
+    spareList,
+  )
+}
+
+function spareList(text: string): readonly Spare[] {
+  const words = text.split(',').map((word) => word.trim())
+  const wrong = words.find((word) => word !== 'all' && !spares.some((spare) => spare === word))
+  if (wrong !== undefined) throw new InvalidArgumentError(`It knows ${spares.join(', ')} and all, not '${wrong}'.`)
+  return spares.filter((spare) => words.includes(spare) || words.includes('all'))
+}
+
 export function integer(text: string): number {
   if (!/^[+-]?\d{1,9}$/.test(text)) throw new InvalidArgumentError('It must be a whole number.')
+  return Number(text)
+}
+
+/** From 1; large enough for bytes. */
+export function amount(text: string): number {
+  if (!/^[1-9]\d{0,14}$/.test(text)) throw new InvalidArgumentError('It must be a whole number from 1.')
   return Number(text)
 }
 
@@ -35,6 +61,12 @@ export function threads(text: string): number | undefined {
   if (value === -1) return undefined
   if (value < 1) throw new InvalidArgumentError('It must be at least 1, or -1 for all cores.')
   return value
+}
+
+/** A span of time; fractions are allowed. */
+export function seconds(text: string): number {
+  if (!/^\d{1,9}(\.\d{1,3})?$/.test(text)) throw new InvalidArgumentError('It must be a number of seconds from 0.')
+  return Number(text)
 }
 
 /** An example under a command's help. */

@@ -9,7 +9,9 @@ import { version } from '../version.js'
 import { addDeploy } from './commands/deploy.js'
 import { addInspect } from './commands/inspect.js'
 import { addPack } from './commands/pack.js'
+import { addRelocate } from './commands/relocate.js'
 import { addRun } from './commands/run.js'
+import { addTrace } from './commands/trace.js'
 import { addVerify } from './commands/verify.js'
 import { addGlobals, type Globals, type Session } from './common.js'
 import { nameShell } from './shell.js'
@@ -21,8 +23,8 @@ const bug = 70
 
 const notes = `
 Exit status: 0 done, 1 the request failed, 2 wrong usage, 3 verification found
-faults, 70 a bug, 75 try again later, 128+n ended by signal n. 'run' ends with
-the status of its command.
+faults, 70 a bug, 75 try again later, 128+n ended by signal n. 'run' and 'trace'
+end with the status of their command.
 
 Examples:
   $ conda-deploy pack -n myenv -o /shared/myenv.tar.zst
@@ -37,8 +39,8 @@ function makeProgram(session: Session): Command {
     .helpCommand('help [command]', 'print help for a command')
     .exitOverride()
     .configureHelp({ showGlobalOptions: true, helpWidth: 80 })
-    // Told by the one place that tells errors.
-    .configureOutput({ outputError: () => {} })
+    // Errors are told by the one place that tells errors.
+    .configureOutput({ writeOut: (text) => session.terminal.print(text), outputError: () => {} })
     .addHelpText('after', notes)
   addGlobals(program)
   addDeploy(program, session)
@@ -46,6 +48,8 @@ function makeProgram(session: Session): Command {
   addPack(program, session)
   addInspect(program, session)
   addVerify(program, session)
+  addRelocate(program, session)
+  addTrace(program, session)
   return program
 }
 
@@ -53,7 +57,8 @@ function makeProgram(session: Session): Command {
 function usageError(error: CommanderError, argv: readonly string[]): EnvError | undefined {
   if (error.exitCode === 0) return undefined
   const [message = '', ...suggestion] = error.message.replace(/^error: /, '').split('\n')
-  const forProgram = error.code === 'commander.unknownOption' && argv[2] === 'run' && !argv.includes('--')
+  const forProgram =
+    error.code === 'commander.unknownOption' && (argv[2] === 'run' || argv[2] === 'trace') && !argv.includes('--')
   const hint = forProgram
     ? 'options of the program come after --'
     : suggestion.join(' ').replace(/^\(|\)$/g, '') || 'conda-deploy --help tells what there is'
@@ -79,4 +84,6 @@ async function main(): Promise<number> {
   }
 }
 
-process.exitCode = await main()
+void main().then((status) => {
+  process.exitCode = status
+})

@@ -2,9 +2,11 @@
  * All that is printed. stdout is data: the one result of a verb. stderr is talk: progress (only on a terminal), warnings, summaries,
  * errors. A reader that goes away (`conda-deploy … | head`) is not an error: the work is done all the same.
  */
+import { fstatSync } from 'node:fs'
 import { EnvError, fromSystem } from '../errors.js'
-import type { Reporter } from '../report.js'
-import { bytes, count, duration } from './text.js'
+import { now, type Reporter } from '../report.js'
+import { put } from './put.js'
+import { bytes, count, duration, message, printable } from './text.js'
 
 export interface TalkSettings {
   /** The result as JSON on stdout, errors as JSON on stderr. */
@@ -34,17 +36,28 @@ export class Terminal implements Reporter {
   /** `settings` is asked each time: flags are known only once they are parsed, and errors may come before. */
   constructor(settings: () => TalkSettings) {
     this.#settings = settings
-    process.stdout.on('error', (error: NodeJS.ErrnoException) => this.#resultLost(error))
-    // There is nowhere left to say it, and the work does not depend on it: a log on a full disk ends no job.
-    process.stderr.on('error', () => {})
   }
 
-  /** The result: as `text` for people and shells, or as the JSON of `value`, indented where a person reads it. */
+  /**
+   * The result: as `text` for people and shells, or as the JSON of `value`, indented where a person reads it. Throws NO_SPACE or IO when
+   * stdout takes nothing: the verb is done, but its result has not reached anyone.
+   */
   result(value: object, text: string): void {
     this.close()
     const json = this.#settings().json === true
-    const out = json ? JSON.stringify(value, null, process.stdout.isTTY ? 2 : undefined) : text
-    if (out !== '') process.stdout.write(`${out}\n`)
+    const out = json ? JSON.stringify(value, null, isTerminal(1) ? 2 : undefined) : text
+    if (out !== '') this.print(`${out}\n`)
+  }
+
+  /** Text for stdout as it is: help, the version. */
+  print(text: string): void {
+    try {
+      put(1, text)
+    } catch (error) {
+      // A reader that has seen enough is no error.
+      if ((error as NodeJS.ErrnoException).code !== 'EPIPE')
+        throw fromSystem(error, 'cannot write the result to stdout')
+    }
   }
 
   /** The result of a verb that leaves stdout to somebody else: with --json the last line of stderr. */
@@ -56,32 +69,32 @@ export class Terminal implements Reporter {
   /** A summary or a remark. */
   say(text: string): void {
     if (this.#settings().quiet || this.#settings().json) return
-    this.#line(text)
+    this.#line(text.split('\n').map(printable).join('\n'))
   }
 
-  warn(message: string): void {
-    this.#line(`${paint('warning:', '33')} ${message}`)
+  warn(text: string): void {
+    this.#line(`${paint('warning:', '33')} ${message(text)}`)
   }
 
   error(error: unknown): void {
     const told = describe(error)
     if (this.#settings().json) this.#line(JSON.stringify({ error: told }))
     else {
-      this.#line(`${paint('conda-deploy:', '31')} ${told.message}`)
-      if (told.hint !== undefined) this.#line(`\n${paint('hint:', '36')} ${told.hint}`)
+      this.#line(`${paint('conda-deploy:', '31')} ${message(told.message)}`)
+      if (told.hint !== undefined) this.#line(`\n${paint('hint:', '36')} ${message(told.hint)}`)
     }
-    if (this.#settings().verbose && error instanceof Error) this.#line(stackOf(error))
+    if (this.#settings().verbose && error instanceof Error) this.#line(message(stackOf(error)))
   }
 
   phase(name: string, total?: number, unit: 'files' | 'bytes' = 'files'): void {
     this.#endPhase()
-    this.#phase = { name, total, unit, start: performance.now() }
+    this.#phase = { name, total, unit, start: now() }
     this.#drawn = 0
     this.#draw(0)
   }
 
   progress(done: number): void {
-    if (performance.now() - this.#drawn >= interval) this.#draw(done)
+    if (now() - this.#drawn >= interval) this.#draw(done)
   }
 
   /** Ends the phase and clears its line. */
@@ -90,39 +103,44 @@ export class Terminal implements Reporter {
     this.#phase = undefined
   }
 
-  /** stdout takes nothing: the verb is done, but its result has not reached anyone. */
-  #resultLost(error: NodeJS.ErrnoException): void {
-    if (error.code === 'EPIPE') return
-    const told = fromSystem(error, 'cannot write the result to stdout')
-    this.error(told)
-    process.exit(told.exitStatus)
-  }
-
   #line(text: string): void {
     this.#clear()
-    process.stderr.write(`${text}\n`)
+    talk(`${text}\n`)
   }
 
   #endPhase(): void {
     this.#clear()
     if (this.#phase === undefined || !this.#settings().verbose || this.#settings().json) return
-    this.#line(`${this.#phase.name}: ${duration((performance.now() - this.#phase.start) / 1000)}`)
+    this.#line(`${this.#phase.name}: ${duration((now() - this.#phase.start) / 1000)}`)
   }
 
   #draw(done: number): void {
-    if (this.#phase === undefined || this.#settings().quiet || !process.stderr.isTTY || process.env.TERM === 'dumb')
-      return
-    this.#drawn = performance.now()
+    if (this.#phase === undefined || this.#settings().quiet || !isTerminal(2) || process.env.TERM === 'dumb') return
+    this.#drawn = now()
     const line = progressLine(this.#phase, done, (this.#drawn - this.#phase.start) / 1000)
-    process.stderr.write(`\r${line.slice(0, (process.stderr.columns || 80) - 1)}\x1b[K`)
+    talk(`\r${line.slice(0, (process.stderr.columns || 80) - 1)}\x1b[K`)
     this.#lineShown = true
   }
 
   #clear(): void {
     if (!this.#lineShown) return
-    process.stderr.write('\r\x1b[K')
+    talk('\r\x1b[K')
     this.#lineShown = false
   }
+}
+
+function talk(text: string): void {
+  try {
+    put(2, text)
+  } catch {
+    // There is nowhere left to say it, and the work does not depend on it: a log on a full disk ends no job.
+  }
+}
+
+/** Looks before it asks Node, which would load its terminals and sockets to answer. */
+function isTerminal(descriptor: 1 | 2): boolean {
+  if (!fstatSync(descriptor).isCharacterDevice()) return false
+  return (descriptor === 1 ? process.stdout : process.stderr).isTTY
 }
 
 /** `extract  45 %  12,345 of 27,000 files  3,210/s  4.6 s left`. */
@@ -164,10 +182,10 @@ function describe(error: unknown): Told {
       ...(error.paths.length === 0 ? {} : { paths: error.paths }),
     }
   }
-  const message = error instanceof Error ? `${error.name}: ${error.message}` : String(error)
+  const what = error instanceof Error ? `${error.name}: ${error.message}` : String(error)
   return {
     code: 'INTERNAL',
-    message: `unexpected ${message}`,
+    message: `unexpected ${what}`,
     hint: 'this is a bug of conda-deploy; --verbose shows where',
   }
 }
@@ -179,6 +197,6 @@ function stackOf(error: Error): string {
 
 /** Colour only on a terminal, and not where https://no-color.org is followed. */
 function paint(text: string, colour: string): string {
-  const plain = !process.stderr.isTTY || process.env.TERM === 'dumb' || (process.env.NO_COLOR ?? '') !== ''
+  const plain = !isTerminal(2) || process.env.TERM === 'dumb' || (process.env.NO_COLOR ?? '') !== ''
   return plain ? text : `\x1b[${colour}m${text}\x1b[0m`
 }

@@ -29,7 +29,7 @@ export interface Activation {
 }
 
 /** What activation itself sets; conda would let an environment overwrite them, and break. */
-const reserved = /^(?:PATH|CONDA_PREFIX|CONDA_SHLVL|CONDA_DEFAULT_ENV|CONDA_PROMPT_MODIFIER)$/
+const reserved = /^(?:__proto__|PATH|CONDA_PREFIX|CONDA_SHLVL|CONDA_DEFAULT_ENV|CONDA_PROMPT_MODIFIER)$/
 const isName = (name: string): boolean => /^[A-Za-z_][A-Za-z0-9_]*$/.test(name)
 /** conda's word for a variable that `conda env config vars unset` removed. */
 const unset = '***unset***'
@@ -130,7 +130,8 @@ export function assignments(activation: Activation, now: Variables): Assignments
   ]
   const all = [...Object.entries(variables), ...stacked, ...own]
   const kept = all.flatMap(([key]): [string, string][] => {
-    const old = now[key]
+    // Of an object literal `constructor` would be a function.
+    const old = Object.hasOwn(now, key) ? now[key] : undefined
     return old === undefined ? [] : [[`__CONDA_SHLVL_${level}_${key}`, old]]
   })
   const notes: [string, string][] = [[`CONDA_DEPLOY_SET_${level + 1}`, all.map(([key]) => key).join(' ')]]

@@ -59,10 +59,21 @@ async function readRecords(prefix: string): Promise<PrefixRecord[]> {
   const folder = join(prefix, 'conda-meta')
   try {
     const names = (await readdir(folder)).filter((name) => name.endsWith('.json') && !name.startsWith('.')).sort()
-    const texts = await Promise.all(names.map((name) => readFile(join(folder, name), 'utf8')))
-    return texts.map((text, i) => parseRecord(`conda-meta/${names[i]}`, text))
+    const texts = await Promise.all(names.map((name) => recordFile(join(folder, name))))
+    return texts.flatMap((text, i) => (text === null ? [] : [parseRecord(`conda-meta/${names[i]}`, text)]))
   } catch (error) {
     throw error instanceof EnvError ? error : fromSystem(error, 'cannot read', folder)
+  }
+}
+
+/** Null for a folder, or a link that leads nowhere: whatever its name says, that is no record. */
+async function recordFile(path: string): Promise<string | null> {
+  try {
+    return await readFile(path, 'utf8')
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException
+    if (code === 'EISDIR' || code === 'ENOENT' || code === 'ELOOP') return null
+    throw error
   }
 }
 

@@ -25,6 +25,8 @@ const oldPlaceholder: string = ['/opt/anaconda1anaconda2', 'anaconda3'].join('')
 const hash = (value: unknown): string | undefined =>
   typeof value === 'string' && /^[0-9a-fA-F]{64}$/.test(value) ? value.toLowerCase() : undefined
 
+type Writable<T> = { -readonly [K in keyof T]: T[K] }
+
 /** One item of `paths`; null when it names no path. */
 export function pathRecord(item: unknown): PathRecord | null {
   if (typeof item !== 'object' || item === null) return null
@@ -34,15 +36,17 @@ export function pathRecord(item: unknown): PathRecord | null {
   const sha256InPrefix = hash(raw['sha256_in_prefix'])
   const placeholder = raw['prefix_placeholder']
   const mode = raw['file_mode']
-  return {
+  // Filled in place: an environment has ten thousands of these, and spreading optional fields makes six objects of each.
+  const record: Writable<PathRecord> = {
     path: raw['_path'],
     type: typeof raw['path_type'] === 'string' ? raw['path_type'] : 'hardlink',
-    ...(sha256 === undefined ? {} : { sha256 }),
-    ...(sha256InPrefix === undefined ? {} : { sha256InPrefix }),
-    ...(typeof placeholder === 'string' && placeholder !== '' ? { placeholder } : {}),
-    ...(mode === 'text' || mode === 'binary' ? { mode } : {}),
-    ...(typeof raw['size_in_bytes'] === 'number' ? { size: raw['size_in_bytes'] } : {}),
   }
+  if (sha256 !== undefined) record.sha256 = sha256
+  if (sha256InPrefix !== undefined) record.sha256InPrefix = sha256InPrefix
+  if (typeof placeholder === 'string' && placeholder !== '') record.placeholder = placeholder
+  if (mode === 'text' || mode === 'binary') record.mode = mode
+  if (typeof raw['size_in_bytes'] === 'number') record.size = raw['size_in_bytes']
+  return record
 }
 
 /** `info/files` and `info/has_prefix` (absent: `''`) of a package made before paths.json; `where` names it in errors. */

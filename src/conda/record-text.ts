@@ -38,20 +38,18 @@ const places = ['extracted_package_dir', 'package_tarball_full_path']
 export function recordText(record: PrefixRecord, contents: Contents, sitePackages: string): RecordText {
   const listed = new Set(record.files)
   const waiting: string[] = []
-  const path = (item: unknown): unknown => {
-    const raw = item as {
-      readonly _path?: unknown
-      readonly sha256?: unknown
-      readonly sha256_in_prefix?: unknown
-    } | null
-    if (typeof raw?._path !== 'string') return []
+  const paths: unknown[] = []
+  const addPath = (item: unknown): void => {
+    const raw = item as RawPath | null
+    if (typeof raw?._path !== 'string') return
     const own = ownPath(record, listed, raw._path, sitePackages)
-    if (!contents.has(own)) return []
-    const { sha256_in_prefix: old, ...rest } = raw
+    if (!contents.has(own)) return
+    const old = raw.sha256_in_prefix
     const hash = hashInPrefix(contents, own, raw.sha256, old)
-    if (hash === null) return [rest]
-    if ('of' in hash) waiting.push(hash.of)
-    return [{ ...rest, sha256_in_prefix: 'of' in hash ? unknown : hash.sha256 }]
+    if (hash !== null && 'of' in hash) waiting.push(hash.of)
+    const now = hash === null ? undefined : 'of' in hash ? unknown : hash.sha256
+    // Most stay as they are, and are not copied. What is undefined is not printed.
+    paths.push(now === old ? raw : { ...raw, sha256_in_prefix: now })
   }
   const made: Record<string, unknown> = { ...record.raw }
   for (const key of places) if (key in made) made[key] = ''
@@ -60,10 +58,28 @@ export function recordText(record: PrefixRecord, contents: Contents, sitePackage
   if (isObject(made['link'])) made['link'] = { ...made['link'], source: '' }
   if (Array.isArray(made['files'])) made['files'] = record.files.filter((file) => contents.has(file))
   const data = made['paths_data']
-  if (isObject(data) && Array.isArray(data['paths']))
-    made['paths_data'] = { ...data, paths: data['paths'].flatMap(path) }
-  const text = ascii(`${JSON.stringify(made, null, 2)}\n`)
+  if (isObject(data) && Array.isArray(data['paths'])) {
+    data['paths'].forEach(addPath)
+    made['paths_data'] = { ...data, paths }
+  }
+  const text = ascii(`${written(record.file, made)}\n`)
   return { text, digests: places64(record, text, waiting) }
+}
+
+/** JSON.parse takes any depth, JSON.stringify only what fits the stack. */
+function written(file: string, document: object): string {
+  try {
+    return JSON.stringify(document, null, 2)
+  } catch (error) {
+    if (!(error instanceof RangeError)) throw error
+    throw new EnvError('ENV_DAMAGED', `${file} cannot be written: ${error.message}`, { path: file, cause: error })
+  }
+}
+
+interface RawPath {
+  readonly _path?: unknown
+  readonly sha256?: unknown
+  readonly sha256_in_prefix?: unknown
 }
 
 function hashInPrefix(

@@ -1,6 +1,8 @@
+import { now } from '../report.js'
+
 /** Seconds by phase: each lap counts the time since the one before. */
 export class Clock<Phase extends string> {
-  readonly #start = performance.now()
+  readonly #start = now()
   #last = this.#start
   readonly #laps: Record<Phase, number>
 
@@ -9,12 +11,12 @@ export class Clock<Phase extends string> {
   }
 
   lap(phase: Phase): void {
-    const now = performance.now()
-    this.#laps[phase] += (now - this.#last) / 1000
-    this.#last = now
+    const at = now()
+    this.#laps[phase] += (at - this.#last) / 1000
+    this.#last = at
   }
 
   seconds(): Record<Phase | 'total', number> {
-    return { ...this.#laps, total: (performance.now() - this.#start) / 1000 } as Record<Phase | 'total', number>
+    return { ...this.#laps, total: (now() - this.#start) / 1000 } as Record<Phase | 'total', number>
   }
 }

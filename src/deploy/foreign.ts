@@ -3,42 +3,36 @@
  * when a file comes is done while the file is written; what is only known at the end is done in a second, small phase. The result is
  * what tar and conda-unpack would give, and more of it is relocated: see ForeignFacts.
  */
-import { mkdir, rm, writeFile } from 'node:fs/promises'
+import { rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import type { Batch, Member } from '../archive/batches.js'
 import { readUnpacker, type Unpacker, unpackHelper, unpackScript } from '../archive/conda-pack.js'
-import { checkUnchanged, type Digested, digestOf } from '../archive/digest.js'
-import { type Format, formatOf } from '../archive/format.js'
-import { using } from '../archive/pool.js'
-import type { Decoded } from '../archive/worker.js'
+import type { Batch, Decoded, Member } from '../archive/decode.js'
+import type { Limits } from '../archive/limits.js'
 import { pycSource } from '../conda/noarch.js'
 import { EnvError, fromSystem } from '../errors.js'
-import { type MaterializeEntry, native } from '../native.js'
+import { type MaterializeEntry, native, runJob } from '../native.js'
 import type { Entry } from '../tree/entry.js'
+import { makeFolders } from '../tree/folders.js'
 import { doubtsOf, type ForeignFacts } from './foreign/facts.js'
 import { isRecord, Knowledge } from './foreign/knowledge.js'
 import { finishMeta } from './foreign/meta.js'
 import { originByScripts, originsByNotes } from './foreign/origin.js'
-import { isPackages, read, relocate } from './foreign/relocate.js'
+import { isPackages, read, readHead, relocate } from './foreign/relocate.js'
 import { headBytes } from './foreign/scripts.js'
+import { type Opening, openSupply, type Supply } from './foreign/supply.js'
 import { ForeignTree } from './foreign/tree.js'
 import { Writer } from './foreign/writer.js'
 import { indexOf, ownFolder } from './ready.js'
 import { byPathWarning, type Source, type Unpacked, type Unpacking, type UnpackJob } from './source.js'
 
-/** Throws ARCHIVE_NOT_FOUND, ARCHIVE_UNKNOWN, UNSUPPORTED, SOURCE_CHANGED, PERMISSION, IO. Reads the whole file: see digestOf. */
-export async function openForeign(archive: string, signal?: AbortSignal): Promise<Source> {
-  const format = await formatOf(archive)
-  const digested = await digestOf(archive, signal)
+/** Throws what openSupply throws. */
+export async function openForeign(path: string, opening: Opening): Promise<Source> {
+  const supply = await openSupply(path, opening)
+  const { digest, leastBytes } = supply
   return {
-    content: {
-      digest: digested.digest,
-      size: null,
-      leastBytes: digested.size,
-      longestPrefix: null,
-      list: async () => [],
-    },
-    unpack: (job, unpacking) => new Unpack(archive, format, digested, job, unpacking).run(),
+    content: { digest, size: null, leastBytes, longestPrefix: null, name: null, list: async () => [] },
+    packedBytes: leastBytes,
+    unpack: (job, unpacking) => new Unpack(path, supply, job, unpacking).run(),
   }
 }
 
@@ -47,10 +41,10 @@ const unpackers: readonly string[] = [unpackScript, unpackHelper]
 
 class Unpack {
   private readonly archive: string
-  private readonly format: Format
-  private readonly digested: Digested
+  private readonly supply: Supply
   private readonly job: UnpackJob
   private readonly signal: AbortSignal | undefined
+  private readonly limits: Limits
   private readonly tree: ForeignTree
   private readonly known: Knowledge = new Knowledge()
   private readonly writer: Writer
@@ -59,12 +53,12 @@ class Unpack {
   /** The files of `unpackers`, until it is known whether they are what their names say. */
   private readonly held = new Map<string, MaterializeEntry & { readonly data: Buffer }>()
 
-  constructor(archive: string, format: Format, digested: Digested, job: UnpackJob, unpacking: Unpacking) {
+  constructor(archive: string, supply: Supply, job: UnpackJob, unpacking: Unpacking) {
     this.archive = archive
-    this.format = format
-    this.digested = digested
+    this.supply = supply
     this.job = job
     this.signal = unpacking.signal
+    this.limits = unpacking.limits
     this.tree = new ForeignTree(archive)
     this.writer = new Writer(job, unpacking)
   }
@@ -86,12 +80,12 @@ class Unpack {
     const left = await finishMeta({ tree, known, writer, origins, rest })
     await writer.change(rest)
     await this.writeIndex()
-    await checkUnchanged(this.archive, this.digested)
+    await this.supply.check()
 
     const { own, setuid, ...met } = tree.met(links)
     const { restored, kept, keptPyc, unnamed, unfit } = relocated
     const facts: ForeignFacts = {
-      format: this.format.name,
+      format: this.supply.format,
       producer: unpacker?.producer ?? null,
       root: decoded.root,
       origins,
@@ -106,50 +100,47 @@ class Unpack {
   }
 
   private async stream(): Promise<Decoded> {
-    const parts = join(this.job.root, ownFolder, 'parts')
-    const { archive, signal } = this
+    const { root, threads } = this.job
+    const parts = join(root, ownFolder, 'parts')
     try {
-      await mkdir(parts, { recursive: true })
-      const receive = (batch: Batch): Promise<void> => this.receive(batch)
-      const decoded = await using((pool) =>
-        pool.decode({ archive, parts, receive, ...(signal === undefined ? {} : { signal }) }),
-      )
-      await rm(parts, { recursive: true })
-      return decoded
+      makeFolders(parts)
     } catch (error) {
-      throw error instanceof EnvError || !('syscall' in (error as object))
-        ? error
-        : fromSystem(error, 'cannot use', parts)
+      throw fromSystem(error, 'cannot make', parts)
     }
+    const receive = (batch: Batch): Promise<void> => this.receive(batch)
+    const decoded = await this.supply.feed({ parts, threads, limits: this.limits, signal: this.signal, receive })
+    await runJob((counters) => native().remove({ root: parts, threads }, counters))
+    return decoded
   }
 
-  private async receive({ members, buffer }: Batch): Promise<void> {
+  private async receive({ members, buffer, temporary }: Batch): Promise<void> {
     const files = this.tree.admit(members)
-    const contentOf = ({ at = 0, size }: Member): Buffer => Buffer.from(buffer, at, size)
-    const whole = ({ part, ...member }: Member): Buffer | Promise<Buffer> =>
-      part === undefined ? contentOf(member) : read(part)
+    const contentOf = ({ at, size }: Member): Buffer => Buffer.from(buffer.buffer, at, size)
+    const whole = (member: Member): Buffer | Promise<Buffer> =>
+      member.source === undefined ? contentOf(member) : read(member.source)
     for (const member of files)
       if (isRecord(member.path)) this.known.add(member.path, (await whole(member)).toString('utf8'))
     this.known.checkLength(this.job.prefix)
     const entries: MaterializeEntry[] = []
     for (const member of files) {
-      const { path, mode, mtime, part } = member
+      const { path, mode, mtime, source } = member
       const entry = { path, kind: 'file' as const, mode: (mode & 0o111) === 0 ? 0o644 : 0o755, mtime }
       if (unpackers.includes(path)) {
         this.held.set(path, { ...entry, data: Buffer.from(await whole(member)) })
         continue
       }
-      if (path.startsWith('bin/')) this.noteHead(path, part === undefined ? contentOf(member) : null)
+      if (path.startsWith('bin/'))
+        this.noteHead(path, source === undefined ? contentOf(member) : await readHead(source))
       const rewrites = isRecord(path) ? [] : (this.known.of(path)?.rewrites ?? [])
-      const content = part === undefined ? { data: contentOf(member) } : { source: part }
+      const content = source === undefined ? { data: contentOf(member) } : { source }
       entries.push({ ...entry, ...content, ...(rewrites.length === 0 ? {} : { rewrites }) })
     }
     await this.writer.write(entries)
-    for (const { part } of members) if (part !== undefined) await rm(part)
+    if (temporary) for (const { source } of members) if (source !== undefined) await rm(source)
   }
 
-  private noteHead(path: string, content: Buffer | null): void {
-    if (content?.toString('latin1', 0, 2) === '#!') this.heads.set(path, content.toString('utf8', 0, headBytes))
+  private noteHead(path: string, content: Buffer): void {
+    if (content.toString('latin1', 0, 2) === '#!') this.heads.set(path, content.toString('utf8', 0, headBytes))
     else this.heads.delete(path)
   }
 

@@ -3,9 +3,10 @@
  * ever stale; the file is removed by its holder, and whoever then locks a file that no longer has its name tries again.
  */
 import { fstatSync, statSync } from 'node:fs'
-import { rm } from 'node:fs/promises'
+import { unlink } from 'node:fs/promises'
+import { constants } from 'node:os'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { EnvError } from '../errors.js'
+import { EnvError, fromSystem } from '../errors.js'
 import { native } from '../native.js'
 
 /** Milliseconds between two tries: short at first, for small environments. */
@@ -14,7 +15,7 @@ const longestPause = 100
 const mostRemakes = 10
 
 export interface Lock {
-  /** Removes the file, then frees the lock. */
+  /** Removes the file, then frees the lock, which it does also where the file cannot be removed. Throws PERMISSION, IO. */
   release(): Promise<void>
 }
 
@@ -26,10 +27,14 @@ export interface Waiting {
   readonly onWait: () => void
   /** Asked after every pause; true: the lock is no longer wanted. */
   readonly enough: () => Promise<boolean>
+  /** Seconds to wait at most; undefined: as long as it takes. */
+  readonly wait?: number | undefined
 }
 
-/** Takes the lock; null: no longer wanted. Waits as long as it takes. Throws CANCELLED, PERMISSION, IO. */
+/** Takes the lock; null: no longer wanted. Throws CANCELLED, LOCK_HELD, PERMISSION, UNSUPPORTED, IO. */
 export async function acquire(path: string, waiting: Waiting): Promise<Lock | null> {
+  const { wait = Number.POSITIVE_INFINITY } = waiting
+  const end = performance.now() + wait * 1000
   for (let pause = firstPause, tries = 0; ; tries++) {
     if (waiting.signal?.aborted) throw cancelled(waiting.signal)
     const lock = await tryLock(path).catch(async (error: unknown) => {
@@ -38,8 +43,13 @@ export async function acquire(path: string, waiting: Waiting): Promise<Lock | nu
       return await tryLock(path)
     })
     if (lock !== null) return lock
+    if (performance.now() >= end) throw held(path, wait)
     if (tries === 0) waiting.onWait()
-    await sleep(pause, undefined, waiting.signal ? { signal: waiting.signal } : {}).catch(() => {
+    await sleep(
+      Math.max(1, Math.min(pause, end - performance.now())),
+      undefined,
+      waiting.signal ? { signal: waiting.signal } : {},
+    ).catch(() => {
       throw cancelled(waiting.signal)
     })
     pause = Math.min(longestPause, pause * 1.5)
@@ -47,19 +57,48 @@ export async function acquire(path: string, waiting: Waiting): Promise<Lock | nu
   }
 }
 
+function held(path: string, wait: number): EnvError {
+  const message = `another process works there, and holds ${path}; waited ${wait} s`
+  return new EnvError('LOCK_HELD', message, { path, hint: 'try again, or wait longer with --wait' })
+}
+
 export function cancelled(signal: AbortSignal | undefined): EnvError {
   return new EnvError('CANCELLED', 'cancelled', { cause: signal?.reason })
 }
 
-/** The lock if it is free now. Throws PERMISSION, IO. */
+/** The lock if it is free now. Throws PERMISSION, UNSUPPORTED (a file system without locks), IO. */
 export async function tryLock(path: string): Promise<Lock | null> {
   for (;;) {
-    const descriptor = native().lock(path, 'exclusive')
+    const descriptor = lockNow(path)
     if (descriptor === null) return null
     // Its last holder may have removed the file between our opening and our locking it.
     if (names(path, descriptor)) return { release: () => release(path, descriptor) }
     native().unlock(descriptor)
   }
+}
+
+function lockNow(path: string): number | null {
+  try {
+    return native().lock(path, 'exclusive')
+  } catch (error) {
+    throw error instanceof EnvError ? (withoutLocks(path, error) ?? error) : error
+  }
+}
+
+const { errno: errnos } = constants
+const unsupported = ['ENOSYS', 'ENOLCK', 'EOPNOTSUPP', 'EINVAL'] as const
+
+/**
+ * Some mounts of Lustre and NFS know no flock. Going on without a lock could have two processes remove each other's stage, so it is
+ * refused.
+ */
+export function withoutLocks(path: string, error: EnvError): EnvError | null {
+  const name = unsupported.find((one) => errnos[one] === Math.abs(error.errno ?? 0))
+  if (error.syscall !== 'flock' || name === undefined) return null
+  const hint = 'choose a target on a local file system, or mount this one with locks (Lustre: -o flock)'
+  return new EnvError('UNSUPPORTED', `the file system of ${path} has no file locks (flock: ${name})`, {
+    ...{ path, hint, cause: error },
+  })
 }
 
 const ENOENT = 2
@@ -73,7 +112,10 @@ function names(path: string, descriptor: number): boolean {
 
 async function release(path: string, descriptor: number): Promise<void> {
   try {
-    await rm(path, { force: true })
+    await unlink(path)
+  } catch (error) {
+    // Not by rm: what it may not unlink, it would try to empty as a directory.
+    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw fromSystem(error, 'cannot remove', path)
   } finally {
     native().unlock(descriptor)
   }

@@ -6,6 +6,7 @@ import type { Stats } from 'node:fs'
 import { chmod, lstat, mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { EnvError, fromSystem } from '../errors.js'
+import { makeFolders } from '../tree/folders.js'
 
 const user = (): number => process.getuid?.() ?? 0
 
@@ -43,7 +44,7 @@ export async function makeCacheFolder(root: string): Promise<string | undefined>
   const folder = cacheFolder(root)
   let made: string | undefined
   try {
-    made = await mkdir(root, { recursive: true })
+    made = makeFolders(root)
     await mkdir(folder, { mode: 0o700 })
     made ??= folder
     await chmod(folder, 0o700)

@@ -3,7 +3,7 @@ import { stat } from 'node:fs/promises'
 import { userInfo } from 'node:os'
 import { dirname, resolve } from 'node:path'
 import { EnvError, type ErrorCode } from '../errors.js'
-import { type FileSystem, fileSystemOf, type Locality } from './file-system.js'
+import { type FileSystem, fileSystemOf, type Locality } from '../tree/file-system.js'
 import { cachedPrefix, checkCacheFolder } from './node-cache.js'
 import { type Content, preflight } from './preflight.js'
 import { standingAt, targetExists } from './ready.js'
@@ -46,7 +46,7 @@ type Surroundings = Readonly<Record<string, string | undefined>>
  */
 export async function planDeploy(content: Content, wish: Wish, env: Surroundings): Promise<Plan> {
   if (wish.to !== undefined) {
-    const prefix = checkPrefix(resolve(wish.to))
+    const prefix = checkPrefix('deploy', resolve(wish.to))
     return await planAt(prefix, { path: dirname(prefix), source: 'to' }, content, wish, [])
   }
   if (wish.root !== undefined) {
@@ -110,7 +110,7 @@ async function checkScratch(root: string, allowShared: boolean): Promise<void> {
 }
 
 function planCached(root: Candidate, content: Content, wish: Wish, rejected: readonly Rejected[]): Promise<Plan> {
-  const prefix = checkPrefix(cachedPrefix(root.path, content.digest, wish.readOnly))
+  const prefix = checkPrefix('deploy', cachedPrefix(root.path, content.digest, wish.readOnly))
   return planAt(prefix, root, content, wish, rejected)
 }
 
@@ -146,20 +146,38 @@ function remarks(prefix: string, source: string, fileSystem: FileSystem, rejecte
   if (fileSystem.locality === 'memory' && source !== 'to' && source !== 'root')
     said.push(`${prefix} is in memory (${fileSystem.type}): it may count against the memory of the job`)
   if (fileSystem.locality === 'unknown') said.push(`${prefix} is on ${fileSystem.type}, which is not known to be local`)
-  if (prefix.includes(':')) said.push(`${prefix} has a colon: it cannot stand in PATH, so it cannot be activated`)
+  said.push(...remarksOnPrefix(prefix))
   const told = rejected.find(({ source: by }) => by === '$CONDA_DEPLOY_ROOT')
   if (told !== undefined) said.push(`CONDA_DEPLOY_ROOT is passed over: ${told.path}: ${told.why}`)
   return said
 }
 
-/** A prefix is written into scripts and texts line by line. */
-function checkPrefix(prefix: string): string {
+/** Bytes of a file name on every file system that Linux has. */
+const longestName = 255
+
+/** A prefix is written into scripts and texts line by line, and is a name of the file system. Throws INVALID_OPTION. */
+export function checkPrefix(verb: string, prefix: string): string {
+  const refuse = (why: string): never => {
+    throw new EnvError('INVALID_OPTION', `${verb}: ${why}`, { path: prefix })
+  }
   // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for
   if (/[\u0000-\u001f\u007f]/.test(prefix))
-    throw new EnvError(
-      'INVALID_OPTION',
-      `deploy: ${JSON.stringify(prefix)} has control characters; a prefix cannot have any`,
-    )
-  if (prefix === '/') throw new EnvError('INVALID_OPTION', 'deploy: / cannot be a prefix')
+    refuse(`${JSON.stringify(prefix)} has control characters; a prefix cannot have any`)
+  // Node turns bytes of the command line that are not UTF-8 into U+FFFD: what was named cannot be known any more.
+  if (/\ufffd|\p{Surrogate}/u.test(prefix)) refuse(`${prefix} is not UTF-8; a prefix must be`)
+  const name = prefix.split('/').find((part) => Buffer.byteLength(part) > longestName)
+  if (name !== undefined)
+    refuse(`'${name.slice(0, 40)}…' has ${Buffer.byteLength(name)} bytes; a name can have ${longestName}`)
+  if (prefix === '/') refuse('/ cannot be a prefix')
   return prefix
+}
+
+/** What a prefix makes difficult, though it is allowed. Pure. */
+export function remarksOnPrefix(prefix: string): string[] {
+  const said: string[] = []
+  if (prefix.includes(':')) said.push(`${prefix} has a colon: it cannot stand in PATH, so it cannot be activated`)
+  const quote = /['"\\]/.exec(prefix)?.[0]
+  if (quote !== undefined)
+    said.push(`${prefix} has a ${quote}: texts that quote the prefix, such as Python's sysconfig data, break there`)
+  return said
 }

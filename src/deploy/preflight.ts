@@ -4,7 +4,7 @@ import { dirname } from 'node:path'
 import { EnvError, fromSystem } from '../errors.js'
 import { checkFits } from '../prefix/plan.js'
 import type { Entry } from '../tree/entry.js'
-import { type FileSystem, fileSystemOf, nearestExisting } from './file-system.js'
+import { type FileSystem, fileSystemOf, nearestExisting } from '../tree/file-system.js'
 
 /** What is known of an archive's content before it is read. */
 export interface Content {
@@ -16,6 +16,8 @@ export interface Content {
   readonly leastBytes: number
   /** Bytes; null: no limit, or not known. */
   readonly longestPrefix: number | null
+  /** Of the environment; null: the archive does not tell. */
+  readonly name: string | null
   /** All entries; called only when the sums above do not decide. */
   readonly list: () => Promise<readonly Entry[]>
 }

@@ -1,30 +1,51 @@
 /**
  * A target is absent or complete: it grows in a stage beside it, `.<name>.<pid>.stage`, and gets its name by one rename that replaces
- * nothing. Only this file renames into place.
+ * nothing, or changes names with the tree that it replaces. Only this file renames into place.
  */
-import { existsSync } from 'node:fs'
-import { chmod, mkdir, readdir, rmdir } from 'node:fs/promises'
+import { createHash } from 'node:crypto'
+import { existsSync, lstatSync } from 'node:fs'
+import { chmod, lstat, mkdir, readdir, rmdir, stat } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
 import { EnvError, fromSystem } from '../errors.js'
 import { native, runJob } from '../native.js'
+import { makeFolders } from '../tree/folders.js'
+import { type Held, hold, holdOwn } from './hold.js'
 import { type Lock, tryLock } from './lock.js'
 import { makeCacheFolder } from './node-cache.js'
 
-export const lockOf = (prefix: string): string => join(dirname(prefix), `.${basename(prefix)}.lock`)
-const stageOf = (prefix: string): string => join(dirname(prefix), `.${basename(prefix)}.${process.pid}.stage`)
+/** Bytes of a name that leave room for what is put around it; file names have at most 255. */
+const longestName = 220
+
+/** How the names of what stands beside a target begin. */
+function besides(prefix: string): string {
+  const name = basename(prefix)
+  const short = Buffer.byteLength(name) <= longestName
+  return `.${short ? name : createHash('sha256').update(name).digest('hex').slice(0, 32)}.`
+}
+
+export const lockOf = (prefix: string): string => join(dirname(prefix), `${besides(prefix)}lock`)
+const stageOf = (prefix: string): string => join(dirname(prefix), `${besides(prefix)}${process.pid}.stage`)
+const asideOf = (prefix: string): string => join(dirname(prefix), `${besides(prefix)}${process.pid}.aside`)
 
 /** The folder of a target, and the topmost folder that was made for it; undefined: all were there. */
 export interface Place {
+  /** By its name, or, held, by a way that no user can change. */
   readonly folder: string
+  readonly held: Held | null
   readonly made: string | undefined
 }
 
 /** Makes the folder that a target will stand in; `cacheRoot`: where it is the folder of this user, its root. */
 export async function makePlace(prefix: string, cacheRoot: string | undefined): Promise<Place> {
   const folder = dirname(prefix)
-  if (cacheRoot !== undefined) return { folder, made: await makeCacheFolder(cacheRoot) }
+  const parent = hold(cacheRoot ?? folder)
+  if (parent !== null) {
+    const held = cacheRoot === undefined ? parent : holdOwn(parent, basename(folder))
+    return { folder: held.path, held, made: undefined }
+  }
+  if (cacheRoot !== undefined) return { folder, held: null, made: await makeCacheFolder(cacheRoot) }
   try {
-    return { folder, made: await mkdir(folder, { recursive: true }) }
+    return { folder, held: null, made: makeFolders(folder) }
   } catch (error) {
     throw fromSystem(error, 'cannot make', folder)
   }
@@ -46,7 +67,7 @@ export async function takeBack({ folder, made }: Place): Promise<void> {
 export async function makeStage(prefix: string, threads: number): Promise<string> {
   const stage = stageOf(prefix)
   try {
-    for (const stale of await staleStages(prefix)) await discard(stale, threads)
+    await clear(prefix, threads)
     await mkdir(stage, { mode: 0o700 })
   } catch (error) {
     throw error instanceof EnvError ? error : fromSystem(error, 'cannot make', stage)
@@ -54,15 +75,31 @@ export async function makeStage(prefix: string, threads: number): Promise<string
   return stage
 }
 
-/** Stages for this prefix; under the lock nobody works in them. */
-async function staleStages(prefix: string): Promise<string[]> {
-  const begin = `.${basename(prefix)}.`
+/** Under the lock: removes what earlier processes left behind; true: there was something. */
+export async function clear(prefix: string, threads: number): Promise<boolean> {
+  const stale = await beside(prefix, 'stage')
+  for (const stage of stale) await discard(stage, threads)
+  return stale.length > 0
+}
+
+/** What stands beside a prefix for it; under the lock nobody works in it. */
+async function beside(prefix: string, what: 'stage' | 'aside'): Promise<string[]> {
+  const begin = besides(prefix)
   const names = await readdir(dirname(prefix)).catch((error: unknown) => {
     throw fromSystem(error, 'cannot read', dirname(prefix))
   })
   return names
-    .filter((name) => name.startsWith(begin) && /^\d+\.stage$/.test(name.slice(begin.length)))
+    .filter(
+      (name) => name.startsWith(begin) && /^\d+\.\w+$/.test(name.slice(begin.length)) && name.endsWith(`.${what}`),
+    )
     .map((name) => join(dirname(prefix), name))
+    .filter(isOwn)
+}
+
+/** Where all may write, somebody else's stage may stand beside: it is not ours to remove, and not in the way. */
+function isOwn(stage: string): boolean {
+  const user = process.geteuid?.()
+  return user === 0 || lstatSync(stage, { throwIfNoEntry: false })?.uid === user
 }
 
 /**
@@ -74,9 +111,9 @@ export async function sweep(prefix: string, threads: number): Promise<boolean> {
   const lock = await tryLock(lockOf(prefix)).catch(notOurs)
   if (lock === null) return false
   try {
-    for (const stale of await staleStages(prefix)) await discard(stale, threads)
+    await clear(prefix, threads)
   } finally {
-    await lock.release()
+    await lock.release().catch(notOurs)
   }
   return true
 }
@@ -89,15 +126,76 @@ function notOurs(error: unknown): Lock | null {
 
 /** Removes a stage with all that is in it, whatever the modes. */
 export async function discard(stage: string, threads: number): Promise<void> {
-  await runJob((counters) => native().remove({ root: stage, threads }, counters))
+  const remove = (team: number) => runJob((counters) => native().remove({ root: stage, threads: team }, counters))
+  try {
+    await remove(threads)
+  } catch (error) {
+    if (threads === 1) throw error
+    // What made the deployment fail may be too few descriptors for its threads; one needs a handful.
+    await remove(1)
+  }
 }
 
-/** Gives the stage its final mode and its name; false: the name was taken meanwhile. */
-export async function publish(stage: string, prefix: string, readOnly: boolean): Promise<boolean> {
+/**
+ * Gives the stage its final mode and its name; false: the name was taken meanwhile. `inside`: another way to the stage, which leads to what
+ * was filled also when its name does not any more.
+ */
+export async function publish(stage: string, prefix: string, readOnly: boolean, inside: string): Promise<boolean> {
+  try {
+    await chmod(inside, readOnly ? 0o555 : 0o755)
+    const { ino, dev } = await stat(inside)
+    if (!native().rename(stage, prefix, 'no-replace')) return false
+    const there = await lstat(prefix)
+    if (there.ino === ino && there.dev === dev) return true
+  } catch (error) {
+    throw error instanceof EnvError ? error : fromSystem(error, 'cannot publish', stage)
+  }
+  const message = `${stage} was exchanged for something else while it was published: what stands at ${prefix} is not to be used`
+  throw new EnvError('UNSAFE_PATH', message, { path: prefix })
+}
+
+/** Where a tree stands that was replaced, to be discarded; `atOnce`: there was no moment without a tree at the prefix. */
+export interface Replaced {
+  readonly old: string
+  readonly atOnce: boolean
+}
+
+/**
+ * Puts the stage in the place of the tree at the prefix, under the lock. Where the file system cannot exchange names (NFS, old Lustre),
+ * it takes two renames; what a process that dies between them has put aside, `bringBack` puts back.
+ */
+export async function replace(stage: string, prefix: string, readOnly: boolean): Promise<Replaced> {
   try {
     await chmod(stage, readOnly ? 0o555 : 0o755)
   } catch (error) {
     throw fromSystem(error, 'cannot change the mode of', stage)
   }
-  return native().rename(stage, prefix, 'no-replace')
+  const gone = (): EnvError =>
+    new EnvError('SOURCE_CHANGED', `${prefix} was moved or removed meanwhile`, { path: prefix })
+  try {
+    if (!native().rename(stage, prefix, 'exchange')) throw gone()
+    return { old: stage, atOnce: true }
+  } catch (error) {
+    if (!(error instanceof EnvError) || error.code !== 'UNSUPPORTED') throw error
+  }
+  const old = asideOf(prefix)
+  if (!native().rename(prefix, old, 'no-replace')) throw gone()
+  if (native().rename(stage, prefix, 'no-replace')) return { old, atOnce: false }
+  throw new EnvError('TARGET_EXISTS', `${prefix} was taken while it was replaced; what stood there is at ${old}`, {
+    path: prefix,
+  })
+}
+
+/** Under the lock: a tree that a process which died put aside gets its name back, or goes when the name is in use. */
+export async function bringBack(prefix: string, threads: number): Promise<void> {
+  for (const aside of await beside(prefix, 'aside'))
+    if (!native().rename(aside, prefix, 'no-replace')) await discard(aside, threads)
+}
+
+/** Takes the name from a tree that is no longer wanted, at once, and then the tree. Under the lock. */
+export async function removeTree(prefix: string, threads: number): Promise<void> {
+  const stage = stageOf(prefix)
+  if (!native().rename(prefix, stage, 'no-replace'))
+    throw new EnvError('TARGET_EXISTS', `${stage} is in the way`, { path: stage })
+  await discard(stage, threads)
 }

@@ -13,6 +13,8 @@ export interface Ready {
   readonly readOnly: boolean
   /** ISO 8601. */
   readonly created: string
+  /** Of the environment, where its archive tells. */
+  readonly name?: string
 }
 
 export const ownFolder = '.conda-deploy'
@@ -40,10 +42,10 @@ function parseReady(text: string): Ready | null {
     if (error instanceof SyntaxError) return null
     throw error
   }
-  const { version, digest, prefix, readOnly, created } = value ?? {}
+  const { version, digest, prefix, readOnly, created, name } = value ?? {}
   const known = version === 1 && typeof digest === 'string' && typeof prefix === 'string'
   if (!known || typeof readOnly !== 'boolean' || typeof created !== 'string') return null
-  return { version, digest, prefix, readOnly, created }
+  return { version, digest, prefix, readOnly, created, ...(typeof name === 'string' ? { name } : {}) }
 }
 
 /** Marks a stage as complete. A read-only one gets read-only modes here too. */

@@ -2,10 +2,11 @@
 import { spawn } from 'node:child_process'
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
-import { isatty } from 'node:tty'
 import { environmentOf } from '../conda/activated.js'
 import { readActivation } from '../conda/activation.js'
+import { type Spare, spares, sparing } from '../conda/spare.js'
 import { EnvError, fromSystem } from '../errors.js'
+import { forwardSignals } from '../forward-signals.js'
 import { silent } from '../report.js'
 import { type DeployOptions, type DeployResult, deploy } from './deploy.js'
 import { cancelled } from './lock.js'
@@ -13,6 +14,8 @@ import { cancelled } from './lock.js'
 export interface RunOptions extends Omit<DeployOptions, 'dryRun'> {
   /** The program, found by the PATH of the environment, and its arguments. It has this process's standard streams. */
   readonly command: readonly string[]
+  /** Settings that keep programs from looking into a shared home folder. Default: none. */
+  readonly spare?: readonly Spare[] | undefined
   /**
    * Called when the program has started. From then on the signals that this process gets are handed to it, and what else acts on them
    * should stop doing so; `signal` ends it with SIGTERM.
@@ -30,18 +33,19 @@ export interface RunResult {
 }
 
 /**
- * Runs a program in the environment of an archive. Throws what `deploy` throws, and COMMAND_NOT_FOUND, PERMISSION (the program cannot
- * be executed), NOT_AN_ENV (the prefix cannot be activated), CANCELLED before the program has started.
+ * Runs a program in the environment of an archive. Throws what `deploy` throws, and COMMAND_NOT_FOUND, COMMAND_NOT_EXECUTABLE,
+ * NOT_AN_ENV (the prefix cannot be activated), CANCELLED before the program has started.
  */
 export async function run(options: RunOptions): Promise<RunResult> {
-  const { command, onStart, ...rest } = options
+  const { command, spare = [], onStart, ...rest } = options
   const [program, ...args] = checkCommand(command)
   if (onStart !== undefined && typeof onStart !== 'function')
     throw new EnvError('INVALID_OPTION', `run: option 'onStart' must be a function, got ${typeof onStart}`)
+  checkSpare(spare)
   const deployment = await deploy(rest)
   const { signal, reporter = silent } = rest
   reporter.phase('activate')
-  const activation = await readActivation(deployment.prefix)
+  const activation = await sparing(await readActivation(deployment.prefix), spare)
   const { variables, warnings: said } = await environmentOf(activation, process.env, signal)
   const warnings = [...activation.warnings, ...said]
   for (const warning of warnings) reporter.warn(warning)
@@ -59,10 +63,11 @@ function checkCommand(command: readonly string[]): [string, ...string[]] {
   return [program, ...args]
 }
 
-/** Signals that mean the program, not us. */
-const forwarded = ['SIGTERM', 'SIGHUP', 'SIGUSR1', 'SIGUSR2', 'SIGCONT', 'SIGWINCH'] as const
-/** A terminal sends these to the program too, as it is in the same process group; a second one would be one too many. */
-const fromTerminal = ['SIGINT', 'SIGQUIT'] as const
+function checkSpare(spare: readonly string[]): void {
+  const wrong = Array.isArray(spare) ? spare.find((one) => !spares.some((known) => known === one)) : spare
+  if (wrong !== undefined)
+    throw new EnvError('INVALID_OPTION', `run: option 'spare' knows ${spares.join(', ')}, got ${String(wrong)}`)
+}
 
 type Ended = Pick<RunResult, 'status' | 'signal'>
 
@@ -75,19 +80,12 @@ function runProgram(
 ): Promise<Ended> {
   return new Promise((resolve, reject) => {
     const child = spawn(program, args, { env, stdio: 'inherit' })
-    const hand = (name: NodeJS.Signals): void => void child.kill(name)
-    const pass = (): void => undefined
     const end = (): void => void child.kill('SIGTERM')
-    const atTerminal = [0, 1, 2].some((descriptor) => isatty(descriptor))
-    const handlers = [
-      ...forwarded.map((name) => [name, hand] as const),
-      ...fromTerminal.map((name) => [name, atTerminal ? pass : hand] as const),
-    ]
+    const release = forwardSignals((name) => void child.kill(name))
     const stop = (): void => {
-      for (const [name, handler] of handlers) process.off(name, handler)
+      release()
       signal?.removeEventListener('abort', end)
     }
-    for (const [name, handler] of handlers) process.on(name, handler)
     signal?.addEventListener('abort', end)
     child.once('spawn', () => onStart?.(child.pid ?? 0))
     child.once('error', (error) => {
@@ -101,12 +99,21 @@ function runProgram(
   })
 }
 
+/** As shells say it: 127 there is no such program, 126 there is something that cannot be executed. */
 function failure(error: NodeJS.ErrnoException, program: string, path: string | undefined): EnvError {
   // A folder in PATH that may not be looked into is reported as if the program might not be executed.
   const isThere = (): boolean => (path ?? '').split(':').some((folder) => existsSync(join(folder, program)))
   const isSought = !program.includes('/')
-  if (error.code !== 'ENOENT' && !(error.code === 'EACCES' && isSought && !isThere()))
-    return fromSystem(error, 'cannot run', program)
-  const where = isSought ? ' in the environment, nor elsewhere in PATH' : ''
-  return new EnvError('COMMAND_NOT_FOUND', `there is no program ${program}${where}`, { path: program, cause: error })
+  const isAbsent = isSought ? !isThere() : !existsSync(program)
+  if ((error.code === 'ENOENT' || error.code === 'EACCES') && isAbsent) {
+    const where = isSought ? ' in the environment, nor elsewhere in PATH' : ''
+    return new EnvError('COMMAND_NOT_FOUND', `there is no program ${program}${where}`, { path: program, cause: error })
+  }
+  const unable: readonly string[] = ['ENOENT', 'EACCES', 'EPERM', 'ENOEXEC', 'EISDIR', 'ELOOP', 'ETXTBSY']
+  if (!unable.includes(error.code ?? '')) return fromSystem(error, 'cannot run', program)
+  // A script whose interpreter is missing is reported as if it were missing itself.
+  const why = error.code === 'ENOENT' ? 'its interpreter is missing' : error.message
+  return new EnvError('COMMAND_NOT_EXECUTABLE', `${program} cannot be executed: ${why}`, {
+    ...{ path: program, cause: error },
+  })
 }

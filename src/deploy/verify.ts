@@ -84,6 +84,26 @@ async function verifyTree(root: string, hash: Hash): Promise<Found> {
   }
 }
 
+/** Reads a stage back before it is published. Throws VERIFY_FAILED. */
+export async function checkStage(
+  stage: string,
+  { threads, signal, reporter }: { threads: number; signal: AbortSignal | undefined; reporter: Reporter },
+): Promise<void> {
+  reporter.phase('verify')
+  const job = { root: stage, index: indexOf(stage), threads }
+  const { faults } = await runJob((counters) => native().verify(job, counters), { signal })
+  if (faults.length > 0) throw faulty(stage, 'what was written reads back differently', faults)
+}
+
+/** `what`, and the first faults of a tree. */
+export function faulty(root: string, what: string, faults: readonly Fault[]): EnvError {
+  const named = faults
+    .slice(0, 3)
+    .map(({ path, kind, expected, found }) => `${path} (${kind}: expected ${expected}, found ${found})`)
+  const message = `${what}: ${faults.length} faults, ${named.join(', ')}`
+  return new EnvError('VERIFY_FAILED', message, { path: root, paths: faults.map(({ path }) => path) })
+}
+
 function absent(error: unknown): null {
   if (error instanceof EnvError && error.code === 'ARCHIVE_NOT_FOUND') return null
   throw error

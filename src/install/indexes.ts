@@ -4,12 +4,13 @@
  */
 import { createHash } from 'node:crypto'
 import { existsSync } from 'node:fs'
-import { mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
+import { readFile } from 'node:fs/promises'
 import { homedir } from 'node:os'
 import { join } from 'node:path'
 import { buffer } from 'node:stream/consumers'
 import { type Channel, folderOf } from '../conda/channel.js'
 import { EnvError, fromSystem } from '../errors.js'
+import { replaceFile } from '../tree/replace-file.js'
 import { type Answer, get, type HttpOptions } from './http.js'
 import type { Index } from './solve.js'
 
@@ -142,23 +143,11 @@ async function keep(
   from: Pick<Note, 'url' | 'etag' | 'modified'>,
 ): Promise<void> {
   const sha256 = createHash('sha256').update(bytes).digest('hex')
-  await replace(file, bytes)
+  await replaceFile(file, bytes)
   await writeNote(note, { ...from, asked: Date.now(), sha256 })
 }
 
-const writeNote = (file: string, note: Note): Promise<void> => replace(file, JSON.stringify(note))
-
-async function replace(file: string, content: Buffer | string): Promise<void> {
-  const part = `${file}.${process.pid}.part`
-  try {
-    await mkdir(join(file, '..'), { recursive: true })
-    await writeFile(part, content)
-    await rename(part, file)
-  } catch (error) {
-    await rm(part, { force: true })
-    throw fromSystem(error, 'cannot write', file)
-  }
-}
+const writeNote = (file: string, note: Note): Promise<void> => replaceFile(file, JSON.stringify(note))
 
 async function unpacked(bytes: Buffer, where: string): Promise<Buffer> {
   const { decompress } = await import('zstd-napi')

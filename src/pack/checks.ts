@@ -1,9 +1,10 @@
 /** Whether an environment may be packed as it is. Each check names what it found; the user may choose to go on. */
+import { accessSync, constants } from 'node:fs'
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Environment } from '../conda/environment.js'
 import { EnvError, fromSystem } from '../errors.js'
-import type { Scanned } from '../native.js'
+import type { PackEntry, Scanned } from '../native.js'
 import type { MissingFiles } from './plan.js'
 
 /** Names of packages installed in editable form (`pip install -e`, `setup.py develop`): their files are not in the environment. */
@@ -11,17 +12,21 @@ export async function editablePackages(environment: Environment, scanned: readon
   const site = environment.python?.sitePackages
   if (site === undefined) return []
   const names = new Set<string>()
+  const told: string[] = []
   for (const { path, kind } of scanned) {
     if (kind !== 'file' || !path.startsWith(`${site}/`)) continue
+    if (!path.endsWith('.json') && !path.endsWith('.egg-link') && !path.endsWith('.pth')) continue
     const rest = path.slice(site.length + 1)
     const distInfo = /^([^/]+)\.dist-info\/direct_url\.json$/.exec(rest)?.[1]
     const link = /^([^/]+)\.egg-link$/.exec(rest)?.[1]
     const finder = /^__editable__[._]+([^/]+)\.pth$/.exec(rest)?.[1]
     if (link !== undefined) names.add(link)
     else if (finder !== undefined) names.add(projectName(finder))
-    else if (distInfo !== undefined && (await saysEditable(join(environment.prefix, path))))
-      names.add(projectName(distInfo))
+    else if (distInfo !== undefined) told.push(path)
   }
+  const said = await Promise.all(told.map((path) => saysEditable(join(environment.prefix, path))))
+  for (const [i, path] of told.entries())
+    if (said[i]) names.add(projectName(path.slice(site.length + 1, path.indexOf('.dist-info/'))))
   return [...names].sort()
 }
 
@@ -63,4 +68,30 @@ export function missingError(missing: readonly MissingFiles[]): EnvError {
     'conda/pip conflicts using `conda list`, and fix the environment by ensuring\n' +
     'only one version of each package is installed (conda preferred).'
   return new EnvError('MISSING_FILES', text, { paths: missing.flatMap(({ paths }) => paths) })
+}
+
+/**
+ * What ended packing; where that was a file that this user may not read, all such files are named: the core stops at the first. Asked only
+ * then, so that nothing is spent where all is well.
+ */
+export function withUnreadable(error: unknown, prefix: string, entries: readonly PackEntry[]): unknown {
+  const inside = error instanceof EnvError && error.code === 'PERMISSION' && error.path?.startsWith(`${prefix}/`)
+  if (!inside) return error
+  const files = entries.filter(({ kind, data }) => kind === 'file' && data === undefined).map(({ path }) => path)
+  const unreadable = files.filter((path) => !isReadable(join(prefix, path)))
+  if (unreadable.length === 0) return error
+  const few = unreadable.slice(0, named)
+  const more = unreadable.length > named ? [`+ ${unreadable.length - named} others`] : []
+  const text = `${unreadable.length} files of ${prefix} cannot be read: permission denied:\n${[...few, ...more].map((line) => `    ${line}`).join('\n')}`
+  const hint = 'pack as the user who owns them, or leave them out with --exclude'
+  return new EnvError('PERMISSION', text, { path: error.path ?? prefix, paths: unreadable, hint, cause: error })
+}
+
+function isReadable(path: string): boolean {
+  try {
+    accessSync(path, constants.R_OK)
+    return true
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code !== 'EACCES'
+  }
 }

@@ -31,7 +31,7 @@ export async function metaEntries(environment: Environment, plan: Plan, contents
         return { path, kind, mode, mtime: plan.mtime, size: data.length, data }
       }
       const { text, digests } = recordText(record, contents, sitePackages)
-      const data = Buffer.from(text)
+      const data = Buffer.from(text, 'latin1') // it is ASCII
       return { path, kind, mode, mtime: plan.mtime, size: data.length, data, digests }
     }),
   )
@@ -53,11 +53,16 @@ export function unpackFiles(
 ): UnpackFile[] {
   const links = new Map<string, string[]>()
   for (const [path, target] of plan.shared) links.set(target, [...(links.get(target) ?? []), path])
-  return [...plan.entries, ...meta].flatMap(({ path, digests = [] }) => {
-    const outcome = outcomes.get(path)
-    const hashes = digests.map(({ offset, path: refers }): Spot => ({ encoding: 'digest', offset, refers, slot: 0 }))
-    const spots = [...(outcome?.spots ?? []), ...hashes].sort((a, b) => a.offset - b.offset)
-    if (!outcome || outcome.dropped || spots.length === 0) return []
-    return [{ path, size: outcome.size, sha256: outcome.sha256, spots, links: links.get(path) ?? [] }]
-  })
+  const files: UnpackFile[] = []
+  for (const list of [plan.entries, meta])
+    for (const { path, kind, digests = [] } of list) {
+      const outcome = kind === 'file' ? outcomes.get(path) : undefined
+      if (!outcome || outcome.dropped) continue
+      const found = outcome.spots ?? []
+      if (found.length + digests.length === 0) continue
+      const hashes = digests.map(({ offset, path: refers }): Spot => ({ encoding: 'digest', offset, refers, slot: 0 }))
+      const spots = [...found, ...hashes].sort((a, b) => a.offset - b.offset)
+      files.push({ path, size: outcome.size, sha256: outcome.sha256, spots, links: links.get(path) ?? [] })
+    }
+  return files
 }

@@ -32,14 +32,16 @@ export function findingsOf(
   editable: readonly string[],
 ): Findings {
   const counts = { proven: 0, installed: 0, modified: 0, unhashed: 0, unmanaged: 0, generated: 0 }
-  for (const { path, kind, data, expect } of [...plan.entries, ...plan.meta]) {
-    const outcome = outcomes.get(path)
-    if (kind !== 'file' || outcome?.dropped) continue
-    const state = outcome?.state ?? (expect?.sha256 === undefined ? 'unknown' : 'proven')
-    if (data !== undefined || remade.has(path)) counts.generated++
-    else if (state !== 'unknown') counts[state]++
-    else counts[plan.owners.has(path) ? 'unhashed' : 'unmanaged']++
-  }
+  for (const list of [plan.entries, plan.meta])
+    for (const { path, kind, data, expect } of list) {
+      if (kind !== 'file') continue
+      const outcome = outcomes.get(path)
+      if (outcome?.dropped) continue
+      const state = outcome?.state ?? (expect?.sha256 === undefined ? 'unknown' : 'proven')
+      if (data !== undefined || remade.has(path)) counts.generated++
+      else if (state !== 'unknown') counts[state]++
+      else counts[plan.owners.has(path) ? 'unhashed' : 'unmanaged']++
+    }
   const said = [...outcomes.values()]
   const kept = said.filter((outcome) => !outcome.dropped)
   return {

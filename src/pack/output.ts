@@ -1,85 +1,160 @@
-/** The archive's file: its name and format, the partial file beside it, and putting it under its name. */
-import { randomBytes } from 'node:crypto'
-import { existsSync, mkdirSync, renameSync, rmSync } from 'node:fs'
-import { basename, dirname, join, resolve } from 'node:path'
+/** The archive's file: its place, the partial file beside it, and putting it under its name. What a killed pack left there is removed. */
+import { createHash, randomBytes } from 'node:crypto'
+import { existsSync, lstatSync, readdirSync, readFileSync, readlinkSync, renameSync, rmdirSync, rmSync } from 'node:fs'
+import { hostname } from 'node:os'
+import { basename, dirname, join } from 'node:path'
 import { EnvError, fromSystem } from '../errors.js'
 import { native } from '../native.js'
+import { makeFolders } from '../tree/folders.js'
 
-/** Suffixes by format, as conda-pack knows them; the longer ones first. */
-const suffixes: readonly (readonly [suffix: string, format: string])[] = [
-  ['.parcel', 'parcel'],
-  ['.zip', 'zip'],
-  ['.tar.gz', 'tar.gz'],
-  ['.tgz', 'tar.gz'],
-  ['.tar.bz2', 'tar.bz2'],
-  ['.tbz2', 'tar.bz2'],
-  ['.tar.xz', 'tar.xz'],
-  ['.txz', 'tar.xz'],
-  ['.tar.zst', 'tar.zst'],
-  ['.tzst', 'tar.zst'],
-  ['.tar', 'tar'],
-  ['.squashfs', 'squashfs'],
-  ['.no-archive', 'no-archive'],
-]
-
-/** The absolute path to write. `name`: of the environment. Throws INVALID_OPTION and UNSUPPORTED. */
-export function outputPath(output: string | undefined, format: string, name: string): string {
-  const chosen = format === 'infer' ? inferred(output) : format === 'tzst' ? 'tar.zst' : format
-  if (!suffixes.some(([suffix, known]) => known === chosen || suffix === `.${chosen}`))
-    throw new EnvError('INVALID_OPTION', `Unknown format '${format}'`, { hint: 'this version writes tar.zst' })
-  if (chosen !== 'tar.zst') {
-    const hint = 'this version writes tar.zst, which any tar with zstd reads'
-    throw new EnvError('UNSUPPORTED', `format '${chosen}' cannot be written`, { hint })
+/**
+ * Throws OUTPUT_EXISTS, or IO where the directory is missing; with `force` neither matters, except that a directory is only replaced by
+ * one (`directory`: the environment's place in it), and only when it is empty or holds an environment there.
+ */
+export function checkOutput(output: string, force: boolean, directory?: string): void {
+  const there = lstatSync(output, { throwIfNoEntry: false })
+  if (there && !force) throw existing(output)
+  if (there?.isDirectory()) {
+    const replaceable =
+      directory !== undefined && (existsSync(join(output, directory, 'conda-meta')) || namesIn(output).length === 0)
+    if (replaceable) return
+    throw new EnvError('OUTPUT_EXISTS', `${output} is a directory, which --force does not replace`, {
+      path: output,
+      hint: 'remove it, or choose another name with --output',
+    })
   }
-  return resolve(output ?? `${name}.tar.zst`)
-}
-
-function inferred(output: string | undefined): string {
-  if (output === undefined) return 'tar.zst'
-  const found = suffixes.find(([suffix]) => output.endsWith(suffix))
-  if (!found)
-    throw new EnvError('INVALID_OPTION', `Unknown file extension '${output}'`, { hint: 'end its name with .tar.zst' })
-  return found[1]
-}
-
-/** Throws OUTPUT_EXISTS, or IO where the directory is missing; with `force` neither matters. */
-export function checkOutput(output: string, force: boolean): void {
+  if (there && directory !== undefined) {
+    const message = `${output} is not a directory, and is not replaced by one`
+    throw new EnvError('OUTPUT_EXISTS', message, { path: output, hint: 'remove it' })
+  }
   if (force) return
-  if (existsSync(output)) throw existing(output)
   const folder = dirname(output)
   if (!existsSync(folder))
-    throw new EnvError('IO', `The target output directory ${folder} does not exist`, { path: folder })
+    throw new EnvError('IO', `The target output directory ${folder} does not exist`, {
+      path: folder,
+      hint: 'make it, or pass --force',
+    })
 }
 
-/** Makes the directory of `output` where it is missing. */
-export function makeFolder(output: string): void {
+/** Makes the directory of `output` where it is missing; the result takes back what was made and is still empty. */
+export function makeFolder(output: string): () => void {
+  const folder = dirname(output)
+  let first: string | undefined
   try {
-    mkdirSync(dirname(output), { recursive: true })
+    first = makeFolders(folder)
   } catch (error) {
-    throw fromSystem(error, 'cannot make', dirname(output))
+    throw fromSystem(error, 'cannot make', folder)
+  }
+  return () => {
+    if (first === undefined) return
+    for (let at = folder; at.length >= first.length && removed(at); at = dirname(at));
   }
 }
 
-/** A free name beside `output`, on its file system. */
-export function partOf(output: string): string {
-  return join(dirname(output), `${basename(output)}.part-${process.pid}-${randomBytes(3).toString('hex')}`)
+/** false: somebody put something into it, or removed it. */
+function removed(folder: string): boolean {
+  try {
+    rmdirSync(folder)
+    return true
+  } catch (error) {
+    if (typeof (error as NodeJS.ErrnoException).errno === 'number') return false
+    throw error
+  }
 }
 
-/** Puts a finished archive under its name. Throws OUTPUT_EXISTS where something came to stand there, unless `force`. */
+/** A file name has at most 255 bytes: of a long one the beginning has to do. */
+const mostName = 180
+function stem(output: string): string {
+  const name = basename(output)
+  return `${Buffer.byteLength(name) > mostName ? name.slice(0, mostName / 3) : name}.part-`
+}
+
+/** A free name beside `output`, on its file system. It tells whose it is: the host, the process, and when that began. */
+export function partOf(output: string): string {
+  const own = `${host()}-${process.pid}-${startOf(process.pid) ?? 0}`
+  return join(dirname(output), `${stem(output)}${own}-${randomBytes(3).toString('hex')}`)
+}
+
+/** Where a process number means the same process: this machine since it started, and this container. */
+let known: string | undefined
+function host(): string {
+  const read = (from: () => string): string => {
+    try {
+      return from()
+    } catch (error) {
+      if (typeof (error as NodeJS.ErrnoException).errno === 'number') return ''
+      throw error
+    }
+  }
+  const boot = read(() => readFileSync('/proc/sys/kernel/random/boot_id', 'utf8'))
+  const space = read(() => readlinkSync('/proc/self/ns/pid'))
+  known ??= createHash('sha256').update(`${hostname()}\n${boot}\n${space}`).digest('hex').slice(0, 12)
+  return known
+}
+
+/** When a process began, in ticks since the machine did; null: there is no such process, or no way to know. */
+function startOf(pid: number): string | null {
+  try {
+    const stat = readFileSync(`/proc/${pid}/stat`, 'latin1')
+    // The name of the program, in parentheses, may hold anything.
+    return stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19] ?? null
+  } catch (error) {
+    if (typeof (error as NodeJS.ErrnoException).errno === 'number') return null
+    throw error
+  }
+}
+
+function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0)
+    return true
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code !== 'ESRCH'
+  }
+}
+
+/** Removes what packs to the same output left that were killed on this host. Never that of a process that may live, or of another host. */
+export function sweep(output: string): void {
+  const folder = dirname(output)
+  const begin = `${stem(output)}${host()}-`
+  for (const name of namesIn(folder)) {
+    if (!name.startsWith(begin)) continue
+    const [, pid, start] = /^(\d+)-(\d+)-[0-9a-f]{6}/.exec(name.slice(begin.length)) ?? []
+    if (pid === undefined) continue
+    const now = startOf(Number(pid))
+    const lives = isAlive(Number(pid)) && (now === null || start === '0' || now === start)
+    if (!lives) discard(join(folder, name))
+  }
+}
+
+function namesIn(folder: string): string[] {
+  try {
+    return readdirSync(folder)
+  } catch (error) {
+    // Writing there will say what is wrong, or be possible all the same.
+    if (typeof (error as NodeJS.ErrnoException).errno === 'number') return []
+    throw error
+  }
+}
+
+/** Puts a finished archive, or directory, under its name. Throws OUTPUT_EXISTS where something came to stand there, unless `force`. */
 export function publish(part: string, output: string, force: boolean): void {
   if (!force) {
     if (!native().rename(part, output, 'no-replace')) throw existing(output)
     return
   }
   try {
-    renameSync(part, output)
+    // Directories change places, since one that holds something cannot be replaced: what was there is removed as `part`.
+    const there = lstatSync(output, { throwIfNoEntry: false })
+    if (there?.isDirectory()) native().rename(part, output, 'exchange')
+    else renameSync(part, output)
   } catch (error) {
-    throw fromSystem(error, 'cannot replace', output)
+    throw error instanceof EnvError ? error : fromSystem(error, 'cannot replace', output)
   }
 }
 
 export function discard(part: string): void {
-  rmSync(part, { force: true })
+  rmSync(part, { recursive: true, force: true })
 }
 
 const existing = (output: string): EnvError =>

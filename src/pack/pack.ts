@@ -3,32 +3,36 @@
  * the native core reads, proves and compresses. Nothing here deploys, and nothing changes the environment.
  */
 import { readdir } from 'node:fs/promises'
-import { relative } from 'node:path'
-import { packTarZst, sealTarZst, type Writing } from '../archive/tar-zst.js'
+import { basename, relative, resolve } from 'node:path'
+import type { Target } from '../archive/sink.js'
+import type { WritableName } from '../archive/write-formats.js'
 import { type Environment, openEnvironment } from '../conda/environment.js'
 import { findPrefix } from '../conda/find.js'
 import { fromSystem } from '../errors.js'
-import { native, type Outcome, type PackEntry, runJob, type Scanned, type Sealed } from '../native.js'
-import { longestPrefix } from '../prefix/plan.js'
-import type { Filter } from '../tree/filter.js'
-import { version } from '../version.js'
-import { editableError, editablePackages, missingError } from './checks.js'
-import { contentsOf } from './contents.js'
-import { metaEntries, remadePaths, unpackFiles } from './generate.js'
-import { type Findings, findingsOf, identityJson, warningsOf } from './identity.js'
-import { type PackOptions, settle } from './options.js'
-import { checkOutput, discard, makeFolder, outputPath, partOf, publish } from './output.js'
+import { native, runJob, type Scanned } from '../native.js'
+import { editableError, editablePackages, missingError, withUnreadable } from './checks.js'
+import { checkZip, dereference } from './dereference.js'
+import { remadePaths } from './generate.js'
+import { type Findings, warningsOf } from './identity.js'
+import { destOf, type PackOptions, type Settled, settle } from './options.js'
+import { checkOutput, discard, makeFolder, partOf, publish, sweep } from './output.js'
+import { type Parcel, parcelOf, parcelScripts } from './parcel.js'
 import { ignored, type Plan, planPack } from './plan.js'
-import { activationScripts, unpackScript } from './scripts/index.js'
+import { activationScripts } from './scripts/index.js'
+import { unpackPath, writeArchive } from './write.js'
 
 export type { PackOptions } from './options.js'
 
 export interface PackResult extends Findings {
-  /** Path of the archive, and the SHA-256 by which its content is known; null with `dryRun`. */
+  /** Path of the archive; null with `dryRun` and `stream`. */
   readonly output: string | null
+  readonly format: WritableName
+  /** The SHA-256 by which the content is known; null with `dryRun`, and for formats other than tar.zst. */
   readonly digest: string | null
   readonly name: string
   readonly prefix: string
+  /** The prefix that stands in the files; null: they are relocated where they are deployed. */
+  readonly destPrefix: string | null
   readonly platform: string
   readonly python: string | null
   readonly packages: number
@@ -36,13 +40,16 @@ export interface PackResult extends Findings {
   readonly files: number
   /** Of the files, as stored. */
   readonly bytes: number
-  /** Size of the archive, and how many times larger its files are; null with `dryRun`. */
+  /** Size of the archive, and how many times larger its files are; null with `dryRun`, and for a directory. */
   readonly packedBytes: number | null
   readonly ratio: number | null
   /** Files that deploying changes. */
   readonly rewritten: number
   /** The longest prefix, in bytes, to which the archive can be deployed; null: no limit. */
   readonly longestPrefix: number | null
+  /** That worked on it. */
+  readonly threads: number
+  /** `read`: the records, while the scan runs; `scan`: its rest, and planning. */
   readonly seconds: {
     readonly read: number
     readonly scan: number
@@ -55,149 +62,134 @@ export interface PackResult extends Findings {
 
 /**
  * Packs an environment into one archive. Throws EnvError: ENV_NOT_FOUND, NOT_AN_ENV, ENV_DAMAGED, EDITABLE_PACKAGES, MISSING_FILES,
- * OUTPUT_EXISTS, UNSUPPORTED (format), INVALID_OPTION, PERMISSION, SOURCE_CHANGED, NO_SPACE, IO, CANCELLED. On any of them nothing is left.
+ * OUTPUT_EXISTS, UNSUPPORTED (a tool or a name that a format cannot do with or without), PREFIX_TOO_LONG (`destPrefix`), INVALID_OPTION,
+ * PERMISSION, SOURCE_CHANGED, NO_SPACE, IO, CANCELLED. On any of them nothing is left.
  */
 export async function pack(options: PackOptions = {}): Promise<PackResult> {
-  const { force, dryRun, reporter, writing } = settle(options)
+  const settled = settle(options)
+  const { format, force, dryRun, reporter, threads } = settled
   const clock = new Clock()
   const prefix = findPrefix(named(options))
-  const environment = await openEnvironment(prefix)
-  const output = outputPath(options.output, options.format ?? 'infer', environment.name)
-  if (!dryRun) checkOutput(output, force)
-  clock.lap('read')
+  const place = placeOf(options, settled, basename(prefix))
+  const { output, arcroot } = place
+  if (!dryRun && output !== null) checkOutput(output, force, format.via === 'directory' ? arcroot : undefined)
 
   reporter.phase('scan')
-  const scanJob = { root: prefix, skip: ignored, threads: writing.threads }
-  const scanned = await runJob((counters) => native().scan(scanJob, counters), writing)
+  const scanJob = { root: prefix, skip: ignored, threads }
+  // The core's threads scan while the records are read here.
+  const [opened, seen] = await Promise.allSettled([
+    openEnvironment(prefix).finally(() => clock.lap('read')),
+    runJob((counters) => native().scan(scanJob, counters), settled),
+  ])
+  const [environment, scanned] = [settledValue(opened), settledValue(seen)]
   const editable = await editablePackages(environment, scanned)
   if (editable.length > 0 && !options.ignoreEditablePackages) throw editableError(editable)
-  const plan = await planOf(environment, scanned, output, options.filters ?? [])
+  const plan = await planOf(environment, scanned, place, settled, options)
   if (plan.missing.length > 0 && !options.ignoreMissingFiles) throw missingError(plan.missing)
   clock.lap('scan')
 
   const planned = plan.entries.reduce((sum, entry) => sum + entry.size, 0)
   reporter.phase('pack', planned, 'bytes')
-  const part = dryRun ? null : partOf(output)
-  const showing: Writing = { ...writing, progress: (bytes) => reporter.progress(bytes) }
+  const part = dryRun || output === null ? null : partOf(output)
+  let target: Target | null = null
+  if (part !== null) target = { path: part }
+  else if (!dryRun && options.stream !== undefined) target = { stream: options.stream }
+  let takeBack = (): void => undefined
   try {
-    if (part !== null && force) makeFolder(output)
-    const done = await write(environment, plan, editable, part, showing, clock)
-    if (part !== null) publish(part, output, force)
+    if (output !== null && part !== null) {
+      if (force) takeBack = makeFolder(output)
+      sweep(output)
+    }
+    const done = await writeArchive({
+      ...{ environment, plan, editable, target, arcroot, settled },
+      dest: place.dest,
+      progress: (bytes) => reporter.progress(bytes),
+      packed: () => clock.lap('pack'),
+    })
+    if (output !== null && part !== null) publish(part, output, force)
+    takeBack = () => undefined
     clock.lap('seal')
-    const warnings = warningsOf(done.findings, remadePaths(environment).add(unpackPath))
+    const warnings = [
+      ...warningsOf(done.findings, remadePaths(environment).add(unpackPath)),
+      ...(done.byPath.length > 0 ? [`scripts that find their interpreter by PATH: ${done.byPath.join(', ')}`] : []),
+    ]
     for (const warning of warnings) reporter.warn(warning)
     return {
       output: part === null ? null : output,
+      format: format.name,
       name: environment.name,
       prefix,
+      destPrefix: place.dest ?? null,
       platform: environment.platform,
       python: environment.python?.version ?? null,
       packages: environment.packages.length,
       ...done.totals,
       ...done.findings,
+      threads,
       seconds: clock.seconds(),
       warnings,
     }
+  } catch (error) {
+    throw withUnreadable(error, prefix, plan.entries)
   } finally {
     if (part !== null) discard(part)
+    takeBack()
   }
 }
 
-type Totals = Pick<
-  PackResult,
-  'digest' | 'entries' | 'files' | 'bytes' | 'packedBytes' | 'ratio' | 'rewritten' | 'longestPrefix'
->
-
-async function write(
-  environment: Environment,
-  plan: Plan,
-  editable: readonly string[],
-  part: string | null,
-  writing: Writing,
-  clock: Clock,
-): Promise<{ findings: Findings; totals: Totals }> {
-  const packing = { root: environment.prefix, prefixes: environment.spellings }
-  const packed = await packTarZst({ ...packing, entries: plan.entries }, part, writing)
-  clock.lap('pack')
-  const outcomes = byPath(packed.outcomes)
-  const meta = await metaEntries(environment, plan, contentsOf(plan, outcomes, [unpackPath]))
-  // Studied by the core too, so that there is one judgement of where a prefix stands in a text.
-  const texts = meta.filter((entry) => entry.kind === 'file').map(({ digests: _, ...entry }) => entry)
-  const quiet = { ...writing, progress: undefined }
-  const studied = await packTarZst({ ...packing, entries: texts }, null, quiet)
-  for (const outcome of studied.outcomes) outcomes.set(outcome.path, outcome)
-
-  const unpack = unpackEntry(unpackScript({ producer: version, files: unpackFiles(plan, meta, outcomes) }), plan.mtime)
-  const said = await packTarZst({ ...packing, entries: [unpack] }, null, quiet)
-  for (const outcome of said.outcomes) outcomes.set(outcome.path, outcome)
-  const generated = [unpack, ...meta]
-  const remade = remadePaths(environment).add(unpackPath)
-  const found = findingsOf({ ...plan, entries: [...plan.entries, unpack] }, outcomes, remade, editable)
-  if (part === null) return { findings: found, totals: studyTotals(plan, packed.bytes, generated, outcomes) }
-  const json = identityJson(environment, found)
-  const sealed = await sealTarZst(
-    packed.draft,
-    { entries: generated, prefixes: environment.spellings },
-    json,
-    part,
-    quiet,
-  )
-  return { findings: found, totals: sealedTotals(sealed) }
+interface Place {
+  /** Absolute; null: a stream. */
+  readonly output: string | null
+  /** Folder in the archive; empty: none. */
+  readonly arcroot: string
+  /** Prefix to write into the files; undefined: none. */
+  readonly dest: string | undefined
+  readonly parcel: Parcel | null
 }
 
-const unpackPath = 'bin/conda-unpack'
-
-/** Its table holds the prefixes that it replaces in other files: they have to stay. */
-function unpackEntry(text: string, mtime: number): PackEntry {
-  const data = Buffer.from(text)
-  return { path: unpackPath, kind: 'file', mode: 0o755, mtime, size: data.length, data, policy: 'report' }
-}
-
-const byPath = (outcomes: readonly Outcome[]): Map<string, Outcome> =>
-  new Map(outcomes.map((outcome) => [outcome.path, outcome]))
-
-const sealedTotals = ({ digest, entries, files, bytes, packedBytes, rewritten, longestPrefix }: Sealed): Totals => ({
-  ...{ digest, entries, files, bytes, packedBytes, rewritten, longestPrefix },
-  ratio: bytes / packedBytes,
-})
-
-function studyTotals(
-  plan: Plan,
-  bytes: number,
-  generated: readonly PackEntry[],
-  outcomes: ReadonlyMap<string, Outcome>,
-): Totals {
-  const all = [...plan.entries, ...generated].filter(({ path }) => !outcomes.get(path)?.dropped)
-  const files = [...outcomes.values()].filter((outcome) => !outcome.dropped)
-  const hashed = new Set(generated.filter(({ digests = [] }) => digests.length > 0).map(({ path }) => path))
+function placeOf(options: PackOptions, { format, arcroot }: Settled, name: string): Place {
+  const parcel = format.name === 'parcel' ? parcelOf(options, name, new Date()) : null
+  const fallback = parcel?.file ?? `${name}.${givenName(options, format.name)}`
   return {
-    digest: null,
-    entries: all.length,
-    files: all.filter((entry) => entry.kind === 'file').length,
-    bytes: bytes + generated.reduce((sum, entry) => sum + entry.size, 0),
-    packedBytes: null,
-    ratio: null,
-    rewritten: files.filter(({ path, spots = [] }) => spots.length > 0 || hashed.has(path)).length,
-    longestPrefix: longestPrefix(files),
+    output: options.stream === undefined ? resolve(options.output ?? fallback) : null,
+    arcroot: parcel?.arcroot ?? arcroot,
+    dest: destOf(parcel?.dest ?? options.destPrefix),
+    parcel,
   }
+}
+
+/** As the format was called: `--format tgz` makes `env.tgz`. */
+const givenName = ({ format = 'infer' }: PackOptions, name: string): string => (format === 'infer' ? name : format)
+
+/** Of two that had to end before either may fail the whole. */
+function settledValue<T>(settled: PromiseSettledResult<T>): T {
+  if (settled.status === 'rejected') throw settled.reason
+  return settled.value
 }
 
 async function planOf(
   environment: Environment,
   scanned: readonly Scanned[],
-  output: string,
-  filters: readonly Filter[],
+  { output, dest, parcel }: Place,
+  { format, zipSymlinks, zip64 }: Settled,
+  options: PackOptions,
 ): Promise<Plan> {
   const names = await readdir(environment.prefix).catch((error: unknown) => {
     throw fromSystem(error, 'cannot read', environment.prefix)
   })
-  return planPack(environment, scanned, {
-    filters,
-    scripts: activationScripts(),
-    reserved: [unpackPath],
+  const isZip = format.name === 'zip'
+  // An environment with conda in it has its own activation: it works where it is told that it will stand.
+  const hasConda = environment.packages.some(({ record }) => record.name === 'conda')
+  const scripts = dest !== undefined && hasConda ? [] : activationScripts()
+  const plan = planPack(environment, isZip ? dereference(environment, scanned, zipSymlinks) : scanned, {
+    filters: options.filters ?? [],
+    scripts: parcel === null ? scripts : parcelScripts(parcel, environment),
+    reserved: dest === undefined ? [unpackPath] : [],
     skipped: names.filter((name) => ignored.includes(name)).sort(),
-    output: relative(environment.prefix, output),
+    ...(output === null ? {} : { output: relative(environment.prefix, output) }),
   })
+  if (isZip) checkZip(plan, { zipSymlinks, zip64 })
+  return plan
 }
 
 const named = ({ name, prefix }: PackOptions): { name?: string; prefix?: string } => ({

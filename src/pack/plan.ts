@@ -4,13 +4,14 @@
  */
 import type { Environment, OwnedFile } from '../conda/environment.js'
 import { pycSource } from '../conda/noarch.js'
+import type { PathRecord } from '../conda/paths.js'
 import { EnvError } from '../errors.js'
-import type { Expectation, PackEntry, Scanned } from '../native.js'
+import type { Expectation, PackEntry, Policy, Scanned } from '../native.js'
 import { excludes, type Filter } from '../tree/filter.js'
 import { follow } from '../tree/follow.js'
 import type { LeftOut, OutsideLink } from '../tree/manifest.js'
 import { linkInside, linkText } from '../tree/safe-path.js'
-import { inOrder, joinFiles, parentOf } from './order.js'
+import { foldersOf, inOrder, joinFiles, parentOf } from './order.js'
 
 /** Names directly beneath a prefix that are no part of an environment: conda's own, those of HPC overlays, and ours. */
 export const ignored: readonly string[] = [
@@ -64,11 +65,19 @@ type Nodes = ReadonlyMap<string, Scanned>
 
 export function planPack(environment: Environment, scanned: readonly Scanned[], options: PlanOptions): Plan {
   const isExcluded = excludes(options.filters)
-  const nodes = new Map(scanned.map((node) => [node.path, relativeLink(environment, node)]))
+  const nodes = new Map<string, Scanned>()
+  const relinked = new Map<string, string>()
+  const inodes = new Map<string, string>()
+  for (const found of scanned) {
+    const node = found.kind === 'symlink' ? relativeLink(environment, found) : found
+    nodes.set(node.path, node)
+    if (node !== found) relinked.set(node.path, found.target ?? '')
+    if (node.inode !== undefined) inodes.set(node.path, node.inode)
+  }
   const { owners, missing } = compare(environment, nodes, isExcluded)
   const made = new Set([...options.scripts.map((script) => script.path), ...options.reserved])
   const records = new Set(environment.packages.map(({ record }) => record.file)).add('conda-meta/history')
-  const mtime = scanned.reduce((newest, node) => (records.has(node.path) ? Math.max(newest, node.mtime) : newest), 0)
+  const mtime = [...records].reduce((newest, path) => Math.max(newest, nodes.get(path)?.mtime ?? 0), 0)
 
   const leftOut: LeftOut[] = options.skipped.map((path) => ({ path, why: 'ignored' }))
   const kept: Scanned[] = []
@@ -91,23 +100,21 @@ export function planPack(environment: Environment, scanned: readonly Scanned[], 
   )
   const anew = [...scripts.map((entry) => entry.path), ...options.reserved]
   const folders = directories(nodes, kept, [...content.map((node) => node.path), ...anew], isExcluded, mtime)
-  const ordered = inOrder(folders, [
-    ...content.map((node) => contentEntry(node, owners.get(node.path)?.at(-1))),
-    ...scripts,
-  ])
+  const entries = content.map((node) =>
+    contentEntry(node, node.kind === 'file' ? owners.get(node.source ?? node.path)?.at(-1) : undefined),
+  )
+  const ordered = inOrder(folders, [...entries, ...scripts])
   const sourceOf = (path: string): string | null => follow(nodes, pycSource(path) ?? '', true)
   const isMeta = (path: string): boolean => path === 'conda-meta' || path.startsWith('conda-meta/')
   const joined = joinFiles(
     ordered.filter(({ path }) => !isMeta(path)),
-    (path) => nodes.get(path)?.inode,
+    (path) => inodes.get(path),
     sourceOf,
   )
   return {
     entries: joined.entries,
     meta: ordered.filter(({ path }) => isMeta(path)),
-    relinked: new Map(
-      scanned.flatMap(({ path, target }) => (nodes.get(path)?.target === target ? [] : [[path, target ?? '']])),
-    ),
+    relinked,
     owners,
     shared: joined.shared,
     mtime,
@@ -122,7 +129,8 @@ export function planPack(environment: Environment, scanned: readonly Scanned[], 
 
 /** Why a node stays out whatever the filters say; null: it does not. */
 function reason(node: Scanned, options: PlanOptions, made: ReadonlySet<string>, owners: Plan['owners']): string | null {
-  const top = node.path.split('/', 1)[0] ?? ''
+  const slash = node.path.indexOf('/')
+  const top = slash < 0 ? node.path : node.path.slice(0, slash)
   if (top.endsWith('~') || top.endsWith('.DS_STORE')) return 'ignored'
   if (node.kind === 'other') return 'socket, fifo or device'
   if (node.path === options.output) return 'the archive itself'
@@ -188,12 +196,11 @@ function directories(
   isExcluded: (path: string) => boolean,
   mtime: number,
 ): PackEntry[] {
-  const parents = new Set([...nodes.keys()].map(parentOf))
+  const parents = foldersOf(nodes.keys())
   const empty = kept.filter(({ kind, path }) => kind === 'directory' && !parents.has(path) && !isExcluded(path))
   const needed = new Set(empty.map((node) => node.path))
-  for (const path of [...content, ...needed])
-    for (let parent = parentOf(path); parent !== '' && !needed.has(parent); parent = parentOf(parent))
-      needed.add(parent)
+  for (const folder of [...foldersOf(content), ...empty.map((node) => parentOf(node.path))])
+    for (let at = folder; at !== '' && !needed.has(at); at = parentOf(at)) needed.add(at)
   return [...needed].map((path): PackEntry => {
     const node = nodes.get(path)
     if (node && node.kind !== 'directory')
@@ -206,27 +213,34 @@ function contentEntry(node: Scanned, owner: OwnedFile | undefined): PackEntry {
   const { path, mtime, size } = node
   if (node.kind === 'symlink') return { path, kind: 'symlink', mode: 0o777, mtime, size: 0, target: node.target ?? '' }
   const mode = (node.mode & 0o111) === 0 ? 0o644 : 0o755
-  const known = knownOf(owner)
-  return { path, kind: 'file', mode, mtime, size, ...known, policy: path.endsWith('.pyc') ? 'report' : known.policy }
+  const { expect, policy, slot } = knownOf(owner?.recorded)
+  const entry: Writable<PackEntry> = { path, kind: 'file', mode, mtime, size, policy }
+  if (node.source !== undefined) entry.source = node.source
+  if (path.endsWith('.pyc')) entry.policy = 'report'
+  if (expect !== undefined) entry.expect = expect
+  if (slot !== undefined) entry.slot = slot
+  return entry
 }
 
+type Writable<T> = { -readonly [K in keyof T]: T[K] }
+
+interface Known {
+  readonly expect?: Expectation
+  readonly policy: Policy
+  readonly slot?: number
+}
+
+const nothingKnown: Known = { policy: 'detect' }
+
 /** What is recorded about a file, and what may be done with prefixes in it when that cannot be proven. */
-function knownOf(
-  owner: OwnedFile | undefined,
-): Pick<PackEntry, 'expect' | 'slot'> & Required<Pick<PackEntry, 'policy'>> {
-  const recorded = owner?.recorded
-  if (!recorded) return { policy: 'detect' }
+function knownOf(recorded: PathRecord | null | undefined): Known {
+  if (!recorded) return nothingKnown
   // Made at installation, for this prefix: rattler's sha256 is of that, and no package has it.
-  if (recorded.type === 'unix_python_entry_point') return { policy: 'detect' }
-  const { sha256, sha256InPrefix, placeholder, mode } = recorded
-  const expect: Expectation = {
-    ...(sha256 === undefined ? {} : { sha256 }),
-    ...(sha256InPrefix === undefined ? {} : { sha256InPrefix }),
-    ...(placeholder === undefined ? {} : { placeholder }),
-    ...(mode === undefined ? {} : { mode }),
-  }
+  if (recorded.type === 'unix_python_entry_point') return nothingKnown
+  const { sha256, sha256InPrefix, placeholder } = recorded
+  const expect: Expectation = recorded
   if (placeholder !== undefined) return { expect, policy: 'detect', slot: Buffer.byteLength(placeholder) }
-  if (sha256 === undefined) return { policy: 'detect' }
+  if (sha256 === undefined) return nothingKnown
   // mamba replaced a placeholder that it did not record: the hashes tell.
   const replaced = sha256InPrefix !== undefined && sha256 !== sha256InPrefix
   return replaced ? { expect, policy: 'any', slot: usualPlaceholder } : { expect, policy: 'detect' }

@@ -70,10 +70,40 @@ export interface Identity {
 /** The identity in the JSON of a summary; null: the archive has none. Throws ARCHIVE_CORRUPT for what is not JSON. */
 export function parseIdentity(json: string, archive: string): Identity | null {
   if (json === '') return null
+  let value: unknown
   try {
-    return JSON.parse(json) as Identity
+    value = JSON.parse(json)
   } catch (error) {
     const message = `the identity in ${archive} is not JSON: ${(error as Error).message}`
     throw new EnvError('ARCHIVE_CORRUPT', message, { path: archive, cause: error })
   }
+  const wrong = isObject(value) ? Object.keys(kinds).find((key) => key in value && !kinds[key]?.(value[key])) : ''
+  if (wrong === undefined) return value as unknown as Identity
+  const what = wrong === '' ? 'is no object' : `has a '${wrong}' that is not what it should be`
+  throw new EnvError('ARCHIVE_CORRUPT', `the identity in ${archive} ${what}`, { path: archive })
+}
+
+type Check = (value: unknown) => boolean
+const isObject = (value: unknown): value is Record<string, unknown> =>
+  typeof value === 'object' && value !== null && !Array.isArray(value)
+const text: Check = (value) => typeof value === 'string'
+const amount: Check = (value) => Number.isSafeInteger(value) && (value as number) >= 0
+const every =
+  (item: Check): Check =>
+  (value) =>
+    Array.isArray(value) && value.every(item)
+const fields =
+  (shape: Readonly<Record<string, Check>>): Check =>
+  (value) =>
+    isObject(value) && Object.entries(shape).every(([key, check]) => check(value[key]))
+const listed = (item: Check): Check => fields({ total: amount, list: every(item) })
+const kept = listed(fields({ path: text, count: amount }))
+
+/** What the values of an identity are. All may be missing: a version to come may have no use for one, and add others. */
+const kinds: Readonly<Record<string, Check>> = {
+  ...{ name: text, platform: text, python: (value) => value === null || text(value), packages: amount, producer: text },
+  counts: (value) => isObject(value) && Object.values(value).every(amount),
+  ...{ modified: listed(text), droppedPyc: listed(text), missing: listed(text), editable: every(text) },
+  ...{ kept, placeholders: kept, outsideLinks: listed(fields({ path: text, target: text })) },
+  leftOut: listed(fields({ path: text, why: text })),
 }

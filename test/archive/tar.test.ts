@@ -4,9 +4,9 @@ import { join } from 'node:path'
 import { gzipSync } from 'node:zlib'
 import { describe, expect, test } from 'vitest'
 import { compress } from 'zstd-napi'
-import { formatOf } from '../../src/archive/format.js'
-import { findRoot } from '../../src/archive/root.js'
-import { openTar, type TarMember } from '../../src/archive/tar.js'
+import { batchBytes } from '../../src/archive/decode.js'
+import { guessRoot } from '../../src/archive/root.js'
+import { type Read, readMembers } from '../support/members.js'
 import { type RawMember, rawMember, rawPax, rawTar, tarEnd } from '../support/raw-tar.js'
 import { temporaryFolder } from '../support/temp.js'
 
@@ -19,22 +19,17 @@ function archive(bytes: Buffer): string {
   return path
 }
 
-type Read = Omit<TarMember, 'content'> & { readonly text: string }
+/** A record first, so that it is the archive of an environment; it is left out of what is found. */
+const record: RawMember = { name: 'conda-meta/a.json' }
 
-async function read(bytes: Buffer): Promise<Read[]> {
-  const path = archive(bytes)
-  const found: Read[] = []
-  for await (const { content, ...member } of openTar(path, (await formatOf(path)).read).members) {
-    const chunks: Buffer[] = []
-    for await (const chunk of content) chunks.push(chunk)
-    found.push({ ...member, text: Buffer.concat(chunks).toString() })
-  }
-  return found
+async function read(tar: Buffer, pack: (tar: Buffer) => Buffer = (same) => same): Promise<Read[]> {
+  const { members } = await readMembers(archive(pack(Buffer.concat([rawMember(record), tar]))))
+  return members.slice(1)
 }
 const one = async (...members: RawMember[]): Promise<Read | undefined> => (await read(rawTar(members))).at(-1)
 const failure = async (bytes: Buffer): Promise<string> =>
-  await read(bytes).then(
-    (found) => `read ${found.length}`,
+  await readMembers(archive(bytes)).then(
+    ({ members }) => `read ${members.length}`,
     (error) => `${error.code}: ${error.message}`,
   )
 
@@ -62,8 +57,8 @@ describe('members', () => {
     expect((await one({ name, type: name.endsWith('/') ? '5' : '0' }))?.path).toBe('a/b')
   })
 
-  test('the root of the archive is the empty path', async () => {
-    expect((await one({ name: './', type: '5' }))?.path).toBe('')
+  test('the root of the archive is none', async () => {
+    expect(await one({ name: './', type: '5' })).toBeUndefined()
   })
 
   test('pax headers count for names, links and times', async () => {
@@ -77,6 +72,21 @@ describe('members', () => {
     })
   })
 
+  test('a global pax header counts until it is taken back', async () => {
+    const members = [
+      { ...rawPax({ mtime: '77' }), type: 'g' },
+      { name: 'a' },
+      rawPax({ mtime: '88' }),
+      { name: 'b' },
+      { name: 'c' },
+    ]
+    expect((await read(rawTar(members))).map(({ path, mtime }) => [path, mtime])).toEqual([
+      ['a', 77],
+      ['b', 88],
+      ['c', 77],
+    ])
+  })
+
   test('long names as GNU tar writes them count', async () => {
     const long = 'n'.repeat(300)
     expect((await one({ name: '././@LongLink', type: 'L', data: `${long}\0` }, { name: 'x' }))?.path).toBe(long)
@@ -84,18 +94,6 @@ describe('members', () => {
 
   test('names that are not UTF-8 keep their bytes', async () => {
     expect((await one({ name: Buffer.from('a\xff\xe9b\xc3\xa9', 'latin1') }))?.path).toBe('a\udcff\udce9b\u00e9')
-  })
-
-  test('may be passed over without reading them', async () => {
-    const path = archive(
-      rawTar(Array.from({ length: 5 }, (_, i) => ({ name: String(i), data: Buffer.alloc(1 << 20) }))),
-    )
-    const names: string[] = []
-    for await (const { path: name, content } of openTar(path, (await formatOf(path)).read).members) {
-      names.push(name)
-      if (name === '2') for await (const chunk of content) expect(chunk[0]).toBe(0)
-    }
-    expect(names).toEqual(['0', '1', '2', '3', '4'])
   })
 
   test('a hard link with content of its own is a file, as conda-pack means it', async () => {
@@ -183,7 +181,7 @@ const packers: [name: string, pack: (tar: Buffer) => Buffer, installed: boolean]
 
 describe.each(packers)('%s', (_, pack, installed) => {
   test.skipIf(!installed)('holds the same members', async () => {
-    expect(await read(pack(sample))).toEqual(await read(sample))
+    expect(await read(sample, pack)).toEqual(await read(sample))
   })
 
   // Content that does not shrink, so that every cut takes something away.
@@ -207,31 +205,57 @@ test('zeros after the end, as GNU tar writes them, do no harm', async () => {
   expect(await read(Buffer.concat([sample, Buffer.alloc(9216)]))).toHaveLength(5)
 })
 
-test('zstd that expands without limit is not held in memory', async () => {
-  const zeros = Buffer.alloc(8 << 20)
-  const parts = [
-    rawMember({ name: 'zeros', size: zeros.length * 100 }),
-    ...Array.from({ length: 100 }, () => zeros),
-    tarEnd,
+describe('what expands without limit', () => {
+  const size = 8 << 20
+  const member = Buffer.concat([rawMember({ name: 'lib/zeros', size }), Buffer.alloc(size)])
+  const packers: [string, (bytes: Buffer) => Buffer][] = [
+    ['zstd', (bytes) => compress(bytes, { compressionLevel: 1 })],
+    ['gzip', (bytes) => gzipSync(bytes, { level: 1 })],
   ]
-  const path = archive(Buffer.concat(parts.map((part) => compress(part, { compressionLevel: 1 }))))
-  const before = process.memoryUsage.rss()
-  let most = 0
-  let bytes = 0
-  for await (const { content } of openTar(path, (await formatOf(path)).read).members)
-    for await (const chunk of content) {
-      bytes += chunk.length
+  test.each(packers)('is not held in memory: %s', async (_, pack) => {
+    const packed = pack(member)
+    const path = archive(
+      Buffer.concat([pack(rawMember(record)), ...Array.from({ length: 100 }, () => packed), pack(tarEnd)]),
+    )
+    const before = process.memoryUsage.rss()
+    let most = 0
+    const use = (): void => {
       most = Math.max(most, process.memoryUsage.rss())
     }
-  expect(bytes).toBe(zeros.length * 100)
-  expect(most - before).toBeLessThan(150 << 20)
+    const { decoded } = await readMembers(path, { use })
+    expect(decoded.bytes).toBe(size * 100)
+    expect(most - before).toBeLessThan(150 << 20)
+    await expect(readMembers(path, { use, limits: { maxBytes: size * 99, maxFiles: 1000 } })).rejects.toMatchObject({
+      code: 'LIMIT_EXCEEDED',
+      path,
+    })
+    await expect(readMembers(path, { use, limits: { maxBytes: size * 100, maxFiles: 99 } })).rejects.toMatchObject({
+      code: 'LIMIT_EXCEEDED',
+    })
+  })
 })
 
 describe('the root of the environment', () => {
   const rootOf = async (...names: string[]): Promise<string> => {
     const path = archive(rawTar(names.map((name) => ({ name, type: name.endsWith('/') ? '5' : '0' }))))
-    return await findRoot(path, (await formatOf(path)).read).catch((error) => error.code)
+    return await readMembers(path).then(
+      ({ decoded }) => decoded.root,
+      (error) => error.code,
+    )
   }
+
+  test('is found where the first batch does not tell', async () => {
+    const large = { name: 'env/opt/large', data: Buffer.alloc(batchBytes) }
+    const path = archive(rawTar([large, large, { name: 'env/conda-meta/a.json', data: 'x' }]))
+    const { decoded, members } = await readMembers(path)
+    expect(decoded.root).toBe('env')
+    expect(members.map(({ path: name }) => name)).toEqual(['opt/large', 'opt/large', 'conda-meta/a.json'])
+  })
+
+  test('does not count what lies outside of it', async () => {
+    expect(guessRoot([{ path: 'README', kind: 'file' }])).toBeNull()
+    expect(await rootOf('env/a', 'env/conda-meta/a.json', 'other')).toBe('NOT_AN_ENV')
+  })
 
   test.each([
     ['', ['bin/a', 'conda-meta/a.json']],

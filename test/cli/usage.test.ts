@@ -65,22 +65,26 @@ describe('requests that fail end with 1', () => {
     expect(done).toMatchObject({ status: 1, stdout: '' })
     expect(done.stderr).toMatch(/hint: 'inspekt' is no command either/)
   })
+})
 
-  test.each([
-    [['--arcroot', 'x']],
-    [['-d', '/x']],
-    [['--dest-prefix=/x']],
-    [['--parcel-root', 'x']],
-    [['--parcel-name', 'x']],
-    [['--parcel-version', 'x']],
-    [['--parcel-distro', 'x']],
-    [['--zip-symlinks']],
-    [['--no-zip-64']],
-  ])('an option of conda-pack that is not there yet is refused, not ignored: %j', async (args) => {
-    const done = await runCli(['pack', '--json', '-p', '/', ...args])
-    expect(JSON.parse(done.stderr)).toMatchObject({
-      error: { code: 'UNSUPPORTED', message: expect.stringContaining('--') },
-    })
-    expect(done).toMatchObject({ status: 1, stdout: '' })
-  })
+/** The command line of conda-pack 0.9, as its --help has it. */
+const condaPack = [
+  ...['--name -n', '--prefix -p', '--output -o', '--arcroot', '--dest-prefix -d', '--parcel-root', '--parcel-name'],
+  ...['--parcel-version', '--parcel-distro', '--format', '--compress-level', '--n-threads -j', '--zip-symlinks'],
+  ...['--no-zip-64', '--ignore-editable-packages', '--ignore-missing-files', '--exclude', '--include', '--force -f'],
+  ...['--quiet -q', '--help -h'],
+]
+
+test('case 51: pack has every option of conda-pack by its names, and every format', async () => {
+  const { stdout: own } = await runCli(['pack', '--help'])
+  const { stdout: all } = await runCli(['--help'])
+  for (const [long = '', short] of condaPack.map((names) => names.split(' '))) {
+    const flag = short === undefined ? `${long}\\b` : `${short}, ${long}\\b`
+    expect(`${own}\n${all}`).toMatch(new RegExp(`^ +${flag}`, 'm'))
+  }
+  const formats = 'infer zip tar.gz tgz tar.bz2 tbz2 tar.xz txz tar tar.zst tzst parcel squashfs no-archive'.split(' ')
+  for (const format of formats) {
+    const { stderr } = await runCli(['pack', '--json', '-p', '/', '--format', format])
+    expect(JSON.parse(stderr)).toMatchObject({ error: { code: 'NOT_AN_ENV' } })
+  }
 })

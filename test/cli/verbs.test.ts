@@ -1,5 +1,5 @@
 /** Each command, end to end through the bundle: what stands on stdout, what on stderr, and the exit status. */
-import { spawnSync } from 'node:child_process'
+import { execFileSync, spawnSync } from 'node:child_process'
 import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { beforeAll, describe, expect, test } from 'vitest'
@@ -40,7 +40,7 @@ describe('pack', () => {
     })
   })
 
-  test('--exclude and --include apply in their order', async () => {
+  test('case 13: --exclude and --include apply in their order', async () => {
     const entriesOf = async (name: string, ...filters: string[]): Promise<number> => {
       const args = ['pack', '-p', sample.prefix, '-o', at(name), '--json', ...filters]
       return JSON.parse((await must(args)).stdout).files
@@ -69,13 +69,22 @@ describe('pack', () => {
     expect(readFileSync(output)).toEqual(readFileSync(sample.archive))
   })
 
-  test.each([
-    ['--format', 'zip'],
-    ['-o', 'x.squashfs'],
-  ])('a format that cannot be written is refused: %s %s', async (...args) => {
-    const done = await runCli(['pack', '--json', '-p', sample.prefix, ...args], { cwd: sample.folder })
-    expect(JSON.parse(done.stderr)).toMatchObject({ error: { code: 'UNSUPPORTED' } })
-    expect(done).toMatchObject({ status: 1, stdout: '' })
+  test('case 20: -o - streams the archive to stdout, and says the rest on stderr', async () => {
+    const shell = '"$0" "$1" pack -p "$2" -o - --json 2>said | cat > streamed.tar.zst && cmp streamed.tar.zst "$3"'
+    const args = ['-c', shell, process.execPath, cliFile, sample.prefix, sample.archive]
+    execFileSync('sh', args, { cwd: sample.folder })
+    const last = readFileSync(join(sample.folder, 'said'), 'utf8').trimEnd().split('\n').at(-1) ?? ''
+    expect(JSON.parse(last)).toMatchObject({
+      output: null,
+      format: 'tar.zst',
+      packedBytes: statSync(sample.archive).size,
+    })
+  })
+
+  test('what cannot be streamed is refused', async () => {
+    const done = await runCli(['pack', '--json', '-p', sample.prefix, '-o', '-', '--format', 'squashfs'])
+    expect(JSON.parse(done.stderr)).toMatchObject({ error: { code: 'INVALID_OPTION' } })
+    expect(done).toMatchObject({ status: 2, stdout: '' })
   })
 })
 
@@ -116,7 +125,7 @@ describe('deploy', () => {
   })
 
   // Root may do what modes forbid: as any other user these tests run as that user anyway.
-  test.skipIf(process.getuid?.() !== 0 || !readableByAll)('a user without rights deploys read-only', () => {
+  test.skipIf(process.getuid?.() !== 0 || !readableByAll)('case 44: a user without rights deploys read-only', () => {
     const nobody = { uid: 65534, gid: 65534, encoding: 'utf8' } as const
     const home = at('nobody')
     mkdirSync(home)

@@ -23,7 +23,7 @@ beforeAll(async () => {
 afterAll(() => rmSync(work, { recursive: true, force: true }))
 
 describe('reading', () => {
-  test('variables of packages, then of the environment; scripts in order of bytes', () => {
+  test('case 39: variables of packages, then of the environment; scripts in order of bytes', () => {
     expect(activation).toMatchObject({
       prefix,
       name: prefix,
@@ -114,7 +114,7 @@ describe.each(shells.filter((shell) => isInstalled(shell.command[0] ?? '')))('co
   const name = (['busybox', 'mksh'].includes(word) ? 'sh' : word) as Shell
   const base = { PATH: '/usr/local/bin:/usr/bin:/bin', HOME: '/dev/null', LC_ALL: 'C.UTF-8', OVER: hostile }
 
-  test('activates by eval, and deactivate goes back', () => {
+  test('case 38: activates by eval, and deactivate goes back', () => {
     const code = join(work, `code-${word}`)
     writeFileSync(code, shellCode(activation, name, base))
     const read = { sh: `eval "$(cat '${code}')"`, fish: `cat '${code}' | source`, csh: `eval "\`cat '${code}'\`"` }[

@@ -39,13 +39,13 @@ describe.each(['conda', 'mamba', 'pixi'] as const)('as %s writes it', (style) =>
   })
 })
 
-test('the place of site-packages that python itself names', async () => {
+test('case 5: the place of site-packages that python itself names', async () => {
   const free = { ...python, version: '3.13.1', record: { python_site_packages_path: 'lib/python3.13t/site-packages' } }
   const environment = await openEnvironment(make({ packages: [free] }), variables)
   expect(environment.python?.sitePackages).toBe('lib/python3.13t/site-packages')
 })
 
-test('an environment without python', async () => {
+test('case 3: an environment without python', async () => {
   expect(await openEnvironment(make({ packages: [{ name: 'zlib' }] }), variables)).toMatchObject({
     python: null,
     platform: 'linux-64',
@@ -57,7 +57,7 @@ test('an environment without python', async () => {
   })
 })
 
-test('two pythons, noarch python without one, a broken record', async () => {
+test('case 3: two pythons, noarch python without one, a broken record', async () => {
   const two = make({ packages: [python, { ...python, version: '3.12.0', files: [] }] })
   await expect(openEnvironment(two, variables)).rejects.toThrowError(/multiple versions of python found in prefix/)
   const none = make({ packages: [noarch] })
@@ -72,7 +72,7 @@ test('two pythons, noarch python without one, a broken record', async () => {
   })
 })
 
-test('a record without paths is completed from the package cache, where that is still there', async () => {
+test('case 4: a record without paths is completed from the package cache, where that is still there', async () => {
   const cache = join(root, 'pkgs/old-1.0-0')
   mkdirSync(join(cache, 'info'), { recursive: true })
   writeFileSync(join(cache, 'info/files'), 'lib/old.txt\n')

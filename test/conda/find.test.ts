@@ -66,7 +66,7 @@ test('one environment by two ways is not ambiguous; two environments are', () =>
   expect(error.message).toMatch(/is ambiguous: it may be .*elsewhere\/twice or .*project\/twice/)
 })
 
-test('a name that is nowhere: where was looked, and what is there', () => {
+test('case 1: a name that is nowhere: where was looked, and what is there', () => {
   const error = failure(() => findPrefix({ name: 'no-environment' }, variables))
   expect(error.code).toBe('ENV_NOT_FOUND')
   expect(error.message).toMatch(/^Environment name 'no-environment' doesn't exist/)
@@ -81,7 +81,7 @@ test('a name that is nowhere: where was looked, and what is there', () => {
     expect(error.message).toContain(join(root, part))
 })
 
-test('paths', () => {
+test('case 2: paths', () => {
   expect(findPrefix({ prefix: `${join(root, 'conda')}/` }, variables)).toBe(join(root, 'conda'))
   expect(failure(() => findPrefix({ prefix: join(root, 'gone') })).message).toBe(
     `Environment path '${join(root, 'gone')}' doesn't exist`,
@@ -93,7 +93,7 @@ test('paths', () => {
   expect(failure(() => findPrefix({ prefix: root, name: 'x' })).message).toBe("Cannot specify both 'name' and 'prefix'")
 })
 
-test('neither: the active environment', () => {
+test('case 1: neither: the active environment', () => {
   expect(findPrefix({}, { CONDA_PREFIX: join(root, 'conda/envs/one') })).toBe(join(root, 'conda/envs/one'))
   expect(failure(() => findPrefix({}, {}))).toMatchObject({ code: 'ENV_NOT_FOUND', exitStatus: 1 })
 })

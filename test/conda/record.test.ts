@@ -64,7 +64,7 @@ describe('a record', () => {
   })
 })
 
-test('the old files of a package say the same as paths.json', () => {
+test('case 4: the old files of a package say the same as paths.json', () => {
   const files = 'bin/a\nlib/b c\nlib/d\n\n'
   const hasPrefix = 'bin/a\n"/old/place holder" binary "lib/b c"\n'
   expect(legacyPaths(files, hasPrefix, 'info')).toEqual([
@@ -88,7 +88,7 @@ test('a package in the cache is read by paths.json, by the old files, or not at 
   expect(await readPackagePaths(join(folder, 'none'))).toBeNull()
 })
 
-test('short paths of noarch python', () => {
+test('case 5: short paths of noarch python', () => {
   const site = 'lib/python3.13t/site-packages'
   expect(installedPath('site-packages/a.py', site)).toBe(`${site}/a.py`)
   expect(installedPath('python-scripts/a', site)).toBe('bin/a')

@@ -35,7 +35,7 @@ export interface Child {
 }
 
 export function start(
-  verb: 'deploy' | 'run',
+  verb: 'deploy' | 'run' | 'relocate',
   options: object,
   onLine: (line: Line, child: ChildProcess) => void = () => {},
 ): Child {

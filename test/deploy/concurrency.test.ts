@@ -29,7 +29,7 @@ const lockFile = (at: string): string => join(at, '.env.lock')
 const stages = (at: string): string[] => readdirSync(at).filter((name) => name.endsWith('.stage'))
 
 describe('many at once', () => {
-  test('eight processes make one extraction; all get the same environment', async () => {
+  test('case 40: eight processes make one extraction; all get the same environment', async () => {
     const at = place()
     const prefix = join(at, 'env')
     const children = Array.from({ length: 8 }, () => start('deploy', { archive, to: prefix, threads: 2 }))

@@ -7,8 +7,6 @@ import { mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import { readUnpacker, unpackScript } from '../../src/archive/conda-pack.js'
-import { formatOf } from '../../src/archive/format.js'
-import { openTar } from '../../src/archive/tar.js'
 import { deploy } from '../../src/deploy/deploy.js'
 import { condaPackTar } from '../support/conda-pack-archive.js'
 import {
@@ -19,6 +17,7 @@ import {
   placeholder,
   python,
 } from '../support/make-env.js'
+import { readMembers } from '../support/members.js'
 import { removeTree, temporaryFolder } from '../support/temp.js'
 import { describeTree } from '../support/tree.js'
 
@@ -87,11 +86,7 @@ function makeCache(): void {
 
 async function contents(path: string): Promise<Map<string, string>> {
   const found = new Map<string, string>()
-  for await (const { path: name, target, content } of openTar(path, (await formatOf(path)).read).members) {
-    const chunks: Buffer[] = []
-    for await (const chunk of content) chunks.push(chunk)
-    found.set(name, target ?? Buffer.concat(chunks).toString('latin1'))
-  }
+  for (const { path: name, target, text } of (await readMembers(path)).members) found.set(name, target ?? text)
   return found
 }
 

@@ -49,7 +49,8 @@ describe('a fresh deployment', () => {
     expect(statSync(join(prefix, 'etc/prefix')).mode & 0o777).toBe(0o444)
     expect(readdirSync(at)).toEqual(['env'])
     const ready = JSON.parse(readFileSync(join(prefix, '.conda-deploy/ready'), 'utf8'))
-    expect(ready).toEqual({ version: 1, digest, prefix, readOnly: true, created: expect.stringMatching(/^\d{4}-.*Z$/) })
+    const created = expect.stringMatching(/^\d{4}-.*Z$/)
+    expect(ready).toEqual({ version: 1, digest, prefix, readOnly: true, created, name: 'sample' })
     expect((await verify(prefix)).faults).toEqual([])
   })
 
@@ -155,7 +156,7 @@ test('a parent that is a file is refused and left alone', async () => {
 })
 
 describe('the prefix', () => {
-  test('that is as long as the slot fits; one byte more is refused before anything is written', async () => {
+  test('case 24: that is as long as the slot fits; one byte more is refused before anything is written', async () => {
     const at = place()
     const longest = join(at, 'x'.repeat(slot - at.length - 1))
     expect(longest).toHaveLength(slot)
@@ -291,7 +292,7 @@ describe('detection', () => {
 describe('bad input', () => {
   test.each<[string, (path: string) => void, string]>([
     ['nothing', () => {}, 'ARCHIVE_NOT_FOUND'],
-    ['a directory', (path) => mkdirSync(path), 'ARCHIVE_UNKNOWN'],
+    ['a directory', (path) => mkdirSync(path), 'NOT_AN_ENV'],
     ['an empty file', (path) => writeFileSync(path, ''), 'ARCHIVE_UNKNOWN'],
     ['some text', (path) => writeFileSync(path, 'no archive\n'.repeat(1000)), 'ARCHIVE_UNKNOWN'],
   ])('%s', async (_, make, code) => {
@@ -303,7 +304,7 @@ describe('bad input', () => {
     expect(readdirSync(at).filter((name) => name !== 'archive')).toEqual([])
   })
 
-  test('a flipped byte anywhere is found, and nothing is left', async () => {
+  test('case 43: a flipped byte anywhere is found, and nothing is left', async () => {
     const at = place()
     const whole = readFileSync(archive)
     const step = Math.ceil(whole.length / 40)

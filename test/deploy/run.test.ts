@@ -1,4 +1,4 @@
-import { readFileSync } from 'node:fs'
+import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { beforeAll, describe, expect, test } from 'vitest'
 import { type RunOptions, run } from '../../src/deploy/run.js'
@@ -38,12 +38,33 @@ describe('a program', () => {
     expect(readFileSync(seen, 'utf8').split('\n').slice(0, 3)).toEqual([to, to, `${to}/bin`])
   })
 
-  test('that is not there is not found; one that cannot be executed is not permitted', async () => {
+  test('has the settings that spare the home folder, where they are asked for', async () => {
+    const seen = join(work, 'spared')
+    const said = async (options: Partial<RunOptions>): Promise<string> => {
+      await run({ ...hello(`echo "<$PYTHONNOUSERSITE>" > '${seen}'`), ...options })
+      return readFileSync(seen, 'utf8').trim()
+    }
+    expect(await said({})).toBe('<>')
+    expect(await said({ spare: ['user-site'] })).toBe('<1>')
+    const wrong = said({ spare: ['usersite' as 'user-site'] })
+    await expect(wrong).rejects.toThrow("option 'spare' knows user-site, bytecode, terminfo, caches, got usersite")
+  })
+
+  test('as shells say it: 127 where there is none, 126 where there is something that cannot be executed', async () => {
     await expect(run({ archive, to, command: ['no-such-program'] })).rejects.toMatchObject({
       code: 'COMMAND_NOT_FOUND',
       exitStatus: 127,
     })
-    await expect(run({ archive, to, command: [join(to, 'etc/kept')] })).rejects.toMatchObject({ code: 'PERMISSION' })
+    await expect(run({ archive, to, command: [join(to, 'no-such-program')] })).rejects.toMatchObject({
+      exitStatus: 127,
+    })
+    const script = join(work, 'script')
+    writeFileSync(script, '#!/no/such/interpreter\n', { mode: 0o755 })
+    for (const program of [join(to, 'etc/kept'), '/etc/passwd', '/etc', script])
+      await expect(run({ archive, to, command: [program] })).rejects.toMatchObject({
+        code: 'COMMAND_NOT_EXECUTABLE',
+        exitStatus: 126,
+      })
   })
 
   test('is ended by an abort', async () => {

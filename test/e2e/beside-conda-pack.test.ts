@@ -118,7 +118,7 @@ describe.skipIf(missing.length > 0)('beside conda-pack, of the same environment'
     const source = join(work, 'home/alice/.conda/envs/myproject')
     const archives = { theirs: join(work, 'theirs.tar.gz'), ours: join(work, 'ours.tar.zst') }
     run(condaPack as string, '-p', source, '-o', archives.theirs, '-q')
-    run('node', join(root, 'dist/conda-deploy.js'), 'pack', '-p', source, '-o', archives.ours, '-q')
+    run('node', join(root, 'dist/conda-deploy.cjs'), 'pack', '-p', source, '-o', archives.ours, '-q')
     const at = join(work, 'at')
     for (const maker of ['theirs', 'ours'] as const) {
       mkdirSync(at)
@@ -144,7 +144,7 @@ describe.skipIf(missing.length > 0)('beside conda-pack, of the same environment'
     rmSync(work, { recursive: true, force: true })
   })
 
-  test('every difference of the unpacked trees is explained', () => {
+  test('case 14: every difference of the unpacked trees is explained', () => {
     const open = found.filter((difference) => !explanations.some(({ holds }) => holds(difference, trees)))
     expect(open).toEqual([])
     const counts = explanations.map(({ why, holds }) => `${found.filter((one) => holds(one, trees)).length}  ${why}`)

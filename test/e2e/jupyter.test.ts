@@ -24,7 +24,7 @@ const channel = resolve(process.env['CONDA_DEPLOY_CHANNEL'] ?? join(root, '../sh
 const present = existsSync(join(channel, 'make_scenarios.py'))
 if (!present) console.warn(`skipped: test/e2e/jupyter: no conda packages at ${channel} (set CONDA_DEPLOY_CHANNEL)`)
 
-const cli = join(root, 'dist/conda-deploy.js')
+const cli = join(root, 'dist/conda-deploy.cjs')
 const ours = (...args: string[]) => spawnSync('node', [cli, ...args], { encoding: 'utf8', maxBuffer: 1 << 28 })
 const must = (...args: string[]): string => {
   const done = ours(...args)
@@ -72,7 +72,7 @@ describe.skipIf(!present)('the Jupyter stack', () => {
     }
   })
 
-  test('its programs run from the deployed prefix with the source and its package cache gone', () => {
+  test('case 27: its programs run from the deployed prefix with the source and its package cache gone', () => {
     expect(runIn(deployed, 'jupyter', '--version')).toMatch(/notebook\s*: 6\.4\.12/)
     runIn(deployed, 'python', '-c', 'import zmq, notebook')
     expect(runIn(deployed, 'pip', 'list')).toMatch(/alice-tools\s+0\.3\.1/)
@@ -80,7 +80,7 @@ describe.skipIf(!present)('the Jupyter stack', () => {
     expect(runIn(deployed, 'flask', '--version')).toMatch(/Werkzeug/)
   })
 
-  test('no old prefix and no placeholder stands in it, except where inspect says so', () => {
+  test('case 32: no old prefix and no placeholder stands in it, except where inspect says so', () => {
     const said = JSON.parse(must('inspect', archive, '--json')) as {
       kept: { path: string }[]
       placeholders: { path: string }[]
@@ -90,7 +90,7 @@ describe.skipIf(!present)('the Jupyter stack', () => {
     expect(left.filter((path) => !known.has(path) && !path.startsWith('.conda-deploy/'))).toEqual([])
   })
 
-  test('its conda-meta is true: every sha256_in_prefix is that of the file', () => {
+  test('case 33: its conda-meta is true: every sha256_in_prefix is that of the file', () => {
     const check = `
 import glob, hashlib, json, os, sys
 bad = []
@@ -109,7 +109,7 @@ print(json.dumps(bad))
     expect(JSON.parse(execFileSync('python3', [script, deployed, conda], { encoding: 'utf8' }))).toEqual([])
   })
 
-  test('every .pyc that is there is valid for its source', () => {
+  test('case 31: every .pyc that is there is valid for its source', () => {
     const check = `
 import importlib.util, glob, os, struct, sys
 bad = []
@@ -151,7 +151,7 @@ print(len(bad)); print(bad[:5])
     must('verify', deployed, '--quiet')
   })
 
-  test('tar and its own conda-unpack make the same tree', () => {
+  test('case 21: tar and its own conda-unpack make the same tree', () => {
     const prefix = join(work, 'node/plain')
     mkdirSync(prefix)
     execFileSync('tar', ['-I', 'zstd', '-xf', archive, '-C', prefix])
@@ -163,7 +163,7 @@ print(len(bad)); print(bad[:5])
     expect(differences(byTar, describeTree(prefix, ['.conda-deploy']))).toEqual([])
   })
 
-  test('packing it again gives the same bytes, whatever the threads, umask and temp folder', () => {
+  test('case 19: packing it again gives the same bytes, whatever the threads, umask and temp folder', () => {
     renameSync(join(work, 'away'), conda)
     const again = join(work, 'again.tar.zst')
     const done = spawnSync('sh', [

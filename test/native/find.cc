@@ -14,6 +14,7 @@ static std::vector<Spot> binary(const std::string& s, const std::string& prefix 
   return find_binary(reinterpret_cast<const uint8_t*>(s.data()), s.size(), prefix, true);
 }
 
+// case 28: what only begins with the prefix is another path.
 static void names() {
   for (const char* one : {"/a/env", "/a/env/bin", "x=/a/env:/b", "-L/a/env/lib", "in /a/env.", "\"/a/env\"", "//a/env/",
                           "/a/env.\n", "/a/env:2"})
@@ -84,6 +85,7 @@ static void overlaps() {
   }
 }
 
+// case 22: prefixes across the borders of what is read at once.
 static void windows() {
   std::string data;
   for (int i = 0; i < 200; ++i) {

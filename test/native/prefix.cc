@@ -20,6 +20,7 @@ static Spot at(Encoding e, uint64_t offset, uint32_t slot = 0, uint32_t refers =
   return {e, offset, refers, slot};
 }
 
+// case 25: several spots, parts of a file, no line end.
 static void texts() {
   const Spot first = at(Encoding::text, 2), second = at(Encoding::text, 2 + 11 + 1);
   CHECK(spots("a " + kOld + " " + kOld, {first, second}, "/n") == "a /n /n");
@@ -33,6 +34,7 @@ static void texts() {
   CHECK(spots("#!" + kOld + "/bin/python", {at(Encoding::text, 1002)}, "/a b", {kOld}, 1000) == "#!/a b/bin/python");
 }
 
+// case 22: one and several spots in a string, lists, strings at the end of the file.
 static void c_strings() {
   const auto c = [](uint64_t offset, uint32_t slot) { return at(Encoding::c8, offset, slot); };
   CHECK(spots("x" + kOld + "/lib" + z(1) + "y", {c(1, 11)}, "/n") == "x/n/lib" + z(10) + "y");
@@ -54,6 +56,7 @@ static void c_strings() {
   CHECK(spots("y" + kOld + z(1), {c(1001, 11)}, "/n", {kOld}, 1000) == "y/n" + z(10));
 }
 
+// case 23: UTF-16 and UTF-32, both byte orders.
 static void wide() {
   for (const Encoding e : {Encoding::c16le, Encoding::c16be, Encoding::c32le, Encoding::c32be}) {
     const unsigned u = unit_of(e);

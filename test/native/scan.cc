@@ -16,6 +16,7 @@ int main() {
   std::filesystem::create_directory_symlink("a", folder / "lib/link");
   std::filesystem::create_symlink("/nowhere", folder / "dangling");
   std::filesystem::create_hard_link(folder / "lib/a/x", folder / "lib/a/y");
+  std::filesystem::create_hard_link(folder / "lib/a-b/x", folder / "pkgs/x");  // outside of what is scanned
   mkfifo((folder / "fifo").c_str(), 0600);
 
   for (const unsigned threads : {1u, 2u, 8u}) {
@@ -33,7 +34,8 @@ int main() {
         CHECK(s.kind == Kind::file && s.mode == 0755 && s.size == 2 && s.inode.empty() && s.mtime > 1000000000);
       if (s.path == "lib/link") CHECK(s.kind == Kind::symlink && s.target == "a");
       if (s.path == "dangling") CHECK(s.target == "/nowhere");
-      if (s.path == "lib/a/y") CHECK(!s.inode.empty() && s.size == 2);
+      if (s.path == "lib/a/x" || s.path == "lib/a/y") CHECK(!s.inode.empty() && s.size == 2);
+      if (s.path == "lib/a-b/x") CHECK(s.inode.empty());
     }
   }
   THROWS("IO", scan({folder / "absent", {}, 1}, Progress()));

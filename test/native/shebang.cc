@@ -60,6 +60,7 @@ static void table() {
           sh + "'''exec' \"/a\\\\b\\\"c\\$d\\`e f/bin/python\" \"$0\" \"$@\" #'''\n", true, false);
 }
 
+// case 26: the length that Linux reads, blanks, options.
 static void limits() {
   const auto stays = [](const std::string& in, const std::string& prefix, const std::string& out) {
     becomes(in, prefix, out, false, false);

@@ -76,6 +76,7 @@ static void proofs() {
          "#!" + ph + "/bin/python -s\n" + ph + "\n", 0, 2);
 }
 
+// case 8: changed after installation. case 29: programs and libraries that nothing is recorded of.
 static void unproven() {
   const std::string& ph = kPlaceholderText;
   const size_t gap = ph.size() - kHere.size();

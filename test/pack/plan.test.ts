@@ -84,7 +84,7 @@ describe('what is known of a file', () => {
     })
   })
 
-  test('two packages own a path: the one whose size is that of the file is asked', async () => {
+  test('case 11: two packages own a path: the one whose size is that of the file is asked', async () => {
     const one = { name: 'a', files: [{ path: 'share/both', text: 'the longer content' }] }
     const two = { name: 'b', files: [{ path: 'share/both', text: 'short' }] }
     for (const packages of [
@@ -164,7 +164,7 @@ test('files of one inode become hard links to the first; a .pyc goes with the fi
   expect(find(plan, 'share/__pycache__/d.cpython-311.pyc')).toMatchObject({ kind: 'file' })
 })
 
-test('links into the environment become relative, by either spelling; others stay and are listed', async () => {
+test('case 30: links into the environment become relative, by either spelling; others stay and are listed', async () => {
   const prefix = make({
     files: [
       { path: 'lib/inside', link: '{prefix}/bin/python' },
@@ -198,7 +198,7 @@ test('links into the environment become relative, by either spelling; others sta
   expect(plan.relinked.get('lib/inside')).toBe(`${prefix}/bin/python`)
 })
 
-test('what is no part of an environment stays out, and is said', async () => {
+test('case 12: what is no part of an environment stays out, and is said', async () => {
   const prefix = make({
     files: [
       ...[
@@ -297,7 +297,7 @@ describe('missing files', () => {
       { path: '.nonadmin', type: 'hardlink' },
     ],
   }
-  test('are named as conda-pack names them', async () => {
+  test('case 9: are named as conda-pack names them', async () => {
     const prefix = make({ packages: [python, pkg] })
     rmSync(join(prefix, site, 'toolz'), { recursive: true })
     const { missing } = await planned(prefix)
@@ -308,7 +308,7 @@ describe('missing files', () => {
     expect(missingError(missing).paths).toHaveLength(5)
   })
 
-  test('are not directories, compiled Python, what a filter leaves out, or what is reached over a link', async () => {
+  test('case 9: are not directories, compiled Python, what a filter leaves out, or what is reached over a link', async () => {
     const prefix = make({
       packages: [python, pkg, { name: 'y', listed: [{ path: 'lib64/y', type: 'hardlink' }] }],
       files: [{ path: 'lib/y', text: '' }],
@@ -322,7 +322,7 @@ describe('missing files', () => {
   })
 })
 
-test('editable installs', async () => {
+test('case 10: editable installs', async () => {
   const prefix = make({
     files: [
       {

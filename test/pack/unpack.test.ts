@@ -101,7 +101,7 @@ function plain(name: string): Made {
 }
 
 describe.skipIf(!python)('conda-unpack', () => {
-  test('rewrites texts and C strings, keeps modes and times, and needs no second run', () => {
+  test('case 21: rewrites texts and C strings, keeps modes and times, and needs no second run', () => {
     const tree = plain('plain')
     tree.seal()
     const before = describeTree(tree.prefix)
@@ -155,7 +155,7 @@ describe.skipIf(!python)('conda-unpack', () => {
     )
   })
 
-  test('a prefix that does not fit is refused before anything is written', () => {
+  test('case 24: a prefix that does not fit is refused before anything is written', () => {
     const tree = plain('long')
     const own = Buffer.from('RPATH=/home/me/env/lib\0')
     tree.add('lib/own.so', own, spotsOf(own, 'c8', '/home/me/env', 13))
@@ -367,7 +367,7 @@ describe.skipIf(!python)('shebangs', () => {
     expect(execFileSync(script, ['a b', 'c'], { encoding: 'utf8' })).toBe(`${script}|a b|c\n`)
   })
 
-  test('no line end, no first spot in the first line, carriage returns', () => {
+  test('case 25: no line end, no first spot in the first line, carriage returns', () => {
     expect(deployed('no-end', `#!${placeholder}/bin/python`, `/${long}`).out).toBe(
       `#!/bin/sh\n'''exec' "/${long}/bin/python" "$0" "$@" #'''`,
     )

@@ -3,7 +3,7 @@ import { type ChildProcess, spawn } from 'node:child_process'
 import { existsSync } from 'node:fs'
 import { resolve } from 'node:path'
 
-export const cliFile: string = resolve(import.meta.dirname, '../../dist/conda-deploy.js')
+export const cliFile: string = resolve(import.meta.dirname, '../../dist/conda-deploy.cjs')
 
 export interface CliOptions {
   readonly cwd?: string

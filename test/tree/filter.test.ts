@@ -56,7 +56,7 @@ describe('fnmatch', () => {
 })
 
 describe('filters', () => {
-  test('apply in their order, and include only takes back', () => {
+  test('case 13: apply in their order, and include only takes back', () => {
     const out = excludes([
       { kind: 'include', pattern: '*.py' },
       { kind: 'exclude', pattern: 'lib/*' },

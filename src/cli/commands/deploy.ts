@@ -3,7 +3,7 @@ import { type Command, Option } from 'commander'
 import { type Shell, shells } from '../../conda/shell-code.js'
 import type { DeployOptions, DeployResult } from '../../deploy/deploy.js'
 import { EnvError } from '../../errors.js'
-import { example, type Globals, type Session } from '../common.js'
+import { addSpare, amount, example, type Globals, type Session, type SpareFlags, seconds } from '../common.js'
 import { callingShell, guessShell } from '../shell.js'
 import { aligned, bytes, counted, duration } from '../text.js'
 
@@ -13,10 +13,15 @@ export interface DeployFlags extends Globals {
   readonly allowShared?: boolean
   readonly writable?: boolean
   readonly verify?: boolean
+  readonly maxBytes?: number
+  readonly maxFiles?: number
+  readonly base?: string
+  readonly delta?: boolean
+  readonly wait?: number
   readonly dryRun?: boolean
 }
 
-interface Flags extends DeployFlags {
+interface Flags extends DeployFlags, SpareFlags {
   readonly shell?: Shell | typeof callingShell
 }
 
@@ -31,13 +36,25 @@ export function addDeployFlags(command: Command): Command {
     .option('--allow-shared', 'let the target be on a network or parallel file system')
     .option('--writable', 'keep write permission on files and directories')
     .option('--verify', 'read every file back before publishing')
+    .option('--max-bytes <n>', 'refuse an archive that becomes more (default: 100 times its size)', amount)
+    .option('--max-files <n>', 'refuse an archive of more files (default: 4000000)', amount)
+    .option(
+      '--base <dir>',
+      'an earlier deployment to take equal files from (default: the newest of the same name in the scratch folder)',
+    )
+    .option('--no-delta', 'take nothing from earlier deployments')
+    .option(
+      '--wait <seconds>',
+      'how long to wait for another deployment to the same place (default: no limit)',
+      seconds,
+    )
     .option('--dry-run', 'say what would be done, and do nothing')
 }
 
 export function deployOptions(archive: string, flags: DeployFlags, session: Session): DeployOptions {
-  const { to, root, allowShared, verify, dryRun, threads } = flags
+  const { to, root, allowShared, verify, maxBytes, maxFiles, base, delta, wait, dryRun, threads } = flags
   return {
-    ...{ archive, to, root, allowShared, verify, dryRun, threads },
+    ...{ archive, to, root, allowShared, verify, maxBytes, maxFiles, base, delta, wait, dryRun, threads },
     readOnly: flags.writable !== true,
     signal: session.signal,
     reporter: session.terminal,
@@ -49,13 +66,15 @@ export function addDeploy(program: Command, session: Session): void {
     .command('deploy', { isDefault: true })
     .summary('put an archive onto this node (the default command)')
     .description('Put an archive onto this node, or find that it is there. Prints the prefix.')
-    .argument('<archive>', 'a .tar.zst of conda-deploy, or a tar archive of conda-pack')
+    .argument('<archive>', 'an archive of conda-deploy, conda-pack, tar or zip, a directory, or - for standard input')
   addDeployFlags(command).addOption(
     new Option('--shell [name]', 'print what eval needs to activate it').choices([callingShell, ...shells]),
   )
+  addSpare(command)
   example(
     command,
     'conda-deploy /shared/myenv.tar.zst',
+    'ssh login cat myenv.tar.zst | conda-deploy -',
     'eval "$(conda-deploy /shared/myenv.tar.zst --shell bash)"',
     'conda-deploy deploy /shared/myenv.tar.zst --to /scratch/myenv --writable',
   )
@@ -69,13 +88,20 @@ export function addDeploy(program: Command, session: Session): void {
     const { terminal } = session
     if (result.dryRun) terminal.result(result, summary(result))
     else {
-      terminal.result(result, shell === undefined ? result.prefix : await activationCode(result.prefix, shell, session))
+      terminal.result(
+        result,
+        shell === undefined ? result.prefix : await activationCode(result.prefix, shell, flags, session),
+      )
       terminal.say(summary(result))
     }
   })
 }
 
-function shellOf({ shell, json, dryRun }: Flags): Shell | undefined {
+function shellOf({ shell, json, dryRun, spare }: Flags): Shell | undefined {
+  if (shell === undefined && spare !== undefined) {
+    const hint = 'it changes what activating means: use it with --shell or with conda-deploy run'
+    throw new EnvError('USAGE', '--spare needs --shell', { hint })
+  }
   if (shell === undefined) return undefined
   const other = json ? '--json' : dryRun ? '--dry-run' : undefined
   if (other !== undefined) {
@@ -85,35 +111,37 @@ function shellOf({ shell, json, dryRun }: Flags): Shell | undefined {
   return shell === callingShell ? guessShell() : shell
 }
 
-async function activationCode(prefix: string, shell: Shell, { terminal }: Session): Promise<string> {
+async function activationCode(prefix: string, shell: Shell, flags: Flags, { terminal }: Session): Promise<string> {
   const { readActivation } = await import('../../conda/activation.js')
   const { shellCode } = await import('../../conda/shell-code.js')
-  const activation = await readActivation(prefix)
+  const { sparing } = await import('../../conda/spare.js')
+  const activation = await sparing(await readActivation(prefix), flags.spare ?? [])
   for (const warning of activation.warnings) terminal.warn(warning)
   return shellCode(activation, shell).trimEnd()
 }
 
 export function summary(result: DeployResult): string {
-  const { method, dryRun, prefix, target, seconds } = result
+  const { method, dryRun, prefix, target } = result
   const { type, locality } = target.fileSystem
   const place = locality === 'local' ? type : `${type}, ${locality}`
   const did = dryRun ? (method === 'adopted' ? 'would adopt' : 'would deploy to') : method
   const size = `${counted(result.files, 'file')}, ${bytes(result.bytes)}`
   const wrote = method === 'deployed' && !dryRun
-  const phases = Object.entries(seconds).filter(([name, spent]) => name !== 'total' && spent >= 0.01)
+  const phases = Object.entries(result.seconds).filter(([name, spent]) => name !== 'total' && spent >= 0.01)
   return aligned([
     [did, `${prefix} (${place})`],
     ['because', target.reason === 'to' ? undefined : reason(target)],
     ...target.rejected.map(({ path, why }) => ['not', `${path}: ${why}`] as const),
     ['content', result.files === 0 && result.bytes === 0 ? 'not known before it is read' : size],
     ['relocated', wrote ? relocated(result) : undefined],
+    ['reused', reused(result)],
     [
       'took',
       dryRun
         ? undefined
-        : `${duration(seconds.total)} by ${counted(result.threads, 'thread')}: ` +
+        : `${duration(result.seconds.total)} by ${counted(result.threads, 'thread')}: ` +
           phases.map(([name, spent]) => `${name} ${duration(spent)}`).join(', ') +
-          (wrote ? ` (${bytes(result.bytes / Math.max(seconds.extract, 0.001))}/s)` : ''),
+          (wrote ? ` (${bytes(result.bytes / Math.max(result.seconds.extract, 0.001))}/s)` : ''),
     ],
   ])
 }
@@ -123,6 +151,15 @@ function relocated({ rewritten, spots, trampolines, byPath }: DeployResult): str
   if (trampolines > 0) parts.push(`${counted(trampolines, 'script')} by way of /bin/sh`)
   if (byPath.length > 0) parts.push(`${counted(byPath.length, 'script')} by PATH`)
   return parts.join(', ')
+}
+
+function reused({ base, dryRun, reused: taken, readBytes }: DeployResult): string | undefined {
+  if (base === null) return undefined
+  if (dryRun) return `what is equal in ${base}`
+  if (taken === undefined) return undefined
+  const { linked, cloned, copied, rewritten } = taken
+  const files = counted(linked + cloned + copied + rewritten, 'file')
+  return `${files}, ${bytes(taken.bytes)}, of ${base}; ${bytes(readBytes)} read from the archive`
 }
 
 function reason({ root, reason: named }: DeployResult['target']): string {

@@ -2,7 +2,7 @@
 import type { Command } from 'commander'
 import type { InspectResult } from '../../deploy/inspect.js'
 import { example, type Globals, type Session } from '../common.js'
-import { aligned, bytes, count, counted, firstOf } from '../text.js'
+import { aligned, bytes, count, counted, firstOf, printable } from '../text.js'
 
 interface Flags extends Globals {
   readonly to?: string
@@ -100,4 +100,4 @@ function sections(result: InspectResult, most: number): string[] {
 const compiledLast = (a: { readonly path: string }, b: { readonly path: string }): number =>
   Number(a.path.endsWith('.pyc')) - Number(b.path.endsWith('.pyc'))
 
-const indented = (lines: readonly string[]): string => lines.map((line) => `  ${line}`).join('\n')
+const indented = (lines: readonly string[]): string => lines.map((line) => `  ${printable(line)}`).join('\n')

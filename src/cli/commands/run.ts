@@ -1,7 +1,7 @@
 /** `conda-deploy run ARCHIVE -- COMMAND…`: ends as its program ends. stdin and stdout are the program's alone. */
 import { constants } from 'node:os'
 import type { Command } from 'commander'
-import { example, type Session } from '../common.js'
+import { addSpare, example, type Session, type SpareFlags } from '../common.js'
 import { addDeployFlags, type DeployFlags, deployOptions, summary } from './deploy.js'
 
 export function addRun(program: Command, session: Session): void {
@@ -13,12 +13,12 @@ export function addRun(program: Command, session: Session): void {
         "stdout is the program's; with --json the result is the last line of stderr.",
     )
     .usage('[options] <archive> -- <command...>')
-    .argument('<archive>', 'a .tar.zst of conda-deploy, or a tar archive of conda-pack')
+    .argument('<archive>', 'an archive of conda-deploy, conda-pack, tar or zip, or a directory')
     .argument('<command...>', 'the program and its arguments, after --')
-  addDeployFlags(command)
+  addSpare(addDeployFlags(command))
   example(command, 'srun conda-deploy run /shared/myenv.tar.zst -- python train.py --epochs 9')
   command.action(async (archive: string, words: string[], _: unknown, self: Command) => {
-    const flags = self.optsWithGlobals<DeployFlags>()
+    const flags = self.optsWithGlobals<DeployFlags & SpareFlags>()
     const { terminal } = session
     const { dryRun, ...options } = deployOptions(archive, flags, session)
     if (dryRun === true) {
@@ -32,7 +32,7 @@ export function addRun(program: Command, session: Session): void {
       terminal.close()
       session.release()
     }
-    const result = await run({ ...options, command: words, onStart })
+    const result = await run({ ...options, command: words, spare: flags.spare, onStart })
     terminal.aside(result)
     session.status = result.signal === null ? (result.status ?? 0) : 128 + constants.signals[result.signal]
   })

@@ -2,7 +2,7 @@
 import type { Command } from 'commander'
 import type { VerifyResult } from '../../deploy/verify.js'
 import { example, type Globals, type Session } from '../common.js'
-import { bytes, count, counted, duration } from '../text.js'
+import { bytes, count, counted, duration, printable } from '../text.js'
 
 /** Faults were found; the verb itself did its work. */
 const faulty = 3
@@ -29,7 +29,7 @@ export function addVerify(program: Command, session: Session): void {
 }
 
 const faultLine = ({ path, kind, expected, found }: VerifyResult['faults'][number]): string =>
-  `${path}: ${kind}: expected ${expected}, found ${found}`
+  printable(`${path}: ${kind}: expected ${expected}, found ${found}`)
 
 function summary({ path, faults, entries, bytes: hashed, seconds }: VerifyResult): string {
   const verdict = faults.length === 0 ? 'is as it should be' : `has ${counted(faults.length, 'fault')}`

@@ -104,12 +104,15 @@ export class Knowledge {
   private note(path: string, more: Known): void {
     for (const rewrite of more.rewrites) this.narrowest = Math.min(this.narrowest, slotOf(rewrite))
     const there = this.files.get(path)
-    const all = (key: 'sha256') => [...(there?.[key] ?? []), ...more[key]]
-    const rewrites = [...(there?.rewrites ?? []), ...more.rewrites]
-    this.files.set(
-      path,
-      there ? { sha256: all('sha256'), rewrites, installed: there.installed || more.installed } : more,
-    )
+    if (there === undefined) {
+      this.files.set(path, more)
+      return
+    }
+    this.files.set(path, {
+      sha256: [...there.sha256, ...more.sha256],
+      rewrites: [...there.rewrites, ...more.rewrites],
+      installed: there.installed || more.installed,
+    })
   }
 }
 

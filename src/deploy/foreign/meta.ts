@@ -44,7 +44,8 @@ export async function finishMeta(finished: Finished): Promise<string[]> {
     if (kind !== 'file' || !(isRecord(path) || path === history)) continue
     const old = (await read(join(writer.job.root, path))).toString('utf8')
     if (path === history) {
-      const rewrites = origins.map((prefix) => ({ prefix, mode: 'text' as const }))
+      // The new prefix may stand there already: the index has to know its places, too.
+      const rewrites = [writer.job.prefix, ...origins].map((prefix) => ({ prefix, mode: 'text' as const }))
       entries.push({ path, kind, mode, mtime, data: Buffer.from(historyText(old)), rewrites })
       continue
     }

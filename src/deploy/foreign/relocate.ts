@@ -2,14 +2,14 @@
  * The second, small phase: what was written before it could be known that a prefix stands in it. Every file that is not proven to be
  * its package's is searched for the prefix of the source environment, by all threads; only files with something to change are written.
  */
-import { readFile } from 'node:fs/promises'
+import { open, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { PrefixNote } from '../../archive/conda-pack.js'
 import { fromSystem } from '../../errors.js'
 import { type MaterializeEntry, native, type Outcome, type PackEntry, type Rewrite, runJob } from '../../native.js'
 import type { Entry } from '../../tree/entry.js'
 import { isRecord, type Knowledge, tooLong } from './knowledge.js'
-import { isEnvScript, programOf, restored } from './scripts.js'
+import { headBytes, isEnvScript, programOf, restored } from './scripts.js'
 import type { ForeignTree } from './tree.js'
 import type { Writer } from './writer.js'
 
@@ -172,6 +172,21 @@ async function restoredScripts(
 export async function read(path: string): Promise<Buffer> {
   try {
     return await readFile(path)
+  } catch (error) {
+    throw fromSystem(error, 'cannot read', path)
+  }
+}
+
+/** The first bytes of a file, as many as are looked at in a script. */
+export async function readHead(path: string): Promise<Buffer> {
+  try {
+    const file = await open(path)
+    try {
+      const { buffer, bytesRead } = await file.read(Buffer.alloc(headBytes), 0, headBytes, 0)
+      return buffer.subarray(0, bytesRead)
+    } finally {
+      await file.close()
+    }
   } catch (error) {
     throw fromSystem(error, 'cannot read', path)
   }

@@ -2,7 +2,7 @@
  * The members of a foreign archive as one tree, checked while they come: last of a name wins, nothing stands beneath what is no
  * directory. Links are kept back until all files stand, so that nothing is ever written through one. Pure.
  */
-import type { Member } from '../../archive/batches.js'
+import type { Member } from '../../archive/decode.js'
 import { EnvError } from '../../errors.js'
 import type { MaterializeEntry } from '../../native.js'
 import { checkPath, linkInside, linkText } from '../../tree/safe-path.js'

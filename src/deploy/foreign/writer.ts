@@ -1,4 +1,5 @@
 /** Fills the stage through the native core, and keeps what stands in it: every entry as it was written last. */
+import { checkLimits } from '../../archive/limits.js'
 import { type MaterializeEntry, native, type Rewrite, runJob } from '../../native.js'
 import type { Entry } from '../../tree/entry.js'
 import type { Unpacking, UnpackJob } from '../source.js'
@@ -10,6 +11,8 @@ export class Writer {
   private readonly rewrites = new Map<string, readonly Rewrite[]>()
   private readonly unpacking: Unpacking
   private made = 0
+  /** Bytes of the files as they stand. */
+  private written = 0
   private trampolines_ = 0
 
   constructor(job: UnpackJob, unpacking: Unpacking) {
@@ -51,10 +54,17 @@ export class Writer {
       signal: this.unpacking.signal,
       progress,
     })
-    for (const entry of list) this.entries.set(entry.path, entry)
+    for (const entry of list) {
+      this.written += sizeOf(entry) - sizeOf(this.entries.get(entry.path))
+      this.entries.set(entry.path, entry)
+    }
+    // What was read is counted where it is read; a prefix that stands everywhere makes more of it.
+    checkLimits(this.job.root, this.unpacking.limits, this.entries.size, this.written)
     for (const { path, rewrites = [] } of entries)
       if (rewrites.length > 0) this.rewrites.set(path, [...this.applied(path), ...rewrites])
     for (const path of byPath) this.byPath.add(path)
     this.trampolines_ += trampolines
   }
 }
+
+const sizeOf = (entry: Entry | undefined): number => entry?.deployed?.size ?? entry?.size ?? 0

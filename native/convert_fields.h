@@ -1,0 +1,109 @@
+// Reading JavaScript values, one field at a time; what has the wrong type is a TypeError naming the field.
+#pragma once
+#include <cmath>
+#include "convert.h"
+#include "sha256.h"
+
+namespace border {
+
+using Napi::Value;
+
+[[noreturn]] inline void wrong(napi_env env, const std::string& what, const char* expected) {
+  throw Napi::TypeError::New(env, what + " must be " + expected);
+}
+
+inline void must(napi_env env, napi_status status) {
+  if (status != napi_ok) throw Napi::Error::New(env);
+}
+
+inline uint64_t natural(Value value, const char* what, uint64_t most = 1ull << 53) {
+  double number = -1;
+  if (napi_get_value_double(value.Env(), value, &number) != napi_ok || !(number >= 0) ||
+      number > static_cast<double>(most) || number != std::floor(number))
+    wrong(value.Env(), what, ("an integer from 0 to " + std::to_string(most)).c_str());
+  return static_cast<uint64_t>(number);
+}
+
+inline int64_t integer(Value value, const char* what) {
+  double number = 0;
+  if (napi_get_value_double(value.Env(), value, &number) != napi_ok || !(std::fabs(number) <= 9007199254740992.0) ||
+      number != std::floor(number))
+    wrong(value.Env(), what, "an integer");
+  return static_cast<int64_t>(number);
+}
+
+inline cd::Digest digest(Value value, const char* what) {
+  cd::Digest out;
+  if (!cd::from_hex(text(value, what), out)) wrong(value.Env(), what, "64 hexadecimal digits");
+  return out;
+}
+
+template <size_t N>
+size_t choice(Value value, const char* what, const char* const (&names)[N]) {
+  const std::string name = text(value, what);
+  std::string all;
+  for (size_t i = 0; i < N; ++i) {
+    if (name == names[i]) return i;
+    all += (i ? ", " : "one of ") + std::string(names[i]);
+  }
+  wrong(value.Env(), what, all.c_str());
+}
+
+// A property name, made once for all objects of a list.
+class Key {
+ public:
+  Key(napi_env env, const char* name) : name_(name) {
+    must(env, napi_create_string_utf8(env, name, NAPI_AUTO_LENGTH, &handle_));
+  }
+  const char* name() const { return name_; }
+  napi_value handle() const { return handle_; }
+
+ private:
+  const char* name_;
+  napi_value handle_ = nullptr;
+};
+
+class Fields {  // of one object
+ public:
+  Fields(Value object, const char* what) : env_(object.Env()), object_(object) {
+    if (!object.IsObject()) wrong(env_, what, "an object");
+  }
+  Value get(const Key& key) const {
+    napi_value out;
+    must(env_, napi_get_property(env_, object_, key.handle(), &out));
+    return Value(env_, out);
+  }
+  Value get(const char* name) const { return get(Key(env_, name)); }
+  std::string text(const char* name) const { return border::text(get(name), name); }
+  std::string text(const Key& key) const { return border::text(get(key), key.name()); }
+  unsigned threads() const { return static_cast<unsigned>(natural(get("threads"), "threads", 1024)); }
+
+ private:
+  napi_env env_;
+  napi_value object_;
+};
+
+template <class F>
+void each(Value list, const char* what, F body) {
+  if (!list.IsArray()) wrong(list.Env(), what, "an array");
+  const Napi::Env env = list.Env();
+  const Napi::Array array = list.As<Napi::Array>();
+  const uint32_t size = array.Length();
+  for (uint32_t i = 0; i < size; ++i) {
+    const Napi::HandleScope scope(env);
+    body(static_cast<Value>(array[i]), i);
+  }
+}
+
+inline uint32_t length(Value list, const char* what) {
+  if (!list.IsArray()) wrong(list.Env(), what, "an array");
+  return list.As<Napi::Array>().Length();
+}
+
+inline std::vector<std::string> texts(Value list, const char* what) {
+  std::vector<std::string> out;
+  each(list, what, [&](Value v, uint32_t) { out.push_back(text(v, what)); });
+  return out;
+}
+
+}  // namespace border

@@ -1,0 +1,287 @@
+// One gzip stream by several threads. conda-pack -j N, pigz -i, bgzip and our own writer leave places in it where nothing before is
+// referred to: the empty block of a full flush (00 00 FF FF), or a new member. They are looked for, not trusted: what was decoded
+// from such a place counts only if the stream, decoded from its beginning, arrives exactly there; else that part is decoded again.
+#include <sys/stat.h>
+#include <algorithm>
+#include <condition_variable>
+#include <cstring>
+#include <deque>
+#include <mutex>
+#include <thread>
+#include "crc32.h"
+#include "gzip.h"
+#include "root.h"
+#include "stream.h"
+
+namespace cd {
+namespace {
+
+using Stop = Inflate::Stop;
+
+constexpr uint64_t kSegment = 512 << 10;  // packed bytes to a segment, at least
+constexpr uint64_t kReach = 8u << 20;     // behind it a place to begin is looked for: further on there will be none
+constexpr size_t kOutput =
+    8u << 20;  // of a segment is decoded ahead; what it holds beyond is decoded when it is its turn
+constexpr size_t kSerial = 1u << 20;
+constexpr unsigned kMostThreads =
+    8;  // so that memory stays within (threads + 2) × kOutput; writing keeps up with no more
+
+struct Start {
+  uint64_t at = 0;
+  bool inside = false;
+};
+
+// The first place in [from, from + kReach) where decoding may begin.
+bool find_start(int fd, const std::string& path, uint64_t from, std::string& chunk, Start& found) {
+  constexpr size_t kLook = 10;  // what a head takes
+  chunk.resize(256 << 10);
+  for (uint64_t at = from; at < from + kReach;) {
+    const ssize_t got = read_all_at(fd, &chunk[0], chunk.size(), at);
+    if (got < 0) throw Failure::system("pread", path);
+    const uint8_t* begin = reinterpret_cast<const uint8_t*>(chunk.data());
+    const uint8_t* end = begin + got;
+    const auto* flush = static_cast<const uint8_t*>(::memmem(begin, static_cast<size_t>(got), "\0\0\xFF\xFF", 4));
+    const uint8_t* until = flush ? flush : end;
+    for (const uint8_t* p = begin;
+         (p = static_cast<const uint8_t*>(std::memchr(p, 0x1F, static_cast<size_t>(until - p)))); ++p)
+      if (end - p >= static_cast<ptrdiff_t>(kLook) && looks_like_gzip(p)) {
+        found = {at + static_cast<uint64_t>(p - begin), false};
+        return true;
+      }
+    if (flush) {
+      found = {at + static_cast<uint64_t>(flush - begin) + 4, true};
+      return true;
+    }
+    if (static_cast<size_t>(got) < chunk.size()) return false;
+    at += static_cast<uint64_t>(got) - kLook;
+  }
+  return false;
+}
+
+struct Segment {
+  Start start;
+  uint64_t stop = Inflate::kNowhere;
+  std::unique_ptr<Gzip> reader;  // stands behind what was decoded
+  std::unique_ptr<uint8_t[]> output;
+  uint8_t* used = nullptr;
+  std::vector<Gzip::End> ends;
+  Stop how = Stop::full;
+  bool done = false, failed = false;
+};
+
+class GzipStream final : public Stream {
+ public:
+  GzipStream(int fd, const std::string& path, unsigned threads)
+      : fd_(fd), path_(path), buffer_(new uint8_t[Inflate::kWindow + kSerial + Inflate::kSlack]) {
+    struct stat st;
+    if (::fstat(fd, &st) != 0) throw Failure::system("fstat", path);
+    threads = std::min(threads, kMostThreads);
+    most_ = threads + 2;
+    const bool alone = threads < 2 || static_cast<uint64_t>(st.st_size) < 2 * kSegment;
+    no_more_ = alone;  // not looked at again here: threads write it
+    try {
+      for (unsigned t = 0; t < threads && !alone; ++t) crew_.emplace_back([this] { work(); });
+    } catch (const std::system_error&) {}  // fewer threads than wished
+    if (!crew_.empty()) return;
+    no_more_ = true;
+    continue_alone({});
+  }
+
+  ~GzipStream() override {
+    {
+      std::lock_guard<std::mutex> lock(guard_);
+      leave_ = true;
+    }
+    changed_.notify_all();
+    for (std::thread& t : crew_) t.join();
+  }
+
+  Bytes next() override {
+    remember();
+    recycle(std::move(shown_));
+    for (;;) {
+      if (ended_) return {};
+      if (!reader_ || at_boundary_) choose();
+      const Bytes bytes = reader_ ? decode() : take();
+      if (bytes.size > 0) return last_ = bytes;
+    }
+  }
+
+  uint64_t packed() const override { return packed_; }
+
+ private:
+  // Who decodes what follows: this thread with `reader_`, or the segment at the front, if it begins exactly here.
+  void choose() {
+    std::unique_lock<std::mutex> lock(guard_);
+    const Start here = reader_ ? Start{reader_->position(), reader_->inside()} : Start{};
+    const bool aligned = !reader_ || reader_->aligned();
+    for (;;) {
+      changed_.wait(lock, [&] { return !queue_.empty() || no_more_; });
+      if (queue_.empty()) break;
+      const Start start = queue_.front()->start;
+      if (start.at > here.at) break;
+      if (start.at == here.at && start.inside == here.inside && aligned) {
+        reader_.reset();
+        at_boundary_ = false;
+        return;
+      }
+      queue_.pop_front();  // the stream has gone past it: it was no place to begin
+      changed_.notify_all();
+    }
+    stop_at_ = queue_.empty() ? Inflate::kNowhere : queue_.front()->start.at;
+    at_boundary_ = false;
+  }
+
+  // What the segment at the front holds; nothing if it has to be decoded again, knowing what comes before.
+  Bytes take() {
+    std::shared_ptr<Segment> segment;
+    {
+      std::unique_lock<std::mutex> lock(guard_);
+      changed_.wait(lock, [&] { return queue_.front()->done; });
+      segment = std::move(queue_.front());
+      queue_.pop_front();
+      segment->failed ? ++failures_ : ++successes_;
+      if (failures_ > 3 && failures_ > successes_) {  // as in what pigz writes: blocks that refer to those before
+        no_more_ = true;
+        queue_.clear();
+      }
+      stop_at_ = no_more_ && queue_.empty() ? Inflate::kNowhere : segment->stop;
+    }
+    changed_.notify_all();
+    if (segment->failed) {
+      continue_alone(segment->start);
+      return {};
+    }
+    const Bytes bytes{segment->output.get(), static_cast<size_t>(segment->used - segment->output.get())};
+    account(bytes, segment->ends);
+    settle(std::move(segment->reader), segment->how);
+    shown_ = std::move(segment);
+    return bytes;
+  }
+
+  Bytes decode() {
+    uint8_t* const begin = buffer_.get() + Inflate::kWindow;
+    uint8_t* out = begin;
+    std::vector<Gzip::End> ends;
+    const size_t behind = static_cast<size_t>(std::min<uint64_t>(length_, Inflate::kWindow));
+    const Stop how = reader_->run(behind, out, begin + kSerial, stop_at_, ends);
+    const Bytes bytes{begin, static_cast<size_t>(out - begin)};
+    account(bytes, ends);
+    settle(std::move(reader_), how);
+    return bytes;
+  }
+
+  void continue_alone(Start start) {
+    reader_ = std::make_unique<Gzip>(fd_, path_, start.at, start.inside);
+    at_boundary_ = false;
+  }
+
+  void settle(std::unique_ptr<Gzip> reader, Stop how) {
+    packed_ = reader->position();
+    at_boundary_ = how == Stop::boundary;
+    ended_ = how == Stop::end;
+    reader_ = std::move(reader);
+  }
+
+  // The end of what was handed out stands before the buffer then, where decoding looks for it.
+  void remember() {
+    const size_t size = std::min<size_t>(last_.size, Inflate::kWindow);
+    if (size == 0) return;
+    std::memmove(buffer_.get(), buffer_.get() + size, Inflate::kWindow - size);
+    std::memmove(buffer_.get() + Inflate::kWindow - size, last_.data + last_.size - size, size);
+    last_ = {};
+  }
+
+  void account(Bytes bytes, const std::vector<Gzip::End>& ends) {
+    const uint8_t* p = bytes.data;
+    const auto add = [&](const uint8_t* until) {
+      crc_ = crc32(crc_, p, static_cast<size_t>(until - p));
+      length_ += static_cast<uint64_t>(until - p);
+      p = until;
+    };
+    for (const Gzip::End& end : ends) {
+      add(end.at);
+      if (crc_ != end.crc || static_cast<uint32_t>(length_) != end.size)
+        throw Failure("ARCHIVE_CORRUPT", path_ + ": what it decompresses to does not have the checksum it names",
+                      path_);
+      crc_ = 0;
+      length_ = 0;
+    }
+    add(bytes.data + bytes.size);
+  }
+
+  void work() {
+    std::string chunk;
+    for (;;) {
+      const auto segment = std::make_shared<Segment>();
+      {
+        std::unique_lock<std::mutex> lock(guard_);
+        changed_.wait(lock, [&] { return leave_ || no_more_ || queue_.size() < most_; });
+        if (leave_ || no_more_) return;
+        segment->start = next_;
+        try {
+          if (find_start(fd_, path_, next_.at + kSegment, chunk, next_))
+            segment->stop = next_.at;
+          else
+            no_more_ = true;
+        } catch (const Failure&) { no_more_ = true; }  // whoever reads this part says so
+        if (!spare_.empty()) {
+          segment->output = std::move(spare_.back());
+          spare_.pop_back();
+        }
+        queue_.push_back(segment);
+      }
+      changed_.notify_all();
+      bool failed = false;
+      try {
+        if (!segment->output) segment->output.reset(new uint8_t[kOutput + Inflate::kSlack]);
+        segment->used = segment->output.get();
+        segment->reader = std::make_unique<Gzip>(fd_, path_, segment->start.at, segment->start.inside);
+        segment->how =
+            segment->reader->run(0, segment->used, segment->output.get() + kOutput, segment->stop, segment->ends);
+      } catch (const std::exception&) { failed = true; }
+      {
+        std::lock_guard<std::mutex> lock(guard_);
+        segment->failed = failed;
+        segment->done = true;
+      }
+      changed_.notify_all();
+    }
+  }
+
+  void recycle(std::shared_ptr<Segment> segment) {
+    if (!segment) return;
+    std::lock_guard<std::mutex> lock(guard_);
+    spare_.push_back(std::move(segment->output));
+  }
+
+  const int fd_;
+  const std::string& path_;
+  // Of the thread that reads.
+  std::unique_ptr<uint8_t[]> buffer_;  // the window, then room to decode into
+  std::unique_ptr<Gzip> reader_;       // where the stream has been decoded to; none: the front segment is next
+  uint64_t stop_at_ = Inflate::kNowhere;
+  bool at_boundary_ = false, ended_ = false;
+  std::shared_ptr<Segment> shown_;  // whose output was handed out
+  Bytes last_;
+  uint32_t crc_ = 0;
+  uint64_t length_ = 0, packed_ = 0;  // of the member so far; of the file
+  unsigned failures_ = 0, successes_ = 0;
+  // Of all.
+  std::mutex guard_;
+  std::condition_variable changed_;
+  std::deque<std::shared_ptr<Segment>> queue_;
+  std::vector<std::unique_ptr<uint8_t[]>> spare_;
+  Start next_;
+  size_t most_ = 0;
+  bool no_more_ = false, leave_ = false;  // no further segments; end at once
+  std::vector<std::thread> crew_;
+};
+
+}  // namespace
+
+std::unique_ptr<Stream> gzip_stream(int fd, const std::string& path, unsigned threads) {
+  return std::make_unique<GzipStream>(fd, path, threads);
+}
+
+}  // namespace cd

@@ -1,0 +1,81 @@
+/** A directory as a source: the members of a tree on disk, named and hashed as those of an archive are. */
+import { createHash } from 'node:crypto'
+import { join } from 'node:path'
+import { EnvError } from '../errors.js'
+import { native, runJob, type Scanned } from '../native.js'
+import type { Batch, Decoded, Member, Receive } from './decode.js'
+
+/** Files to a batch: their contents are read by whoever writes them. */
+const batchMembers = 4096
+
+export interface Listed {
+  readonly root: string
+  readonly found: readonly Scanned[]
+}
+
+/** What is beneath `root`, without a deployment's own folder. */
+export async function listDirectory(root: string, threads: number, signal?: AbortSignal): Promise<Listed> {
+  const job = { root, skip: ['.conda-deploy'], threads }
+  return { root, found: await runJob((counters) => native().scan(job, counters), { signal }) }
+}
+
+/** Names the tree: SHA-256 over names, kinds, modes, times, links and the SHA-256 of all contents. Reads every file. */
+export async function digestDirectory({ root, found }: Listed, threads: number, signal?: AbortSignal): Promise<string> {
+  const files = found.filter(({ kind }) => kind === 'file')
+  const job = { root, paths: files.map(({ path }) => path), threads }
+  const hashes = await runJob((counters) => native().hash(job, counters), { signal })
+  const contents = new Map(files.map(({ path }, i) => [path, hashes[i]?.sha256]))
+  const digest = createHash('sha256')
+  for (const { path, kind, mode, mtime, target } of found)
+    digest.update(JSON.stringify([path, kind, mode, kind === 'directory' ? 0 : mtime, target, contents.get(path)]))
+  return digest.digest('hex')
+}
+
+/** Throws SOURCE_CHANGED unless the tree is as it was listed. */
+export async function checkDirectory({ root, found }: Listed, threads: number, signal?: AbortSignal): Promise<void> {
+  const now = await listDirectory(root, threads, signal)
+  const line = ({ path, kind, mode, mtime, size, target }: Scanned): string =>
+    JSON.stringify([path, kind, mode, mtime, size, target])
+  const changed = now.found.find((one, i) => line(one) !== (found[i] === undefined ? '' : line(found[i])))
+  if (changed === undefined && now.found.length === found.length) return
+  const path = join(root, changed?.path ?? '')
+  throw new EnvError('SOURCE_CHANGED', `${path} changed while ${root} was read`, { path })
+}
+
+/**
+ * Hands the members of a tree on, files by their paths. Throws UNSUPPORTED for devices, sockets and fifos, and what `receive` throws.
+ */
+export async function readDirectory({ root, found }: Listed, receive: Receive): Promise<Decoded> {
+  const shared = new Map<string, string>()
+  const none = new Uint8Array(0)
+  let bytes = 0
+  let members: Member[] = []
+  const flush = async (): Promise<void> => {
+    const batch: Batch = { members, buffer: none, temporary: false }
+    members = []
+    await receive(batch)
+  }
+  for (const entry of found) {
+    members.push(member(root, entry, shared))
+    if (entry.kind === 'file') bytes += entry.size
+    if (members.length >= batchMembers) await flush()
+  }
+  await flush()
+  return { root: '', packedBytes: bytes, bytes }
+}
+
+/** `shared`: the first path of each inode that has several. */
+function member(root: string, entry: Scanned, shared: Map<string, string>): Member {
+  const { path, kind, mode, mtime, size, target, inode } = entry
+  if (kind === 'other') {
+    const message = `${join(root, path)} is a device, socket or fifo; an environment holds none`
+    throw new EnvError('UNSUPPORTED', message, { path: join(root, path) })
+  }
+  const common = { path, mode, mtime, at: 0 }
+  if (kind === 'symlink') return { ...common, kind, size: 0, target: target ?? '' }
+  if (kind === 'directory') return { ...common, kind, size: 0 }
+  const first = inode === undefined ? undefined : shared.get(inode)
+  if (first !== undefined) return { ...common, kind: 'hardlink', size: 0, target: first }
+  if (inode !== undefined) shared.set(inode, path)
+  return { ...common, kind, size, source: join(root, path) }
+}

@@ -1,0 +1,343 @@
+/**
+ * The jobs of the C++ core, as plain data: what each is given and what it answers. Paths are texts in which bytes that are not UTF-8 stand
+ * as U+DC80..U+DCFF. What runs them is native.ts.
+ */
+import type { Entry, Kind } from './tree/entry.js'
+
+/** Shared with a running job: [0] entries done, [1] bytes done, [2] set to 1 by JavaScript to cancel, [3] entries in all. */
+export type Counters = BigUint64Array
+
+export interface ScanJob {
+  readonly root: string
+  /** Names directly beneath the root that are passed over. */
+  readonly skip: readonly string[]
+  readonly threads: number
+}
+
+export interface Scanned {
+  readonly path: string
+  /** `other`: device, socket, fifo. */
+  readonly kind: 'directory' | 'file' | 'symlink' | 'other'
+  readonly mode: number
+  /** Whole seconds (floor). */
+  readonly mtime: number
+  readonly size: number
+  readonly target?: string
+  /** `device:inode`, only for files that share it with another one of the scan. */
+  readonly inode?: string
+  /** Never of a scan: where the content of a link stands that is packed as what it leads to. */
+  readonly source?: string
+}
+
+/** What conda recorded about a file: lets its stored form be proven. */
+export interface Expectation {
+  /** SHA-256 of the file as it was in its package, before any prefix was written into it. */
+  readonly sha256?: string
+  /** SHA-256 of the file as it was installed. */
+  readonly sha256InPrefix?: string
+  readonly placeholder?: string
+  readonly mode?: 'text' | 'binary'
+}
+
+/**
+ * What may be done with a prefix found in a file that is not proven:
+ * `detect`: texts, ELF files and `ar` archives are relocated, other binaries named;
+ * `any`: every binary is relocated (it is known to have been rewritten by an installer); `report`: named only.
+ */
+export type Policy = 'detect' | 'any' | 'report'
+
+export interface PackEntry {
+  readonly path: string
+  readonly kind: Kind
+  readonly mode: number
+  readonly mtime: number
+  readonly size: number
+  readonly target?: string
+  /** File content in memory; otherwise read from `root/path`. */
+  readonly data?: Uint8Array
+  /** Another path to read it from, relative to the root or absolute: what a link that is packed as a file leads to. */
+  readonly source?: string
+  /**
+   * Digest spots of `data`, for `seal` alone: offset and the path of the entry meant, itself or as a hardlink. Where that entry has no
+   * spots its hash is written at once.
+   */
+  readonly digests?: readonly { readonly offset: number; readonly path: string }[]
+  readonly expect?: Expectation
+  readonly policy?: Policy
+  /** Slot to try for C strings of an unproven file (the placeholder's length its installer used); its closing NULs must show it. */
+  readonly slot?: number
+  /** Left out when the entry of this path, which stands earlier in the list, gets spots (a `.pyc` and its `.py`). */
+  readonly unlessRewritten?: string
+}
+
+/** How the pieces of a tar are packed: zstd frames, gzip members, or as they are. */
+export type Codec = 'zstd' | 'gzip' | 'stored'
+
+export interface PackJob {
+  readonly root: string
+  readonly entries: readonly PackEntry[]
+  /** Spellings of the prefix to look for: as given, and resolved. */
+  readonly prefixes: readonly string[]
+  /** Text that betrays a build placeholder left in a file, e.g. `_placehold_placehold`; hits are reported. */
+  readonly marker: string
+  /**
+   * File to create (must not exist: OUTPUT_EXISTS), removed when the job fails; or an open descriptor, which stays open; null: study
+   * only, write nothing.
+   */
+  readonly output: string | number | null
+  /** Default zstd. Only zstd makes an archive with a table. */
+  readonly codec?: Codec
+  /** Folder of the tar in which all members lie; default: none. Paths stay relative to the environment. */
+  readonly arcroot?: string
+  /** Prefix to write into the files, where spots refer to it then; default: files as their packages had them. PREFIX_TOO_LONG. */
+  readonly dest?: string
+  readonly level: number
+  /** Bytes of members to a frame. */
+  readonly frameBytes: number
+  readonly threads: number
+}
+
+/** Said of every entry that is not plain: proven files without spots and directories and links are not listed. */
+export interface Outcome {
+  readonly path: string
+  /**
+   * `proven`: the stored bytes hash to what the package had; `installed`: as installed, but its package form cannot be
+   * rebuilt; `modified`: changed after installation; `unknown`: nothing was recorded.
+   */
+  readonly state: 'proven' | 'installed' | 'modified' | 'unknown'
+  readonly size: number
+  readonly sha256: string
+  readonly spots: Entry['spots']
+  /** Occurrences that stay as they are: of a prefix of this environment, and of a build placeholder. */
+  readonly kept: { readonly prefix: number; readonly placeholder: number }
+  /** Left out because of `unlessRewritten`. */
+  readonly dropped: boolean
+}
+
+export interface Packed {
+  readonly outcomes: readonly Outcome[]
+  /** Opaque; hand it to `seal`. */
+  readonly draft: Uint8Array
+  readonly entries: number
+  readonly bytes: number
+  /** Scripts that find their interpreter by PATH, because `dest` cannot stand in their first line. */
+  readonly byPath: readonly string[]
+}
+
+export interface SealJob {
+  /** The file as `pack` left it, removed when the job fails; or the descriptor. */
+  readonly output: string | number
+  /** As in `PackJob`. */
+  readonly codec?: Codec
+  readonly dest?: string
+  readonly draft: Uint8Array
+  /** Generated entries, appended after those already written. */
+  readonly entries: readonly PackEntry[]
+  /** Text spots for generated entries: prefixes to record in texts among `entries`, as in `PackJob`. */
+  readonly prefixes: readonly string[]
+  /** The identity, put into the summary. */
+  readonly json: string
+  readonly level: number
+  readonly frameBytes: number
+  readonly threads: number
+}
+
+export interface Sealed {
+  readonly digest: string
+  readonly entries: number
+  readonly files: number
+  readonly bytes: number
+  readonly packedBytes: number
+  readonly frames: number
+  readonly rewritten: number
+  readonly longestPrefix: number | null
+}
+
+export interface Index {
+  readonly version: number
+  /** The digest of the content; empty for the index of a deployed tree. */
+  readonly digest: string
+  readonly entries: number
+  readonly files: number
+  readonly bytes: number
+  readonly rewritten: number
+  readonly longestPrefix: number | null
+  readonly largestFile: number
+  readonly json: string
+  /** Size of the archive and of its parts, in bytes; 0 for the index of a deployed tree. */
+  readonly packedBytes: number
+  readonly frames: number
+  /** Prefixes that occur; for a deployed tree the last one is where it was deployed. Of an archive only together with the list. */
+  readonly prefixes: readonly string[]
+  /** Only when asked for: the entry table is not read for the rest. */
+  readonly list?: readonly Entry[]
+}
+
+/** A deployed tree that equal content is taken from. */
+export interface Base {
+  readonly root: string
+  /**
+   * Files without spots that may become hard links of the base's: none, those without write permission (they must have none in the
+   * new tree either), or all. Only files that belong to this user, and that no other can write or replace, ever do.
+   */
+  readonly share: 'never' | 'read-only' | 'always'
+  /** Hash what is taken unchanged, instead of comparing size, mode and time with the base's index. */
+  readonly check: boolean
+}
+
+export interface ExtractJob {
+  /** null: everything is in the base, by its own index; a file that is not what that says is VERIFY_FAILED. */
+  readonly archive: string | null
+  /** Existing empty directory to fill. */
+  readonly root: string
+  /** The prefix to write into the files: where the tree will stand once published; null: files as they are stored, and no index. */
+  readonly prefix: string | null
+  /** Take write permission away from files and directories. */
+  readonly readOnly: boolean
+  readonly threads: number
+  readonly base?: Base
+}
+
+/** Files that were taken from the base, by how. */
+export interface Reused {
+  readonly linked: number
+  readonly cloned: number
+  readonly copied: number
+  /** Brought back to what was stored, and rewritten for the new prefix. */
+  readonly rewritten: number
+  readonly bytes: number
+  /** Not what the base's index says, and so taken from the archive. */
+  readonly refused: number
+  /** Why: of one of them, or of the whole base; empty: nothing was refused. */
+  readonly why: string
+}
+
+export interface Extracted {
+  readonly files: number
+  readonly directories: number
+  readonly symlinks: number
+  readonly hardlinks: number
+  /** Bytes written. */
+  readonly bytes: number
+  /** Bytes read from the archive. */
+  readonly readBytes: number
+  /** Files with a changed content, and places changed in them. */
+  readonly rewritten: number
+  readonly spots: number
+  /** Scripts whose shebang became a `/bin/sh` trampoline. */
+  readonly trampolines: number
+  /** Scripts that find their interpreter by PATH now: the shebang could not name it. */
+  readonly byPath: readonly string[]
+  readonly reused: Reused
+}
+
+/** How a prefix is looked for in content whose spots are not known (archives made by others). */
+export interface Rewrite {
+  readonly prefix: string
+  readonly mode: 'text' | 'binary'
+}
+
+export interface MaterializeEntry {
+  readonly path: string
+  readonly kind: Kind
+  readonly mode: number
+  readonly mtime: number
+  readonly target?: string
+  /** Content; or `source`, an absolute path to read it from (which may be the very file to replace). */
+  readonly data?: Uint8Array
+  readonly source?: string
+  readonly rewrites?: readonly Rewrite[]
+}
+
+export interface MaterializeJob {
+  readonly root: string
+  readonly entries: readonly MaterializeEntry[]
+  readonly prefix: string
+  readonly readOnly: boolean
+  readonly threads: number
+}
+
+/**
+ * Parents are made as needed. Directory entries get mode and mtime after all other entries of the same job are done, deepest first:
+ * send them in the last job.
+ */
+export interface Materialized {
+  /** In the order of the job; files have `sha256`, and `spots` and `deployed` when something was rewritten. */
+  readonly list: readonly Entry[]
+  readonly trampolines: number
+  readonly byPath: readonly string[]
+}
+
+export interface VerifyJob {
+  /** A deployed tree; null: check the archive's own content, frame by frame and hash by hash. */
+  readonly root: string | null
+  /** The tree's `.conda-deploy/index`, or the archive. */
+  readonly index: string
+  readonly threads: number
+}
+
+export interface Fault {
+  readonly path: string
+  readonly kind: 'missing' | 'extra' | 'type' | 'size' | 'mode' | 'target' | 'content' | 'unreadable'
+  readonly expected: string
+  readonly found: string
+}
+
+export interface Verified {
+  readonly entries: number
+  readonly bytes: number
+  readonly faults: readonly Fault[]
+}
+
+export interface Removed {
+  readonly entries: number
+  readonly bytes: number
+}
+
+/** How the members of an archive made by others are packed. */
+export type Container = 'plain' | 'gzip' | 'zstd' | 'tool' | 'zip'
+
+/** A member as it stands in the archive: nothing is checked, `mode` has setuid and its like, `target` of a hard link is a member's name. */
+export interface DecodedMember {
+  readonly path: string
+  readonly kind: Kind
+  readonly mode: number
+  readonly mtime: number
+  readonly size: number
+  readonly target?: string
+  /** A hard link that brought content of its own. */
+  readonly detached?: true
+  /** Where the content of a file begins in the buffer of its batch. */
+  readonly at: number
+  /** Or the file that holds it. */
+  readonly part?: string
+}
+
+export interface DecodedBatch {
+  readonly members: readonly DecodedMember[]
+  /** Number of the buffer; `done(true)` gives it back, `done(false)` ends the job with CANCELLED. */
+  readonly buffer: number
+  /** Bytes of the archive read so far. */
+  readonly packedBytes: number
+}
+
+export interface DecodeJob {
+  readonly archive: string
+  /** `tool`: as a tar that the program of `command`, run with the file as its input, writes; `zip`: as a zip; else as a tar. */
+  readonly container: Container
+  readonly command: readonly string[]
+  /** An existing directory for files larger than a buffer. */
+  readonly parts: string
+  /** Throws LIMIT_EXCEEDED beyond. */
+  readonly mostBytes: number
+  readonly mostMembers: number
+  readonly threads: number
+}
+
+/** Answered by SHA-256, hexadecimal, and size of the regular files, in the order of `paths`. */
+export interface HashJob {
+  /** null: the paths are whole. */
+  readonly root: string | null
+  readonly paths: readonly string[]
+  readonly threads: number
+}

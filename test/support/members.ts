@@ -1,0 +1,46 @@
+/** Members of an archive as src/archive/decode.ts hands them over, with their contents. */
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { type Decoded, decode, type Member } from '../../src/archive/decode.js'
+import { formatOf, type Packing } from '../../src/archive/format.js'
+import type { Limits } from '../../src/archive/limits.js'
+
+export interface Read extends Omit<Member, 'at' | 'source'> {
+  readonly text: string
+}
+
+export const noLimits: Limits = { maxBytes: 2 ** 50, maxFiles: 2 ** 24 }
+
+export interface Reading {
+  readonly threads?: number
+  readonly limits?: Limits
+  /** Default: content is kept in `text`. */
+  readonly use?: (member: Member, content: Buffer) => void
+}
+
+/** Reads the archive at `path` whole. An archive without an environment in it is NOT_AN_ENV. */
+export async function readMembers(
+  path: string,
+  { threads = 2, limits = noLimits, use }: Reading = {},
+): Promise<{ readonly members: Read[]; readonly decoded: Decoded }> {
+  const parts = mkdtempSync(join(tmpdir(), 'conda-deploy-parts-'))
+  const members: Read[] = []
+  try {
+    const packing = (await formatOf(path)).packing as Packing
+    const receive = async (batch: { members: readonly Member[]; buffer: Uint8Array }): Promise<void> => {
+      for (const member of batch.members) {
+        const { at, source, ...rest } = member
+        const data = source === undefined ? Buffer.from(batch.buffer.buffer, at, member.size) : readFileSync(source)
+        if (source !== undefined) rmSync(source)
+        if (use) use(member, data)
+        else members.push({ ...rest, text: data.toString('latin1') })
+      }
+    }
+    const decoded = await decode({ archive: path, packing, parts, threads, limits, receive })
+    if (readdirSync(parts).length > 0) throw new Error(`left behind: ${readdirSync(parts).join(' ')}`)
+    return { members, decoded }
+  } finally {
+    rmSync(parts, { recursive: true })
+  }
+}
