@@ -68,6 +68,16 @@ Value hash(const CallbackInfo& info) {
       [](const auto& job, cd::Progress p) { return cd::hash_files(*job, p); });
 }
 
+Value unpack(const CallbackInfo& info) {
+  return start(
+      info, [](Value v, Held&) { return unpack_job(v); },
+      [](const auto& job, cd::Progress p) { return cd::unpack(*job, p); });
+}
+
+Value link(const CallbackInfo& info) {
+  return start(info, link_job, [](const auto& job, cd::Progress p) { return cd::link_packages(*job, p); });
+}
+
 Value decode(const CallbackInfo& info) {
   const Napi::Env env = info.Env();
   return guarded(env, [&] {
@@ -197,6 +207,8 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   exports.Set("seal", Napi::Function::New(env, seal, "seal"));
   exports.Set("extract", Napi::Function::New(env, extract, "extract"));
   exports.Set("materialize", Napi::Function::New(env, materialize, "materialize"));
+  exports.Set("unpack", Napi::Function::New(env, unpack, "unpack"));
+  exports.Set("link", Napi::Function::New(env, link, "link"));
   exports.Set("hash", Napi::Function::New(env, hash, "hash"));
   exports.Set("decode", Napi::Function::New(env, decode, "decode"));
   exports.Set("verify", Napi::Function::New(env, verify, "verify"));

@@ -15,6 +15,8 @@ import type {
   ExtractJob,
   HashJob,
   Index,
+  Linked,
+  LinkJob,
   Materialized,
   MaterializeJob,
   Packed,
@@ -25,6 +27,8 @@ import type {
   Scanned,
   Sealed,
   SealJob,
+  Unpacked,
+  UnpackJob,
   Verified,
   VerifyJob,
 } from './jobs.js'
@@ -40,6 +44,8 @@ export interface NativeBinding {
   seal(job: SealJob, counters: Counters): Promise<Sealed>
   extract(job: ExtractJob, counters: Counters): Promise<Extracted>
   materialize(job: MaterializeJob, counters: Counters): Promise<Materialized>
+  unpack(job: UnpackJob, counters: Counters): Promise<readonly Unpacked[]>
+  link(job: LinkJob, counters: Counters): Promise<Linked>
   hash(job: HashJob, counters: Counters): Promise<readonly { readonly sha256: string; readonly size: number }[]>
   /** `buffers`: of one size; filled with contents and handed to `receive`, which must not throw, batch by batch. */
   decode(

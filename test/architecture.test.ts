@@ -153,7 +153,14 @@ describe('who may do what', () => {
 })
 
 /** Files that put a finished thing under its final name. */
-const publishers = new Set(['src/deploy/publish.ts', 'src/pack/output.ts', 'src/tree/replace-file.ts'])
+const publishers = new Set([
+  'src/deploy/publish.ts',
+  'src/pack/output.ts',
+  'src/tree/replace-file.ts',
+  'src/install/fetch.ts',
+  'src/install/packages.ts',
+  'src/install/create.ts',
+])
 
 describe('size and place', () => {
   test.each([...sources, ...native])('%s has at most 400 lines', (path) => {

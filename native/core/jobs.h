@@ -175,6 +175,50 @@ struct Decoded {
 class Receiver;
 Decoded decode(const DecodeJob&, Receiver&, Progress);
 
+// unpack.cc: archives made by others, each into a tree of its own, modes without setuid and less the umask.
+struct UnpackItem {
+  std::string archive, container, root;  // `container`: zip (of .tar.zst), zstd, tool; `root`: a directory to make
+  std::vector<std::string> command;      // for the container `tool`
+};
+struct UnpackJob {
+  std::vector<UnpackItem> items;
+  uint64_t most_bytes = 0;  // that one of them may unpack to
+  unsigned threads = 1;
+};
+struct Unpacked {
+  uint64_t entries = 0, bytes = 0;
+};
+std::vector<Unpacked> unpack(const UnpackJob&, Progress);
+
+// link.cc: one tree of files that stand unpacked in several others.
+enum class LinkHow : uint8_t { share, copy, rewrite, symlink, write };
+struct LinkEntry {
+  std::string path;
+  LinkHow how = LinkHow::share;
+  size_t source = 0;  // number in `sources`, and the path there; of what is not written from memory
+  std::string from;
+  Rewrite rewrite;
+  Bytes data;
+  uint32_t mode = 0;  // of what is written from memory; others have their source's
+};
+struct LinkJob {
+  std::string root, prefix;
+  std::vector<std::string> sources;
+  std::vector<LinkEntry> entries;
+  unsigned threads = 1;
+};
+struct Linked {
+  struct Written {
+    size_t entry;
+    Digest sha256;
+    uint64_t size;
+  };
+  std::vector<Written> written;  // those to be rewritten
+  uint64_t linked = 0, cloned = 0, copied = 0, trampolines = 0;
+  std::vector<std::string> by_path;
+};
+Linked link_packages(const LinkJob&, Progress);
+
 // hash.cc: regular files, in the order of `paths`
 struct HashJob {
   std::string root;  // empty: the paths are whole

@@ -36,8 +36,8 @@ class Plain final : public Stream {
 // Frames one after another; skippable ones are passed over. Windows beyond 128 MiB (zstd --long=28 and more) are refused.
 class Zstd final : public Stream {
  public:
-  Zstd(int fd, const std::string& path)
-      : file_(fd, path), path_(path), out_(kChunk, '\0'), context_(ZSTD_createDCtx()) {
+  Zstd(std::unique_ptr<Stream> file, const std::string& path)
+      : file_(std::move(file)), path_(path), out_(kChunk, '\0'), context_(ZSTD_createDCtx()) {
     if (!context_) throw std::bad_alloc();
   }
   ~Zstd() override { ZSTD_freeDCtx(context_); }
@@ -45,7 +45,7 @@ class Zstd final : public Stream {
     ZSTD_outBuffer out{&out_[0], out_.size(), 0};
     while (out.pos == 0) {
       if (in_.pos == in_.size && !flushing_) {
-        const Bytes more = file_.next();
+        const Bytes more = file_->next();
         in_ = {more.data, more.size, 0};
         if (more.size == 0) {
           if (missing_ != 0) fail("the file ends inside a zstd frame");
@@ -64,13 +64,13 @@ class Zstd final : public Stream {
     }
     return {reinterpret_cast<const uint8_t*>(out_.data()), out.pos};
   }
-  uint64_t packed() const override { return file_.packed() - (in_.size - in_.pos); }
+  uint64_t packed() const override { return file_->packed() - (in_.size - in_.pos); }
 
  private:
   [[noreturn]] void fail(const std::string& what) const {
     throw Failure("ARCHIVE_CORRUPT", path_ + ": compressed data is broken: " + what, path_);
   }
-  Plain file_;
+  std::unique_ptr<Stream> file_;
   const std::string& path_;
   std::string out_;
   ZSTD_DCtx* context_;
@@ -154,7 +154,12 @@ class Tool final : public Stream {
 }  // namespace
 
 std::unique_ptr<Stream> plain_stream(int fd, const std::string& path) { return std::make_unique<Plain>(fd, path); }
-std::unique_ptr<Stream> zstd_stream(int fd, const std::string& path) { return std::make_unique<Zstd>(fd, path); }
+std::unique_ptr<Stream> zstd_stream(int fd, const std::string& path) {
+  return zstd_stream(plain_stream(fd, path), path);
+}
+std::unique_ptr<Stream> zstd_stream(std::unique_ptr<Stream> packed, const std::string& path) {
+  return std::make_unique<Zstd>(std::move(packed), path);
+}
 std::unique_ptr<Stream> tool_stream(int fd, const std::string& path, const std::vector<std::string>& command) {
   return std::make_unique<Tool>(fd, path, command);
 }

@@ -18,6 +18,8 @@ class Stream {
 // `fd` is borrowed, `path` for messages; both outlive the stream.
 std::unique_ptr<Stream> plain_stream(int fd, const std::string& path);
 std::unique_ptr<Stream> zstd_stream(int fd, const std::string& path);
+// What `packed` decodes to.
+std::unique_ptr<Stream> zstd_stream(std::unique_ptr<Stream> packed, const std::string& path);
 // One gzip member after another. With several threads it looks for places where decoding can begin, and decodes ahead from there.
 std::unique_ptr<Stream> gzip_stream(int fd, const std::string& path, unsigned threads);
 // What the program `tool` of the system writes when it is run as `tool -dc` with the file as its input.

@@ -15,6 +15,8 @@ export interface PathRecord {
   readonly sha256InPrefix?: string
   readonly placeholder?: string
   readonly mode?: 'text' | 'binary'
+  /** Copied, never linked: what it is for writes into it. */
+  readonly noLink?: true
   /** Size in the package (conda, mamba), or as installed (rattler). */
   readonly size?: number
 }
@@ -45,6 +47,7 @@ export function pathRecord(item: unknown): PathRecord | null {
   if (sha256InPrefix !== undefined) record.sha256InPrefix = sha256InPrefix
   if (typeof placeholder === 'string' && placeholder !== '') record.placeholder = placeholder
   if (mode === 'text' || mode === 'binary') record.mode = mode
+  if (raw['no_link'] === true) record.noLink = true
   if (typeof raw['size_in_bytes'] === 'number') record.size = raw['size_in_bytes']
   return record
 }

@@ -65,8 +65,9 @@ function refused(url: string, status: number): EnvError {
 }
 
 async function once(url: string, { secret = null, headers = {}, signal }: HttpOptions): Promise<Answer> {
-  const { request, EnvHttpProxyAgent } = await import('undici')
-  agent ??= new EnvHttpProxyAgent()
+  const { request, Agent, EnvHttpProxyAgent } = await import('undici')
+  // The one that knows proxies is called experimental on stderr: only where there are some.
+  agent ??= proxies.some((name) => process.env[name]) ? new EnvHttpProxyAgent() : new Agent()
   const origin = new URL(url).origin
   let at = url
   for (let hops = 0; hops < 10; hops++) {
@@ -86,6 +87,7 @@ async function once(url: string, { secret = null, headers = {}, signal }: HttpOp
   throw new EnvError('DOWNLOAD_FAILED', `cannot download ${withoutSecret(url)}: it is redirected without end`)
 }
 
+const proxies = ['http_proxy', 'https_proxy', 'HTTP_PROXY', 'HTTPS_PROXY']
 let agent: Dispatcher | undefined
 
 function withToken(url: string, secret: Secret | null): string {

@@ -1,0 +1,241 @@
+// packages → tree: files that stand unpacked elsewhere come into one tree as clones, hard links or copies, prefixes written into those that
+// name a place. Nothing that exists is replaced; neither side is walked through a link.
+#include <sys/ioctl.h>
+#include <unistd.h>
+#include <algorithm>
+#include <climits>
+#include <unordered_set>
+#ifdef __linux__
+#include <linux/fs.h>
+#endif
+#include "jobs.h"
+#include "root.h"
+#include "sha256.h"
+#include "table.h"
+#include "team.h"
+
+namespace cd {
+namespace {
+
+constexpr size_t kChunk = 1u << 20;
+constexpr size_t kBatch = 32;           // entries handed to a thread at a time: neighbours share their directories
+constexpr uint64_t kLarge = 32u << 20;  // files to be searched are held in memory, twice: of larger ones one at a time
+
+class Linker {
+ public:
+  Linker(const LinkJob& job, Progress progress) : job_(job), root_(job.root), progress_(progress) {
+    check_prefix(job.prefix);
+    for (const LinkEntry& e : job.entries) {
+      check_path(e.path);
+      if (e.how != LinkHow::write) check_path(e.from);
+      if (e.how != LinkHow::write && e.source >= job.sources.size())
+        throw std::invalid_argument("source must be the number of one of the sources");
+    }
+    for (const std::string& source : job.sources) sources_.emplace_back(source);
+    progress_.expect(job.entries.size());
+  }
+
+  Linked run() {
+    Walker walker(root_);
+    for (const LinkEntry& e : job_.entries) make_directories(walker, e.path);
+    const size_t batches = (job_.entries.size() + kBatch - 1) / kBatch;
+    run_team(batches, job_.threads, [&] {
+      auto own = std::make_shared<Thread>(root_);
+      return [&, own](size_t batch) {
+        const size_t end = std::min((batch + 1) * kBatch, job_.entries.size());
+        for (size_t i = batch * kBatch; i < end; ++i) {
+          progress_.check();
+          one(*own, i);
+        }
+      };
+    });
+    std::sort(result_.written.begin(), result_.written.end(),
+              [](const Linked::Written& a, const Linked::Written& b) { return a.entry < b.entry; });
+    std::sort(result_.by_path.begin(), result_.by_path.end());
+    result_.linked = linked_;
+    result_.cloned = cloned_;
+    result_.copied = copied_;
+    result_.trampolines = trampolines_;
+    return std::move(result_);
+  }
+
+ private:
+  struct Thread {
+    explicit Thread(const Root& root) : to(root) {}
+    Walker to;
+    std::unique_ptr<Walker> from;
+    size_t source = SIZE_MAX;
+    std::string chunk;
+  };
+
+  void make_directories(Walker& walker, const std::string& path) {
+    const size_t slash = path.rfind('/');
+    if (slash == std::string::npos) return;
+    const std::string directory = path.substr(0, slash);
+    if (!made_.insert(directory).second) return;
+    make_directories(walker, directory);
+    const Walker::Place place = walker.at(directory);
+    if (::mkdirat(place.directory, place.name, 0777) != 0 && errno != EEXIST)
+      throw Failure::system("mkdir", root_.full(directory));
+  }
+
+  Walker::Place source_of(Thread& t, const LinkEntry& e) {
+    if (t.source != e.source) {
+      t.from = std::make_unique<Walker>(sources_[e.source]);
+      t.source = e.source;
+    }
+    return t.from->at(e.from);
+  }
+
+  [[noreturn]] void failed(const char* call, const LinkEntry& e) const {
+    const int error = errno;
+    const std::string full = sources_[e.source].full(e.from);
+    if (error == ENOENT)
+      throw Failure("PACKAGE_DAMAGED", full + " is missing, but its package lists it: unpack the package again", full);
+    throw Failure::system(call, root_.full(e.path), error);
+  }
+
+  void one(Thread& t, size_t i) {
+    const LinkEntry& e = job_.entries[i];
+    switch (e.how) {
+      case LinkHow::write: write(t, e, e.data.data, e.data.size, e.mode); break;
+      case LinkHow::symlink: symlink(t, e); break;
+      case LinkHow::rewrite: rewrite(t, e, i); break;
+      case LinkHow::copy: copy(t, e); break;
+      case LinkHow::share: share(t, e); break;
+    }
+    progress_.add(1, 0);
+  }
+
+  void share(Thread& t, const LinkEntry& e) {
+    if (clones_.load(std::memory_order_relaxed) && clone(t, e)) {
+      cloned_.fetch_add(1, std::memory_order_relaxed);
+      return;
+    }
+    if (links_.load(std::memory_order_relaxed)) {
+      const Walker::Place from = source_of(t, e), to = t.to.at(e.path);
+      if (::linkat(from.directory, from.name, to.directory, to.name, 0) == 0) {
+        linked_.fetch_add(1, std::memory_order_relaxed);
+        return;
+      }
+      // EXDEV: another file system. EPERM: not ours to link. EMLINK: this one file has all the names it can have.
+      if (errno != EXDEV && errno != EPERM && errno != EMLINK && errno != ENOTSUP) failed("link", e);
+      if (errno == EXDEV) links_.store(false);
+    }
+    copy(t, e);
+  }
+
+  // false: this file system makes none.
+  bool clone(Thread& t, const LinkEntry& e) {
+#ifdef FICLONE
+    struct stat st;
+    const Fd from = open_source(t, e, st);
+    Fd to = create(t, e, st.st_mode);
+    if (::ioctl(to.get(), FICLONE, from.get()) == 0) {
+      finish(to, e, static_cast<int64_t>(st.st_mtime));
+      return true;
+    }
+    const Walker::Place place = t.to.at(e.path);
+    if (::unlinkat(place.directory, place.name, 0) != 0) throw Failure::system("unlink", root_.full(e.path));
+#endif
+    clones_.store(false);
+    return false;
+  }
+
+  Fd open_source(Thread& t, const LinkEntry& e, struct stat& st) {
+    const Walker::Place from = source_of(t, e);
+    Fd fd(::openat(from.directory, from.name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK));
+    if (!fd) failed("open", e);
+    if (::fstat(fd.get(), &st) != 0) failed("fstat", e);
+    if (!S_ISREG(st.st_mode)) {
+      const std::string full = sources_[e.source].full(e.from);
+      throw Failure("PACKAGE_DAMAGED", full + ": expected a regular file", full);
+    }
+    return fd;
+  }
+
+  Fd create(Thread& t, const LinkEntry& e, mode_t mode) {
+    const Walker::Place to = t.to.at(e.path);
+    Fd fd(::openat(to.directory, to.name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, mode & 0777));
+    if (!fd) throw Failure::system("open", root_.full(e.path));
+    return fd;
+  }
+
+  void finish(Fd& fd, const LinkEntry& e, int64_t mtime) const {
+    if (!set_mtime(fd.get(), mtime)) throw Failure::system("futimens", root_.full(e.path));
+    if (!fd.close()) throw Failure::system("close", root_.full(e.path));
+  }
+
+  void copy(Thread& t, const LinkEntry& e) {
+    struct stat st;
+    const Fd from = open_source(t, e, st);
+    Fd to = create(t, e, st.st_mode);
+    t.chunk.resize(kChunk);
+    uint64_t at = 0;
+    for (size_t n = kChunk; n == kChunk; at += n) {
+      const ssize_t got = read_all_at(from.get(), &t.chunk[0], kChunk, at);
+      if (got < 0) failed("pread", e);
+      n = static_cast<size_t>(got);
+      if (!write_all(to.get(), t.chunk.data(), n)) throw Failure::system("write", root_.full(e.path));
+    }
+    finish(to, e, static_cast<int64_t>(st.st_mtime));
+    copied_.fetch_add(1, std::memory_order_relaxed);
+  }
+
+  void symlink(Thread& t, const LinkEntry& e) {
+    char text[PATH_MAX];
+    const Walker::Place from = source_of(t, e);
+    const ssize_t size = ::readlinkat(from.directory, from.name, text, sizeof text - 1);
+    if (size < 0) failed("readlink", e);
+    text[size] = 0;
+    const Walker::Place to = t.to.at(e.path);
+    if (::symlinkat(text, to.directory, to.name) != 0) throw Failure::system("symlink", root_.full(e.path));
+  }
+
+  void write(Thread& t, const LinkEntry& e, const void* data, size_t size, mode_t mode) {
+    Fd fd = create(t, e, mode);
+    if (!write_all(fd.get(), data, size)) throw Failure::system("write", root_.full(e.path));
+    if (!fd.close()) throw Failure::system("close", root_.full(e.path));
+  }
+
+  void rewrite(Thread& t, const LinkEntry& e, size_t i) {
+    struct stat st;
+    const Fd from = open_source(t, e, st);
+    std::unique_lock<std::mutex> single(large_, std::defer_lock);
+    if (static_cast<uint64_t>(st.st_size) > kLarge) single.lock();
+    std::string in(static_cast<size_t>(st.st_size), '\0'), out;
+    const ssize_t got = read_all_at(from.get(), &in[0], in.size(), 0);
+    if (got < 0) failed("pread", e);
+    in.resize(static_cast<size_t>(got));
+    std::vector<Spot> spots;
+    Rewriting done;
+    try {
+      if (!rewrite_search(in, {e.rewrite}, job_.prefix, out, spots, done)) out.swap(in);
+    } catch (const Failure& failure) {
+      if (!failure.path.empty()) throw;
+      throw Failure(failure.code, e.path + ": " + failure.what(), e.path);
+    }
+    write(t, e, out.data(), out.size(), st.st_mode);
+    trampolines_ += done.trampoline;
+    Linked::Written written{i, sha256(out.data(), out.size()), out.size()};
+    const std::lock_guard<std::mutex> lock(guard_);
+    result_.written.push_back(written);
+    if (done.by_path) result_.by_path.push_back(e.path);
+  }
+
+  const LinkJob& job_;
+  Root root_;
+  std::vector<Root> sources_;
+  Progress progress_;
+  std::unordered_set<std::string> made_;
+  std::atomic<bool> clones_{true}, links_{true};
+  std::atomic<uint64_t> linked_{0}, cloned_{0}, copied_{0}, trampolines_{0};
+  std::mutex guard_, large_;
+  Linked result_;
+};
+
+}  // namespace
+
+Linked link_packages(const LinkJob& job, Progress progress) { return Linker(job, progress).run(); }
+
+}  // namespace cd

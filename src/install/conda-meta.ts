@@ -1,0 +1,87 @@
+/** The documents by which conda, mamba and this program know what is installed: records, history, and the list of environments. */
+import { readFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { fromSystem } from '../errors.js'
+import type { Linked } from '../jobs.js'
+import { replaceFile } from '../tree/replace-file.js'
+import type { LinkPlan, Placed, Wanted } from './link.js'
+import { distOf, isAbsent, repodataRecord } from './packages.js'
+import type { RepoRecord } from './repodata.js'
+
+/** conda's LinkType. */
+const hardlink = 1
+const copied = 3
+
+/** `conda-meta/*.json` of an installed package, as conda writes it. `number`: that of the package in the plan. */
+export function prefixRecord(
+  { record, unpacked, archive, spec }: Wanted,
+  number: number,
+  plan: LinkPlan,
+  hashes: ReadonlyMap<number, string>,
+  copy: boolean,
+): { readonly name: string; readonly text: string } {
+  const placed = plan.placed[number] ?? []
+  const document = {
+    ...unpacked.index,
+    ...repodataRecord(record),
+    // An explicit list knows nothing but the address: the package itself knows the rest.
+    depends: record.depends.length > 0 ? record.depends : (unpacked.index['depends'] ?? []),
+    constrains: record.constrains.length > 0 ? record.constrains : (unpacked.index['constrains'] ?? []),
+    extracted_package_dir: unpacked.folder,
+    package_tarball_full_path: archive,
+    files: placed.map(({ path }) => path),
+    link: { source: unpacked.folder, type: copy ? copied : hardlink },
+    paths_data: { paths: placed.map((file) => pathData(file, hashes)), paths_version: 1 },
+    requested_spec: spec ?? 'None',
+  }
+  return { name: `${distOf(record.fn)}.json`, text: JSON.stringify(document, sorted, 2) }
+}
+
+/** Keys in conda's order. */
+function sorted(_: string, value: unknown): unknown {
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) return value
+  return Object.fromEntries(Object.entries(value).sort(([a], [b]) => (a < b ? -1 : 1)))
+}
+
+function pathData({ path, type, recorded, entry }: Placed, hashes: ReadonlyMap<number, string>): object {
+  if (recorded === undefined) return { _path: path, path_type: type }
+  const { sha256, placeholder, mode, size, noLink } = recorded
+  const written = placeholder === undefined || entry === undefined ? undefined : hashes.get(entry)
+  return {
+    _path: path,
+    path_type: recorded.type,
+    ...(sha256 === undefined ? {} : { sha256, sha256_in_prefix: written ?? sha256 }),
+    ...(size === undefined ? {} : { size_in_bytes: size }),
+    ...(placeholder === undefined ? {} : { file_mode: mode ?? 'text', prefix_placeholder: placeholder }),
+    ...(noLink ? { no_link: true } : {}),
+  }
+}
+
+/** Hashes of rewritten files by their number in the plan. */
+export const hashesOf = ({ written }: Linked): ReadonlyMap<number, string> =>
+  new Map(written.map(({ entry, sha256 }) => [entry, sha256]))
+
+/** One revision of `conda-meta/history`. `command`: as it was typed, without credentials. */
+export function historyText(
+  command: string,
+  added: readonly RepoRecord[],
+  specs: readonly string[],
+  date: Date = new Date(),
+): string {
+  const stamp = date.toISOString().slice(0, 19).replace('T', ' ')
+  const lines = added.map(({ channel, subdir, fn }) => `+${channel}/${subdir}::${distOf(fn)}`)
+  return [`==> ${stamp} <==`, `# cmd: ${command}`, ...lines, `# update specs: ${JSON.stringify(specs)}`, ''].join('\n')
+}
+
+/** Notes an environment in the list that conda keeps in the home folder. */
+export async function noteEnvironment(prefix: string, home: string): Promise<void> {
+  const file = join(home, '.conda', 'environments.txt')
+  let text = ''
+  try {
+    text = await readFile(file, 'utf8')
+  } catch (error) {
+    if (!isAbsent(error)) throw fromSystem(error, 'cannot read', file)
+  }
+  if (text.split('\n').includes(prefix)) return
+  await replaceFile(file, `${text}${text === '' || text.endsWith('\n') ? '' : '\n'}${prefix}\n`)
+}

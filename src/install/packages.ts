@@ -1,0 +1,184 @@
+/**
+ * The package cache that is shared with conda (`pkgs_dirs`): what is there already, and what is put there. Archives lie in it by their
+ * file names, unpacked packages in folders `name-version-build`. Whatever gets its final name there is whole.
+ */
+import { access, appendFile, constants, mkdir, mkdtemp, readFile, stat, writeFile } from 'node:fs/promises'
+import { homedir } from 'node:os'
+import { dirname, isAbsolute, join, resolve } from 'node:path'
+import type { Config } from '../conda/config.js'
+import { EnvError, fromSystem } from '../errors.js'
+import { native, runJob } from '../native.js'
+import type { RepoRecord } from './repodata.js'
+
+export type Variables = Readonly<Record<string, string | undefined>>
+
+/** Of conda's configuration, or conda's own: beside its base environment, then in the home folder. */
+export function packageCaches({ pkgsDirs }: Pick<Config, 'pkgsDirs'>, variables: Variables = process.env): string[] {
+  if (pkgsDirs.length > 0) return [...pkgsDirs]
+  const exe = variables['CONDA_EXE']
+  const roots = [
+    variables['CONDA_ROOT'],
+    variables['MAMBA_ROOT_PREFIX'],
+    exe && isAbsolute(exe) ? dirname(dirname(exe)) : '',
+  ]
+  const beside = roots.filter((root): root is string => Boolean(root)).map((root) => join(resolve(root), 'pkgs'))
+  return [...new Set([...beside, join(variables['HOME'] || homedir(), '.conda', 'pkgs')])]
+}
+
+/** The first cache that this user may write to, made when it is not there. Throws PERMISSION naming all of them. */
+export async function writableCache(caches: readonly string[]): Promise<string> {
+  for (const cache of caches) {
+    try {
+      await mkdir(cache, { recursive: true })
+      await access(cache, constants.W_OK | constants.X_OK)
+      return cache
+    } catch (error) {
+      const { code = '' } = error as NodeJS.ErrnoException
+      if (!['EACCES', 'EPERM', 'EROFS', 'ENOTDIR', 'EEXIST'].includes(code))
+        throw fromSystem(error, 'cannot make the package cache', cache)
+    }
+  }
+  const hint = 'name one with pkgs_dirs in ~/.condarc, or with CONDA_PKGS_DIRS'
+  throw new EnvError('PERMISSION', `no package cache can be written to (${caches.join(', ')})`, { hint })
+}
+
+/** `name-version-build` of a package's file name. */
+export const distOf = (fn: string): string => fn.replace(/(\.conda|\.tar\.bz2)$/, '')
+
+/** The folder in which this very package stands unpacked; null: in none of the caches. */
+export async function unpackedIn(caches: readonly string[], record: RepoRecord): Promise<string | null> {
+  for (const cache of caches) {
+    const folder = join(cache, distOf(record.fn))
+    if (isSame(await noted(folder), record)) return folder
+  }
+  return null
+}
+
+async function noted(folder: string): Promise<Record<string, unknown> | null> {
+  try {
+    return JSON.parse(await readFile(join(folder, 'info', 'repodata_record.json'), 'utf8')) as Record<string, unknown>
+  } catch (error) {
+    // conda writes this file last: without it, or with a part of it, the package counts as not unpacked.
+    if (error instanceof SyntaxError || isAbsent(error)) return null
+    throw fromSystem(error, 'cannot read', folder)
+  }
+}
+
+function isSame(found: Record<string, unknown> | null, record: RepoRecord): boolean {
+  if (found === null) return false
+  for (const key of ['sha256', 'md5'] as const)
+    if (record[key] !== null && typeof found[key] === 'string')
+      return (found[key] as string).toLowerCase() === record[key]?.toLowerCase()
+  return found['url'] === record.url
+}
+
+export const isAbsent = (error: unknown): boolean =>
+  ['ENOENT', 'ENOTDIR'].includes((error as NodeJS.ErrnoException).code ?? '')
+
+/** Size of a file; null: it is not there. */
+export async function sizeOf(file: string): Promise<number | null> {
+  try {
+    return (await stat(file)).size
+  } catch (error) {
+    if (isAbsent(error)) return null
+    throw fromSystem(error, 'cannot look at', file)
+  }
+}
+
+/** Adds addresses to `urls.txt`, by which conda knows where archives of its cache came from. */
+export async function noteUrls(cache: string, urls: readonly string[]): Promise<void> {
+  if (urls.length === 0) return
+  const file = join(cache, 'urls.txt')
+  try {
+    // One write: appending is atomic, and another installer may do it at the same time.
+    await appendFile(file, urls.map((url) => `${url}\n`).join(''))
+    await appendFile(join(cache, 'urls'), '')
+  } catch (error) {
+    throw fromSystem(error, 'cannot write', file)
+  }
+}
+
+/** What conda writes into an unpacked package about where it is from. */
+export function repodataRecord(record: RepoRecord): Record<string, unknown> {
+  const { name, version, build, buildNumber, subdir, fn, url, channel, sha256, md5, size } = record
+  const known = Object.entries({ sha256, md5, size }).filter(([, value]) => value !== null)
+  return {
+    ...record.raw,
+    ...{ name, version, build, build_number: buildNumber, depends: record.depends, constrains: record.constrains },
+    ...{ subdir, fn, url, channel: `${channel}/${subdir}` },
+    ...Object.fromEntries(known),
+  }
+}
+
+export interface Archive {
+  readonly record: RepoRecord
+  /** Verified. */
+  readonly file: string
+}
+
+export interface UnpackOptions {
+  readonly threads: number
+  readonly signal?: AbortSignal | undefined
+  readonly progress?: ((bytes: number) => void) | undefined
+}
+
+/** Bytes that one package may unpack to: ten times the largest there is. */
+const mostBytes = 64 * 2 ** 30
+
+/**
+ * Unpacks archives into the cache and answers with their folders, in order. Throws PACKAGE_DAMAGED, UNSAFE_PATH, LIMIT_EXCEEDED, NO_SPACE, …:
+ * then nothing new is in the cache. Another installer may do the same at the same time: the first one's folder is kept.
+ */
+export async function unpackPackages(
+  archives: readonly Archive[],
+  cache: string,
+  { threads, signal, progress }: UnpackOptions,
+): Promise<string[]> {
+  if (archives.length === 0) return []
+  const stage = await mkdtemp(join(cache, '.conda-deploy-'))
+  try {
+    const items = archives.map(({ file, record }) => ({
+      archive: file,
+      ...(file.endsWith('.conda')
+        ? { container: 'zip' as const, command: [] }
+        : { container: 'tool' as const, command: ['bzip2', '-dc'] }),
+      root: join(stage, distOf(record.fn)),
+    }))
+    // The largest first, so that no thread is left with it at the end.
+    const order = [...archives.keys()].sort((a, b) => sizeAt(archives, b) - sizeAt(archives, a))
+    const job = { items: order.map((i) => items[i] as (typeof items)[number]), mostBytes, threads }
+    await runJob((counters) => native().unpack(job, counters), { signal, progress }).catch((error: unknown) => {
+      throw asDamage(error)
+    })
+    const folders: string[] = []
+    for (const [i, { record }] of archives.entries()) folders.push(await publish(items[i]?.root ?? '', cache, record))
+    return folders
+  } catch (error) {
+    throw error instanceof EnvError ? error : fromSystem(error, 'cannot unpack packages into', cache)
+  } finally {
+    await runJob((counters) => native().remove({ root: stage, threads }, counters))
+  }
+}
+
+const sizeAt = (archives: readonly Archive[], i: number): number => archives[i]?.record.size ?? 0
+
+function asDamage(error: unknown): unknown {
+  if (!(error instanceof EnvError) || error.code !== 'ARCHIVE_CORRUPT') return error
+  const { message, path } = error
+  return new EnvError('PACKAGE_DAMAGED', message, { cause: error, ...(path === undefined ? {} : { path }) })
+}
+
+async function publish(staged: string, cache: string, record: RepoRecord): Promise<string> {
+  if ((await sizeOf(join(staged, 'info', 'index.json'))) === null)
+    throw new EnvError('PACKAGE_DAMAGED', `${record.fn} is no conda package: it has no info/index.json`)
+  const document = JSON.stringify(repodataRecord(record), null, 2)
+  await writeFile(join(staged, 'info', 'repodata_record.json'), document)
+  const folder = join(cache, distOf(record.fn))
+  for (let attempt = 0; attempt < 10; attempt++) {
+    if (native().rename(staged, folder, 'no-replace')) return folder
+    if (isSame(await noted(folder), record)) return folder
+    // Another package of this name, or one that was never finished: it goes, as conda does it. Who linked from it keeps the files.
+    native().rename(folder, `${staged}.old${attempt}`, 'no-replace')
+  }
+  throw new EnvError('LOCK_HELD', `${folder} is made again and again by another program`, { path: folder })
+}
