@@ -368,7 +368,12 @@ export interface Unpacked {
  * placeholder; `symlink`: a link of the same text; `write`: from memory. `source`: number in `sources`, `from`: the path beneath it.
  */
 export type LinkEntry =
-  | { readonly path: string; readonly how: 'share' | 'copy' | 'symlink'; readonly source: number; readonly from: string }
+  | {
+      readonly path: string
+      readonly how: 'share' | 'copy' | 'symlink'
+      readonly source: number
+      readonly from: string
+    }
   | {
       readonly path: string
       readonly how: 'rewrite'

@@ -6,6 +6,7 @@
 import { Command, CommanderError } from 'commander'
 import { EnvError } from '../errors.js'
 import { version } from '../version.js'
+import { addCreate } from './commands/create.js'
 import { addDeploy } from './commands/deploy.js'
 import { addInspect } from './commands/inspect.js'
 import { addPack } from './commands/pack.js'
@@ -46,6 +47,7 @@ function makeProgram(session: Session): Command {
   addDeploy(program, session)
   addRun(program, session)
   addPack(program, session)
+  addCreate(program, session)
   addInspect(program, session)
   addVerify(program, session)
   addRelocate(program, session)

@@ -106,8 +106,7 @@ async function present(records: readonly RepoRecord[], { caches, signal }: Fetch
   return files.map((file, i) => {
     const wrong = faults[i] ?? null
     if (wrong === null || file === null) return file
-    if (records[i]?.url.startsWith('file:'))
-      throw new EnvError('PACKAGE_DAMAGED', `${file}: ${wrong}`, { path: file })
+    if (records[i]?.url.startsWith('file:')) throw new EnvError('PACKAGE_DAMAGED', `${file}: ${wrong}`, { path: file })
     return null
   })
 }
@@ -226,7 +225,10 @@ async function fill(part: string, record: RepoRecord, options: FetchOptions, pro
       failures = all.size > from ? 1 : failures + 1
       if (failures >= attempts) {
         const message = `cannot download ${withoutSecret(record.url)}: ${(error as Error).message} (${attempts} attempts, ${all.size} bytes so far)`
-        throw new EnvError('DOWNLOAD_FAILED', message, { cause: error, hint: 'run it again: it goes on where it ended' })
+        throw new EnvError('DOWNLOAD_FAILED', message, {
+          cause: error,
+          hint: 'run it again: it goes on where it ended',
+        })
       }
       await pause(first * 2 ** (failures - 1))
     }
@@ -256,7 +258,9 @@ async function piece(
   if (statusCode === 404) {
     await body.dump()
     const hint = 'the index may be older than the channel: run it again in a minute'
-    throw new EnvError('DOWNLOAD_FAILED', `${withoutSecret(record.url)} is not there, but its channel lists it`, { hint })
+    throw new EnvError('DOWNLOAD_FAILED', `${withoutSecret(record.url)} is not there, but its channel lists it`, {
+      hint,
+    })
   }
   const range = /^bytes (\d+)-/.exec(String(answer.headers['content-range'] ?? ''))
   const goesOn = statusCode === 206 && Number(range?.[1] ?? -1) === all.size

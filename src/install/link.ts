@@ -138,9 +138,7 @@ export function entryPointText({ module, func }: EntryPoint, prefix: string, ver
   const plain = `#!${python}\n`
   const quoted = python.replace(/[\\"$`]/g, '\\$&')
   const shebang =
-    plain.length > longestShebang || python.includes(' ')
-      ? `#!/bin/sh\n'''exec' "${quoted}" "$0" "$@" #'''\n`
-      : plain
+    plain.length > longestShebang || python.includes(' ') ? `#!/bin/sh\n'''exec' "${quoted}" "$0" "$@" #'''\n` : plain
   return `${shebang}# -*- coding: utf-8 -*-
 import re
 import sys

@@ -54,7 +54,11 @@ async function tarOf(files: readonly BuiltFile[]): Promise<Buffer> {
 }
 
 /** Writes the package into `channel/subdir`, and answers with its record at `base`. */
-export async function build(channel: string, built: Built, base: string = pathToFileURL(channel).href): Promise<RepoRecord> {
+export async function build(
+  channel: string,
+  built: Built,
+  base: string = pathToFileURL(channel).href,
+): Promise<RepoRecord> {
   const { name, version = '1.0', build: text = '0', kind = 'conda', noarch, depends = [], entryPoints, files } = built
   const subdir = noarch === undefined ? 'linux-64' : 'noarch'
   const index = { name, version, build: text, build_number: 0, depends, subdir, ...(noarch ? { noarch } : {}) }

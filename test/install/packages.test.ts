@@ -99,10 +99,24 @@ describe('a hostile or broken package', () => {
   test.each<[string, BuiltFile[], string]>([
     ['a name that leaves it', [{ path: '../../escaped', content: '' }], 'UNSAFE_PATH'],
     ['an absolute name', [{ path: '/tmp/escaped', content: '' }], 'UNSAFE_PATH'],
-    ['a way through a link', [{ path: 'way', link: '/tmp' }, { path: 'way/escaped', content: '' }], 'UNSAFE_PATH'],
+    [
+      'a way through a link',
+      [
+        { path: 'way', link: '/tmp' },
+        { path: 'way/escaped', content: '' },
+      ],
+      'UNSAFE_PATH',
+    ],
     ['a hard link to nothing', [{ path: 'share/x', same: 'etc/passwd' }], 'PACKAGE_DAMAGED'],
     ['a hard link that leaves it', [{ path: 'share/x', same: '../../../etc/passwd' }], 'UNSAFE_PATH'],
-    ['a hard link through a link', [{ path: 'w', link: '/etc' }, { path: 'x', same: 'w/passwd' }], 'UNSAFE_PATH'],
+    [
+      'a hard link through a link',
+      [
+        { path: 'w', link: '/etc' },
+        { path: 'x', same: 'w/passwd' },
+      ],
+      'UNSAFE_PATH',
+    ],
   ])('with %s is refused, and nothing of its batch is kept', async (name, hidden, code) => {
     const fine = await build(channel, { name: 'fine', files: [good] })
     const bad = await build(channel, { name: `bad-${name.length}`, files: [good], hidden })
