@@ -124,6 +124,7 @@ test('a killed tracer takes the program with it', async () => {
 test('usage', async () => {
   expect(await runCli(['trace'])).toMatchObject({ status: 2, stderr: expect.stringContaining('no program is named') })
   expect(await runCli(['trace', '--', 'no-such-program'])).toMatchObject({ status: 127 })
+  expect(await runCli(['trace', '--', '/etc/passwd'])).toMatchObject({ status: 126 })
   const forgotten = await runCli(['trace', 'ls', '--all'])
   expect(forgotten).toMatchObject({
     status: 2,
