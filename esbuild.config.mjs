@@ -39,6 +39,15 @@ const options = {
 }
 
 /**
+ * Node looks at every folder above its main file to resolve links: on shared storage that is most of what starting touches. So it is told not to, and
+ * a link that leads here (npm's) is resolved by itself.
+ */
+const head = `#!/usr/bin/env -S node --preserve-symlinks-main
+const bundleFile = __dirname.endsWith('/dist') ? __filename : require('node:fs').realpathSync(__filename)
+if (bundleFile !== __filename) require = require('node:module').createRequire(bundleFile)
+const bundleUrl = require('node:url').pathToFileURL(bundleFile).href`
+
+/**
  * The CLI is CommonJS: Node starts it without its ESM loader, which takes 8 ms of the 70 that Node takes, and without looking for a
  * package.json. Blanks and comments go, because V8 reads all of a file before it runs any of it; names stay, for stack traces.
  */
@@ -51,7 +60,7 @@ const cli = {
   minifyWhitespace: true,
   minifySyntax: true,
   define: { 'import.meta.url': 'bundleUrl' },
-  banner: { js: "#!/usr/bin/env node\nconst bundleUrl = require('node:url').pathToFileURL(__filename).href" },
+  banner: { js: head },
   plugins: [lazyBuiltins],
 }
 
