@@ -65,7 +65,7 @@ function settingsOf(corpus: CorpusName): Settings {
   return {
     ...{ root, work, quick, rounds: roundsOf(corpus), condaPack: process.env['CONDA_PACK'] },
     threads: Number(values.threads ?? availableParallelism()),
-    ours: `node '${join(root, 'dist/conda-deploy.cjs')}'`,
+    ours: `'${join(root, 'dist/conda-deploy.cjs')}'`,
     ...buildPrograms(root),
   }
 }
