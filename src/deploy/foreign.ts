@@ -9,6 +9,7 @@ import { readUnpacker, type Unpacker, unpackHelper, unpackScript } from '../arch
 import type { Batch, Decoded, Member } from '../archive/decode.js'
 import type { Limits } from '../archive/limits.js'
 import { pycSource } from '../conda/noarch.js'
+import { originByScripts } from '../conda/origin.js'
 import { EnvError, fromSystem } from '../errors.js'
 import { type MaterializeEntry, native, runJob } from '../native.js'
 import type { Entry } from '../tree/entry.js'
@@ -16,7 +17,7 @@ import { makeFolders } from '../tree/folders.js'
 import { doubtsOf, type ForeignFacts } from './foreign/facts.js'
 import { isRecord, Knowledge } from './foreign/knowledge.js'
 import { finishMeta } from './foreign/meta.js'
-import { originByScripts, originsByNotes } from './foreign/origin.js'
+import { originsByNotes } from './foreign/origin.js'
 import { isPackages, read, readHead, relocate } from './foreign/relocate.js'
 import { headBytes } from './foreign/scripts.js'
 import { type Opening, openSupply, type Supply } from './foreign/supply.js'
@@ -161,7 +162,7 @@ class Unpack {
   private origins(unpacker: Unpacker | null): string[] {
     const proven = (path: string): boolean => isPackages(this.known, path, this.writer.entries.get(path)?.sha256 ?? '')
     const noted = unpacker === null ? [] : originsByNotes(unpacker.notes, this.known, proven)
-    const origins = noted.length > 0 ? noted : originByScripts(this.heads)
+    const origins = noted.length > 0 ? noted : originByScripts(this.heads.values())
     return origins.filter((origin) => origin !== this.job.prefix)
   }
 

@@ -110,6 +110,7 @@ export async function pack(options: PackOptions = {}): Promise<PackResult> {
     takeBack = () => undefined
     clock.lap('seal')
     const warnings = [
+      ...movedWarning(environment),
       ...warningsOf(done.findings, remadePaths(environment).add(unpackPath)),
       ...(done.byPath.length > 0 ? [`scripts that find their interpreter by PATH: ${done.byPath.join(', ')}`] : []),
     ]
@@ -135,6 +136,13 @@ export async function pack(options: PackOptions = {}): Promise<PackResult> {
     if (part !== null) discard(part)
     takeBack()
   }
+}
+
+function movedWarning({ prefix, movedFrom }: Environment): string[] {
+  if (movedFrom === null) return []
+  return [
+    `the scripts of the environment name ${movedFrom}: it was moved or copied from there to ${prefix}, and what names that place is relocated too`,
+  ]
 }
 
 interface Place {
