@@ -133,10 +133,11 @@ class Unpack {
       if (path.startsWith('bin/'))
         this.noteHead(path, source === undefined ? contentOf(member) : await readHead(source))
       const rewrites = isRecord(path) ? [] : (this.known.of(path)?.rewrites ?? [])
-      const content = source === undefined ? { data: contentOf(member) } : { source }
+      const { at, size } = member
+      const content = source === undefined ? { at, size } : { source }
       entries.push({ ...entry, ...content, ...(rewrites.length === 0 ? {} : { rewrites }) })
     }
-    await this.writer.write(entries)
+    await this.writer.write(entries, buffer)
     if (temporary) for (const { source } of members) if (source !== undefined) await rm(source)
   }
 

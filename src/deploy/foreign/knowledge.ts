@@ -19,7 +19,9 @@ export interface Known {
 type Claims = Pick<ReturnType<typeof parseRecord>, 'file' | 'name' | 'noarch' | 'files' | 'paths'>
 
 /** The file is a record of a package. */
-export const isRecord = (path: string): boolean => /^conda-meta\/[^/.][^/]*\.json$/.test(path)
+export const isRecord = (path: string): boolean =>
+  // Asked for every file, several times: the comparison spares most of them the pattern.
+  path.startsWith('conda-meta/') && /^conda-meta\/[^/.][^/]*\.json$/.test(path)
 
 export class Knowledge {
   private readonly files = new Map<string, Known>()
