@@ -127,7 +127,12 @@ class Unpack {
     const entries: MaterializeEntry[] = []
     for (const member of files) {
       const { path, mode, mtime, source } = member
-      const entry: Writable<MaterializeEntry> = { path, kind: 'file', mode: (mode & 0o111) === 0 ? 0o644 : 0o755, mtime }
+      const entry: Writable<MaterializeEntry> = {
+        path,
+        kind: 'file',
+        mode: (mode & 0o111) === 0 ? 0o644 : 0o755,
+        mtime,
+      }
       if (unpackers.includes(path)) {
         this.held.set(path, { ...entry, data: Buffer.from(await whole(member)) })
         continue
@@ -202,9 +207,7 @@ class Unpack {
     )
     const index = indexOf(this.job.root)
     try {
-      await writeFile(
-        index,
-        native().encode(sorted, this.job.prefix), { flag: 'wx', mode: 0o644 })
+      await writeFile(index, native().encode(sorted, this.job.prefix), { flag: 'wx', mode: 0o644 })
     } catch (error) {
       throw error instanceof EnvError ? error : fromSystem(error, 'cannot write', index)
     }
