@@ -132,13 +132,13 @@ describe('case 14: what pack makes deploys to the same tree, as', () => {
   let reference: Map<string, string>
   beforeAll(async () => {
     const { output } = await pack({ prefix: origin, output: join(work, 'pack.tar.zst') })
-    reference = await deployed(output)
+    reference = await deployed(output ?? '')
   })
 
   test.each(packed)('%s', async (format, tool, more) => {
     if (!has(tool)) return console.warn(`skipped: ${format}: ${tool} is not installed`)
     const { output } = await pack({ prefix: origin, output: join(work, `packed-${format}`), format, ...more })
-    const found = await deployed(output)
+    const found = await deployed(output ?? '')
     // Of no use in a relocated tree: left out of what an archive of another format brings.
     expect(differences(found, reference).filter((line) => !line.startsWith('bin/conda-unpack: absent'))).toEqual([])
   })
