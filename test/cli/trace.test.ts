@@ -134,7 +134,7 @@ test('usage', async () => {
 
 test('an interactive program has the terminal', async (context) => {
   // script(1) gives it one.
-  const inner = `'${process.execPath}' '${join(import.meta.dirname, '../../dist/conda-deploy.js')}' trace -q -- sh -c 'test -t 0 && test -t 1 && echo terminal; exit 6'`
+  const inner = `'${process.execPath}' '${join(import.meta.dirname, '../../dist/conda-deploy.cjs')}' trace -q -- sh -c 'test -t 0 && test -t 1 && echo terminal; exit 6'`
   const child = spawn('script', ['-qec', inner, '/dev/null'], { stdio: ['ignore', 'pipe', 'ignore'] })
   let text = ''
   child.stdout.on('data', (chunk) => (text += String(chunk)))
