@@ -32,8 +32,6 @@ const options = {
   platform: 'node',
   target: 'node20',
   format: 'esm',
-  // Loaded only when a foreign archive needs them: piscina starts a file of its own, zstd-napi has an addon of its own.
-  external: ['piscina', 'zstd-napi'],
   legalComments: 'inline',
   logLevel: 'warning',
 }
@@ -56,7 +54,7 @@ const cli = {
   outfile: 'dist/conda-deploy.cjs',
   format: 'cjs',
   // Those that write archives of other formats are read when such an archive is written: 80 kB.
-  external: [...options.external, 'tar-stream', 'yazl'],
+  external: ['tar-stream', 'yazl'],
   minifyWhitespace: true,
   minifySyntax: true,
   define: { 'import.meta.url': 'bundleUrl' },

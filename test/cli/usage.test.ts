@@ -41,6 +41,8 @@ describe('wrong usage ends with 2, says what is wrong and what to do', () => {
     [['pack', '--compress-level', '99', '-p', '.'], /compress-level/, undefined],
     [['deploy', 'x', '--shell', '--json'], /exclude each other/, /--shell json/],
     [['deploy', 'x', '--to', '/a', '--root', '/b'], /exclude each other/, undefined],
+    [['depoly', 'x.tar.zst'], /too many arguments/, /'depoly' may be a misspelt command/],
+    [['deploy', 'x.tar.zst', '--shell', 'powershell'], /too many arguments/, /'powershell' is no shell .* bash/],
     [['run', 'x', 'python', '-c', '1'], /unknown option '-c'/, /after --/],
   ] as const)('%j', async (args, message, hint) => {
     const done = await runCli(args, { cwd: tmpdir() })

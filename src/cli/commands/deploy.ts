@@ -199,9 +199,12 @@ function reason({ root, reason: named }: DeployResult['target']): string {
   return `${named === 'root' ? '--root' : named} is ${root}`
 }
 
+/** No archive is named so: it would have a suffix, or a folder before it. */
+export const looksLikeCommand = (name: string): boolean => /^[a-z-]+$/.test(name)
+
 /** A name that is neither a file's nor a command's may be a misspelt command. */
 function orCommand(error: unknown, archive: string): unknown {
-  const unknown = error instanceof EnvError && error.code === 'ARCHIVE_NOT_FOUND' && /^[a-z-]+$/.test(archive)
+  const unknown = error instanceof EnvError && error.code === 'ARCHIVE_NOT_FOUND' && looksLikeCommand(archive)
   if (!unknown) return error
   const hint = `'${archive}' is no command either; conda-deploy --help tells what there is`
   return new EnvError(error.code, error.message, { path: archive, hint, cause: error })
