@@ -32,11 +32,20 @@ const options = {
   platform: 'node',
   target: 'node20',
   format: 'esm',
-  // Loaded only when needed: piscina starts a file of its own, zstd-napi has an addon of its own, and the solver brings its wasm.
+  // Loaded only to make environments: piscina starts a file of its own, zstd-napi has an addon, the solver its wasm.
   external: ['piscina', 'zstd-napi', '@conda-org/rattler', 'undici', 'yaml'],
   legalComments: 'inline',
   logLevel: 'warning',
 }
+
+/**
+ * Node looks at every folder above its main file to resolve links: on shared storage that is most of what starting touches. So it is told not to, and
+ * a link that leads here (npm's) is resolved by itself.
+ */
+const head = `#!/usr/bin/env -S node --preserve-symlinks-main
+const bundleFile = __dirname.endsWith('/dist') ? __filename : require('node:fs').realpathSync(__filename)
+if (bundleFile !== __filename) require = require('node:module').createRequire(bundleFile)
+const bundleUrl = require('node:url').pathToFileURL(bundleFile).href`
 
 /**
  * The CLI is CommonJS: Node starts it without its ESM loader, which takes 8 ms of the 70 that Node takes, and without looking for a
@@ -47,11 +56,11 @@ const cli = {
   outfile: 'dist/conda-deploy.cjs',
   format: 'cjs',
   // Those that write archives of other formats are read when such an archive is written: 80 kB.
-  external: [...options.external, 'tar-stream', 'yazl'],
+  external: ['tar-stream', 'yazl'],
   minifyWhitespace: true,
   minifySyntax: true,
   define: { 'import.meta.url': 'bundleUrl' },
-  banner: { js: "#!/usr/bin/env node\nconst bundleUrl = require('node:url').pathToFileURL(__filename).href" },
+  banner: { js: head },
   plugins: [lazyBuiltins],
 }
 

@@ -1,8 +1,9 @@
 /** The place a benchmark works in: one environment, the archives made of it, the programs it needs. Everything lies under one folder. */
 import { execFileSync } from 'node:child_process'
-import { existsSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs'
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import { type CorpusName, growEnvironment, makeJupyter } from './corpus/corpus.js'
+import { updatePackage } from './corpus/update.js'
 
 export interface Settings {
   /** The checkout. */
@@ -44,9 +45,9 @@ export const has = (program: string): boolean => {
   }
 }
 
-/** Removes a tree of whatever modes, outside of any measurement. */
+/** Removes a tree of whatever modes, outside of any measurement. The modes of files stay: another tree may share them by hard links. */
 export const clear = (path: string): void =>
-  sh(`if [ -e '${path}' ]; then chmod -R u+w '${path}'; rm -rf '${path}'; fi`)
+  sh(`if [ -e '${path}' ]; then find '${path}' -type d ! -perm -u+w -exec chmod u+w {} +; rm -rf '${path}'; fi`)
 
 /** conda-pack's own archive, or our members in a .tar.gz, whose conda-unpack stands for conda-pack's. */
 function recipeArchive(lab: Lab, path: string, jobs: number): void {
@@ -60,8 +61,35 @@ function recipeArchive(lab: Lab, path: string, jobs: number): void {
   clear(tree)
 }
 
-/** What trials work on beside the environment itself. */
-export type Artefact = 'ours.tar.zst' | 'recipe-j1.tar.gz' | 'recipe-j2.tar.gz' | 'image.squashfs' | 'blob' | 'deployed'
+/**
+ * Two archives of one environment, between which one package of about the average size was updated: every file of it changed. Both are
+ * packed from a writable deployment, because the environment itself is not touched.
+ */
+function updateArchives(lab: Lab, before: string, after: string): void {
+  const env = `${after}.env`
+  sh(
+    `${lab.ours} '${lab.need('ours.tar.zst')}' --to '${env}' --writable -q; ${lab.ours} pack -p '${env}' -o '${before}' -q`,
+  )
+  const { bytes } = updatePackage(env)
+  sh(`${lab.ours} pack -p '${env}' -o '${after}' -q`)
+  writeFileSync(`${after}.bytes`, String(bytes))
+  clear(env)
+}
+
+/** Bytes of the files that differ between the two archives of an update. */
+export const updatedBytes = (lab: Lab): number => Number(readFileSync(`${lab.need('after.tar.zst')}.bytes`, 'utf8'))
+
+/** What trials work on beside the environment itself. `before`, `after`: of an update, see updateArchives; `base`: the first, deployed. */
+export type Artefact =
+  | 'ours.tar.zst'
+  | 'recipe-j1.tar.gz'
+  | 'recipe-j2.tar.gz'
+  | 'image.squashfs'
+  | 'blob'
+  | 'deployed'
+  | 'before.tar.zst'
+  | 'after.tar.zst'
+  | 'base'
 
 const artefacts: Readonly<Record<Artefact, (lab: Lab, path: string) => void>> = {
   'ours.tar.zst': (lab, path) => sh(`${lab.ours} pack -p '${lab.env}' -o '${path}' -q`),
@@ -74,6 +102,9 @@ const artefacts: Readonly<Record<Artefact, (lab: Lab, path: string) => void>> = 
   blob: (lab, path) => sh(`'${lab.floor}' make '${lab.env}' '${path}'`),
   /** A deployed tree. */
   deployed: (lab, path) => sh(`${lab.ours} '${lab.need('ours.tar.zst')}' --to '${path}' -q`),
+  'before.tar.zst': (lab, path) => updateArchives(lab, path, join(lab.folder, 'after.tar.zst')),
+  'after.tar.zst': (lab, path) => updateArchives(lab, join(lab.folder, 'before.tar.zst'), path),
+  base: (lab, path) => sh(`${lab.ours} '${lab.need('before.tar.zst')}' --to '${path}' -q`),
 }
 
 export function openLab(settings: Settings, corpus: CorpusName, given?: string): Lab {

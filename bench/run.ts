@@ -14,6 +14,7 @@ import { buildPrograms, closeLab, makeWork, openLab, removeWork, type Settings }
 import { isMet, type Result, table } from './report.js'
 import { accessesTrial } from './trials/accesses.js'
 import { callsTrial, diskTrial } from './trials/cost.js'
+import { deltaTrial } from './trials/delta.js'
 import { againTrial, deployTrial, foreignTrial, importTrial, threadsTrial } from './trials/deploy.js'
 import { packTrial, verifyTrial } from './trials/pack.js'
 import { scaleTrial } from './trials/scale.js'
@@ -21,7 +22,17 @@ import { startupTrial } from './trials/startup.js'
 import { tracingTrial } from './trials/tracing.js'
 
 const trials = [
-  ...[startupTrial, deployTrial, againTrial, foreignTrial, packTrial, verifyTrial, threadsTrial, importTrial],
+  ...[
+    startupTrial,
+    deployTrial,
+    againTrial,
+    deltaTrial,
+    foreignTrial,
+    packTrial,
+    verifyTrial,
+    threadsTrial,
+    importTrial,
+  ],
   ...[accessesTrial, tracingTrial, callsTrial, diskTrial, scaleTrial],
 ]
 const corpora: readonly CorpusName[] = ['jupyter', 'large', 'scale']
@@ -65,7 +76,7 @@ function settingsOf(corpus: CorpusName): Settings {
   return {
     ...{ root, work, quick, rounds: roundsOf(corpus), condaPack: process.env['CONDA_PACK'] },
     threads: Number(values.threads ?? availableParallelism()),
-    ours: `node '${join(root, 'dist/conda-deploy.cjs')}'`,
+    ours: `'${join(root, 'dist/conda-deploy.cjs')}'`,
     ...buildPrograms(root),
   }
 }

@@ -60,7 +60,7 @@ const codes: Readonly<Record<ErrorCode, { readonly exit: number; readonly hint?:
   TARGET_EXISTS: { exit: 1, hint: 'remove it, or choose another target with --to' },
   TARGET_SHARED: { exit: 1, hint: 'name a directory on local disk with --to, or say --allow-shared' },
   TARGET_NOEXEC: { exit: 1, hint: 'choose a target on a file system mounted without noexec' },
-  NOT_A_DEPLOYMENT: { exit: 1 },
+  NOT_A_DEPLOYMENT: { exit: 1, hint: 'name a directory that conda-deploy printed' },
   OUTPUT_EXISTS: { exit: 1, hint: 'pass --force to replace it' },
   UNSUPPORTED: { exit: 1 },
   PERMISSION: { exit: 1 },

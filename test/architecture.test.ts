@@ -135,8 +135,8 @@ describe('who may do what', () => {
     expect(renames.length).toBeGreaterThan(0)
   })
 
-  test('only the border knows Node: binding, job and convert', () => {
-    const allowed = /^native\/(?:binding\.cc|job\.h|convert\w*\.(?:cc|h))$/
+  test('only the border, the files of native/ itself, knows Node', () => {
+    const allowed = /^native\/[^/]+$/
     const knowing = native.filter((path) =>
       /#include\s*[<"](?:napi|node_api|js_native_api|node|v8|uv)\.h[>"]/.test(read(path)),
     )

@@ -31,8 +31,8 @@ test('every case has one row, in order', () => {
   expect(rows.map(({ number }) => number)).toEqual(Array.from({ length: cases }, (_, i) => i + 1))
 })
 
-test('a row names tests, or whose the case is, or that it has none yet', () => {
-  const none = rows.filter(({ text, files }) => files.length === 0 && !/^(?:issue|platform): |^not yet$/.test(text))
+test('a row names tests, or whose the case is', () => {
+  const none = rows.filter(({ text, files }) => files.length === 0 && !/^(?:issue|platform): /.test(text))
   expect(none).toEqual([])
 })
 

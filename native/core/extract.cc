@@ -9,6 +9,7 @@
 #include "reuse.h"
 #include "skeleton.h"
 #include "table.h"
+#include "team.h"
 
 namespace cd {
 namespace {
@@ -43,9 +44,8 @@ void check_fits(const Table& table, const std::string& prefix) {
                 tight[0]->path);
 }
 
-// The table to deploy by: the archive's; without an archive that of the base, as it was before it was deployed.
-Table wanted(const Archive* archive, const Reuse::Base* base) {
-  if (archive) return archive->table();
+// The table to deploy by where there is no archive: that of the base, as it was before it was deployed.
+Table stored_table(const Reuse::Base* base) {
   if (!base) throw Failure("INVALID_OPTION", "neither an archive nor a tree to take content from");
   Table table = base->table;
   table.deployed = false;
@@ -65,13 +65,22 @@ Extracted extract(const ExtractJob& job, Progress progress) {
   }
   std::string lacking;  // why there is no base, where it can be done without
   std::unique_ptr<Reuse::Base> base;
-  try {
-    if (!job.base.empty()) base = std::make_unique<Reuse::Base>(job.base);
-  } catch (const Failure& failure) {
-    if (!archive) throw;
-    lacking = failure.what();
-  }
-  Table table = wanted(archive.get(), base.get());
+  Table table;
+  // Two tables, each decoded by a thread of its own.
+  run_team(2, job.threads, [&] {
+    return [&](size_t i) {
+      if (i == 1) {
+        if (archive) table = archive->table();
+      } else if (!job.base.empty())
+        try {
+          base = std::make_unique<Reuse::Base>(job.base);
+        } catch (const Failure& failure) {
+          if (!archive) throw;
+          lacking = failure.what();
+        }
+    };
+  });
+  if (!archive) table = stored_table(base.get());
   if (job.stored)
     for (Entry& entry : table.entries) entry.spots.clear();
   else
@@ -93,12 +102,19 @@ Extracted extract(const ExtractJob& job, Progress progress) {
     if (reuse) reuse->run(digests);
     if (fill) fill->run(digests);
   }
-  skeleton.make_links(root, job.threads, progress);
-  if (!job.stored)
-    write_index(root, table, job.prefix, job.read_only);
-  else if (::unlinkat(root.fd(), kOwnFolder, AT_REMOVEDIR) != 0)
-    throw Failure::system("rmdir", root.full(kOwnFolder));
-  skeleton.finish(root, job.read_only, job.threads, progress);
+  // The index is encoded while links are made: of the table, only its entries' paths and links are looked at by both.
+  run_team(2, job.threads, [&] {
+    return [&](size_t i) {
+      if (i == 1) {
+        skeleton.make_links(root, job.threads, progress);
+        skeleton.finish(root, job.read_only, job.threads, progress);
+      } else if (!job.stored) {
+        write_index(root, table, job.prefix, job.read_only);
+      } else if (::unlinkat(root.fd(), kOwnFolder, AT_REMOVEDIR) != 0) {
+        throw Failure::system("rmdir", root.full(kOwnFolder));
+      }
+    };
+  });
 
   Extracted result;
   result.reused.why = lacking;

@@ -25,7 +25,7 @@ struct Fill::Divided {
   Fd fd;
   std::atomic<uint32_t> left{0};
   Turns turns;
-  Sha256 hash;  // of the deployed content; these two belong to the part whose turn it is
+  Sha256 stored, deployed;  // these three belong to the part whose turn it is
   uint64_t size = 0;
 };
 
@@ -114,9 +114,9 @@ void Fill::write_whole(Hand& hand, Entry& entry, const Part& part) {
     changed = rewritten(entry, part, hand.plain);
     data = changed.data();
     size = changed.size();
-    // Only what is written differently from what is stored is hashed here: the rest is covered by the checksums of the
-    // frames.
-    entry.deployed_sha256 = sha256(data, size);
+    Digest stored;
+    sha256_both(hand.plain.data() + part.offset, part.size, stored, data, size, entry.deployed_sha256);
+    check_stored(entry, stored);
   }
   Fd fd = create_file(hand.walker.at(entry.path), entry, job_.read_only, lost_, root_);
   if (!write_all(fd.get(), data, size)) throw Failure::system("write", root_.full(entry.path));
@@ -134,7 +134,8 @@ void Fill::write_part(Hand& hand, Entry& entry, const Part& part, Divided& file)
     data = changed.data();
     size = changed.size();
     if (!file.turns.wait(part.number)) return;
-    file.hash.update(data, size);
+    Sha256::update_both(file.stored, hand.plain.data() + part.offset, part.size, file.deployed, data, size);
+    if (last(part, entry)) check_stored(entry, file.stored.finish());
     at = file.size;  // not part.base: texts grow
     file.size += size;
     file.turns.pass();
@@ -145,10 +146,20 @@ void Fill::write_part(Hand& hand, Entry& entry, const Part& part, Divided& file)
   }
   if (!write_all_at(file.fd.get(), data, size, at)) throw Failure::system("pwrite", root_.full(entry.path));
   if (file.left.fetch_sub(1) != 1) return;
-  if (!entry.spots.empty()) entry.deployed_sha256 = file.hash.finish();
+  if (!entry.spots.empty()) entry.deployed_sha256 = file.deployed.finish();
   if (!set_mtime(file.fd.get(), entry.mtime)) throw Failure::system("futimens", root_.full(entry.path));
   if (!file.fd.close()) throw Failure::system("close", root_.full(entry.path));
   written(entry, entry.spots.empty() ? entry.size : file.size);
+}
+
+// What is written as it is stored rests on the checksums of the frames, and on its hash where the tree is verified. What is changed
+// on the way could not be told from a forgery afterwards: of a table that lies about it nothing is deployed.
+void Fill::check_stored(const Entry& entry, const Digest& found) const {
+  if (found == entry.sha256) return;
+  throw Failure("ARCHIVE_CORRUPT",
+                archive_.path() + ": " + entry.path + ": the SHA-256 of its content is " + hex(found) +
+                    ", the entry table says " + hex(entry.sha256),
+                entry.path);
 }
 
 std::string Fill::rewritten(const Entry& entry, const Part& part, const std::string& plain) {

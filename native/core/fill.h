@@ -34,6 +34,7 @@ class Fill {
   unsigned threads() const;
   void write_whole(Hand& hand, Entry& entry, const Part& part);
   void write_part(Hand& hand, Entry& entry, const Part& part, Divided& file);
+  void check_stored(const Entry& entry, const Digest& found) const;
   std::string rewritten(const Entry& entry, const Part& part, const std::string& plain);
   void written(Entry& entry, uint64_t size);
 

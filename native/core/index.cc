@@ -56,9 +56,9 @@ Table read_index(const std::string& path) {
 }
 
 std::unique_ptr<Index> index(const std::string& path, bool list) {
-  if (auto tree = deployed_index(path, list)) return tree;
+  // First: it may stand on shared storage, and is opened once then.
   const std::unique_ptr<Archive> archive = Archive::open(path);
-  if (!archive) return nullptr;
+  if (!archive) return deployed_index(path, list);
   auto out = std::make_unique<Index>();
   out->summary = archive->summary();
   out->packed_bytes = archive->size();

@@ -2,7 +2,6 @@
 #include <algorithm>
 #include <cstring>
 #include <functional>
-#include <string_view>
 #include "failure.h"
 #include "table.h"
 
@@ -32,13 +31,15 @@ void check_path(const std::string& path) {
   if (path.empty()) refuse("empty");
   if (path.size() > kPathMax) refuse("longer than 4095 bytes");
   if (path.find('\0') != std::string::npos) refuse("holds a NUL");
-  for (size_t begin = 0; begin <= path.size();) {
-    const size_t end = std::min(path.find('/', begin), path.size());
-    const size_t size = end - begin;
+  const char* const all = path.data();
+  for (size_t begin = 0, at = 0;; ++at) {
+    if (at < path.size() && all[at] != '/') continue;
+    const size_t size = at - begin;
     if (size == 0) refuse(begin == 0 ? "absolute" : "an empty component");
-    if (size == 1 && path[begin] == '.') refuse("a component '.'");
-    if (size == 2 && path[begin] == '.' && path[begin + 1] == '.') refuse("a component '..'");
-    begin = end + 1;
+    if (size == 1 && all[begin] == '.') refuse("a component '.'");
+    if (size == 2 && all[begin] == '.' && all[begin + 1] == '.') refuse("a component '..'");
+    if (at == path.size()) return;
+    begin = at + 1;
   }
 }
 
@@ -71,25 +72,29 @@ Rules::Rules(const Table& table) : table_(table), slots_(1024, kNone) {
     throw Failure("ARCHIVE_CORRUPT", "entry table: a deployed tree without a prefix");
 }
 
-uint32_t Rules::find(const char* path, size_t size) const {
-  const std::string_view wanted(path, size);
-  for (size_t at = std::hash<std::string_view>()(wanted);; ++at) {
-    const uint32_t number = slots_[at & (slots_.size() - 1)];
-    if (number == kNone || table_.entries[number].path == wanted) return number;
+uint32_t Rules::hash(std::string_view path) { return static_cast<uint32_t>(std::hash<std::string_view>()(path)); }
+
+uint32_t Rules::find(std::string_view path, uint32_t hash) const {
+  for (size_t at = hash;; ++at) {
+    const uint64_t slot = slots_[at & (slots_.size() - 1)];
+    const auto number = static_cast<uint32_t>(slot);
+    if (number == kNone || (slot >> 32 == hash && table_.entries[number].path == path)) return number;
   }
 }
 
-void Rules::insert(const std::string& path) {
-  const auto place = [this](const std::string& p, uint32_t number) {
-    size_t at = std::hash<std::string_view>()(p) & (slots_.size() - 1);
-    while (slots_[at] != kNone) at = (at + 1) & (slots_.size() - 1);
-    slots_[at] = number;
+void Rules::insert(uint32_t hash) {
+  const auto place = [](std::vector<uint64_t>& slots, uint64_t slot) {
+    size_t at = slot >> 32;
+    while (static_cast<uint32_t>(slots[at & (slots.size() - 1)]) != kNone) ++at;
+    slots[at & (slots.size() - 1)] = slot;
   };
   if (2 * size_t{admitted_} >= slots_.size()) {
-    slots_.assign(slots_.size() * 4, kNone);
-    for (uint32_t i = 0; i < admitted_; ++i) place(table_.entries[i].path, i);
+    std::vector<uint64_t> more(slots_.size() * 4, kNone);
+    for (const uint64_t slot : slots_)
+      if (static_cast<uint32_t>(slot) != kNone) place(more, slot);
+    slots_ = std::move(more);
   }
-  place(path, admitted_++);
+  place(slots_, uint64_t{hash} << 32 | admitted_++);
 }
 
 void Rules::admit(const Entry& e) {
@@ -103,12 +108,13 @@ void Rules::admit(const Entry& e) {
   if (slash != std::string::npos) {
     const std::string_view parent = std::string_view(e.path).substr(0, slash);
     if (parent_ == kNone || table_.entries[parent_].path != parent) {
-      parent_ = find(parent.data(), parent.size());
+      parent_ = find(parent);
       if (parent_ == kNone) throw broken(e, "its directory is not an entry before it");
       if (table_.entries[parent_].kind != Kind::directory) throw broken(e, "its parent is not a directory");
     }
   }
-  if (find(e.path.data(), e.path.size()) != kNone) throw broken(e, "occurs twice");
+  const uint32_t hashed = hash(e.path);
+  if (find(e.path, hashed) != kNone) throw broken(e, "occurs twice");
 
   if (e.mode > 07777) throw broken(e, "mode " + std::to_string(e.mode) + " is more than permission bits");
   if (e.mtime > static_cast<int64_t>(kNumberMax) || e.mtime < -static_cast<int64_t>(kNumberMax))
@@ -123,7 +129,7 @@ void Rules::admit(const Entry& e) {
         throw broken(e, "the text of the link is empty, longer than 4095 bytes or holds a NUL");
       break;
     case Kind::hardlink: {
-      const uint32_t file = find(e.target.data(), e.target.size());
+      const uint32_t file = find(e.target);
       if (file == kNone || table_.entries[file].kind != Kind::file)
         throw broken(e, "hard link to " + e.target + ", which is not a file entry before it");
       break;
@@ -131,7 +137,7 @@ void Rules::admit(const Entry& e) {
     case Kind::other: throw broken(e, "neither directory, file nor link");
   }
   if (e.kind != Kind::file && (!e.spots.empty() || e.has_deployed)) throw broken(e, "spots of what is no file");
-  insert(e.path);
+  insert(hashed);
 }
 
 void Rules::check_spots(const Entry& e) const {

@@ -1,6 +1,7 @@
 // The rules of FORMAT.md about entries, applied one by one in their order, whether they are read or about to be written.
 // A broken rule is ARCHIVE_CORRUPT naming the entry; a name that is not safe is UNSAFE_PATH.
 #pragma once
+#include <string_view>
 #include "entry.h"
 
 namespace cd {
@@ -26,16 +27,19 @@ class Rules {
 
  private:
   void check_spots(const Entry& entry) const;
-  uint32_t find(const char* path, size_t size) const;  // number of an admitted entry, or kNone
-  void insert(const std::string& path);
+  static uint32_t hash(std::string_view path);
+  uint32_t find(std::string_view path, uint32_t hash) const;  // number of an admitted entry, or kNone
+  uint32_t find(std::string_view path) const { return find(path, hash(path)); }
+  void insert(uint32_t hash);  // the entry after the last one
   static constexpr uint32_t kNone = UINT32_MAX;
 
   const Table& table_;
   std::vector<std::array<uint64_t, 3>> lengths_;  // of each prefix in units of 1, 2 and 4 bytes
   uint32_t admitted_ = 0;
   uint64_t path_bytes_ = 0;
-  uint32_t parent_ = kNone;      // directory of the entry before
-  std::vector<uint32_t> slots_;  // open addressing: entry numbers by hash of their path
+  uint32_t parent_ = kNone;  // directory of the entry before
+  // Open addressing: entry numbers by the hash of their path, which stands in the upper half, so that hardly any path is compared in vain.
+  std::vector<uint64_t> slots_;
 };
 
 // Length in bytes of the place of a spot in the stored file: the prefix as encoded, and the slot where it has one.

@@ -88,6 +88,55 @@ __attribute__((target("sha,sse4.1,ssse3"))) void compress_sha_ni(uint32_t* state
   _mm_storeu_si128(reinterpret_cast<__m128i*>(state + 4), _mm_alignr_epi8(dchg, feba, 8));
 }
 
+// compress_sha_ni for two states at once: each round waits for the one before it, and the other's fit in between.
+__attribute__((target("sha,sse4.1,ssse3"))) void compress_two_sha_ni(uint32_t* first, const uint8_t* p,
+                                                                     uint32_t* second, const uint8_t* q, size_t count) {
+  const __m128i swap = _mm_set_epi64x(0x0c0d0e0f08090a0bll, 0x0405060700010203ll);
+  __m128i abef[2], cdgh[2];
+  uint32_t* const states[2] = {first, second};
+  for (int s = 0; s < 2; ++s) {
+    const __m128i dcba = _mm_loadu_si128(reinterpret_cast<const __m128i*>(states[s]));
+    const __m128i hgfe = _mm_loadu_si128(reinterpret_cast<const __m128i*>(states[s] + 4));
+    const __m128i cdab = _mm_shuffle_epi32(dcba, 0xB1), efgh = _mm_shuffle_epi32(hgfe, 0x1B);
+    abef[s] = _mm_alignr_epi8(cdab, efgh, 8);
+    cdgh[s] = _mm_blend_epi16(efgh, cdab, 0xF0);
+  }
+  for (; count; --count, p += 64, q += 64) {
+    const __m128i before[4] = {abef[0], abef[1], cdgh[0], cdgh[1]};
+    const uint8_t* const blocks[2] = {p, q};
+    __m128i w[2][4];
+#pragma GCC unroll 16
+    for (int i = 0; i < 16; ++i) {
+      __m128i k[2];
+#pragma GCC unroll 2
+      for (int s = 0; s < 2; ++s) {
+        __m128i& m = w[s][i & 3];
+        if (i < 4) {
+          m = _mm_shuffle_epi8(_mm_loadu_si128(reinterpret_cast<const __m128i*>(blocks[s]) + i), swap);
+        } else {
+          const __m128i last = w[s][(i + 3) & 3];
+          m = _mm_add_epi32(_mm_sha256msg1_epu32(m, w[s][(i + 1) & 3]), _mm_alignr_epi8(last, w[s][(i + 2) & 3], 4));
+          m = _mm_sha256msg2_epu32(m, last);
+        }
+        k[s] = _mm_add_epi32(m, _mm_load_si128(reinterpret_cast<const __m128i*>(kRound) + i));
+      }
+      cdgh[0] = _mm_sha256rnds2_epu32(cdgh[0], abef[0], k[0]);
+      cdgh[1] = _mm_sha256rnds2_epu32(cdgh[1], abef[1], k[1]);
+      abef[0] = _mm_sha256rnds2_epu32(abef[0], cdgh[0], _mm_shuffle_epi32(k[0], 0x0E));
+      abef[1] = _mm_sha256rnds2_epu32(abef[1], cdgh[1], _mm_shuffle_epi32(k[1], 0x0E));
+    }
+    for (int s = 0; s < 2; ++s) {
+      abef[s] = _mm_add_epi32(abef[s], before[s]);
+      cdgh[s] = _mm_add_epi32(cdgh[s], before[2 + s]);
+    }
+  }
+  for (int s = 0; s < 2; ++s) {
+    const __m128i feba = _mm_shuffle_epi32(abef[s], 0x1B), dchg = _mm_shuffle_epi32(cdgh[s], 0xB1);
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(states[s]), _mm_blend_epi16(feba, dchg, 0xF0));
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(states[s] + 4), _mm_alignr_epi8(dchg, feba, 8));
+  }
+}
+
 bool has_sha_ni() {
   unsigned a, b, c, d;
   if (!__get_cpuid(1, &a, &b, &c, &d) || !(c & bit_SSSE3) || !(c & bit_SSE4_1)) return false;
@@ -100,6 +149,14 @@ Compress choose() { return compress_portable; }
 #endif
 
 const Compress compress = choose();
+
+void compress_two(uint32_t* first, const uint8_t* p, uint32_t* second, const uint8_t* q, size_t count) {
+#if defined(__x86_64__)
+  if (compress == compress_sha_ni) return compress_two_sha_ni(first, p, second, q, count);
+#endif
+  compress(first, p, count);
+  compress(second, q, count);
+}
 
 }  // namespace
 
@@ -122,6 +179,16 @@ void Sha256::update(const void* data, size_t size) {
   if (size % 64) std::memcpy(block_, p + size / 64 * 64, size % 64);
 }
 
+void Sha256::update_both(Sha256& a, const void* a_data, size_t a_size, Sha256& b, const void* b_data, size_t b_size) {
+  const size_t both = a.length_ % 64 || b.length_ % 64 ? 0 : std::min(a_size, b_size) / 64 * 64;
+  const auto *p = static_cast<const uint8_t*>(a_data), *q = static_cast<const uint8_t*>(b_data);
+  if (both) compress_two(a.state_, p, b.state_, q, both / 64);
+  a.length_ += both;
+  b.length_ += both;
+  a.update(p + both, a_size - both);
+  b.update(q + both, b_size - both);
+}
+
 Digest Sha256::finish() {
   const uint64_t bits = length_ * 8;
   const size_t held = length_ % 64;
@@ -140,6 +207,13 @@ Digest sha256(const void* data, size_t size) {
   Sha256 hash;
   hash.update(data, size);
   return hash.finish();
+}
+
+void sha256_both(const void* a, size_t a_size, Digest& of_a, const void* b, size_t b_size, Digest& of_b) {
+  Sha256 first, second;
+  Sha256::update_both(first, a, a_size, second, b, b_size);
+  of_a = first.finish();
+  of_b = second.finish();
 }
 
 std::string hex(const Digest& digest) {

@@ -138,9 +138,10 @@ class Tree {  // being filled from one archive
     check_path(target);
     if (target == entry.path) return;
     const auto lost = [&] {
-      return Failure("ARCHIVE_CORRUPT",
-                     item_.archive + ": " + entry.path + " is a hard link to " + target + ", which is no file before it",
-                     entry.path);
+      return Failure(
+          "ARCHIVE_CORRUPT",
+          item_.archive + ": " + entry.path + " is a hard link to " + target + ", which is no file before it",
+          entry.path);
     };
     Walker::Place from{};
     try {
@@ -151,9 +152,8 @@ class Tree {  // being filled from one archive
     }
     struct stat st;
     if (::fstatat(from.directory, from.name, &st, AT_SYMLINK_NOFOLLOW) != 0 || !S_ISREG(st.st_mode)) throw lost();
-    create("link", entry.path, [&](Walker::Place at) {
-      return ::linkat(from.directory, from.name, at.directory, at.name, 0);
-    });
+    create("link", entry.path,
+           [&](Walker::Place at) { return ::linkat(from.directory, from.name, at.directory, at.name, 0); });
   }
 
   const UnpackItem& item_;

@@ -18,6 +18,22 @@ struct News {
   int error;
 };
 
+// What execve says of the program itself; all else is said of the system.
+bool is_unable(int error) {
+  for (const int one : {ENOENT, EACCES, EPERM, ENOEXEC, EISDIR, ELOOP, ETXTBSY})
+    if (error == one) return true;
+  return false;
+}
+
+Failure not_executable(const std::string& program, int error) {
+  // A script whose interpreter is missing is reported as if it were missing itself.
+  const std::string why = error == ENOENT ? "its interpreter is missing" : std::strerror(error);
+  Failure failure("COMMAND_NOT_EXECUTABLE", program + " cannot be executed: " + why, program);
+  failure.syscall = "execve";
+  failure.error = error;
+  return failure;
+}
+
 // As execvp does, but here, so that the search is not counted: the calling shell would have done it.
 std::string find_program(const TraceJob& job) {
   const std::string& name = job.argv.at(0);
@@ -41,7 +57,7 @@ std::string find_program(const TraceJob& job) {
     }
     at = end + 1;
   }
-  if (!denied.empty()) throw Failure("PERMISSION", denied + " may not be executed", denied);
+  if (!denied.empty()) throw not_executable(denied, EACCES);
   throw Failure("COMMAND_NOT_FOUND", "there is no program " + name + " in PATH", name);
 }
 
@@ -153,7 +169,9 @@ void Child::check() {
   if (::read(news_, &news, sizeof news) != sizeof news) return;
   switch (news.step) {
     case Step::folder: throw Failure::system("chdir", job_.cwd, news.error);
-    case Step::program: throw Failure::system("execve", program_, news.error);
+    case Step::program:
+      throw is_unable(news.error) ? not_executable(program_, news.error)
+                                  : Failure::system("execve", program_, news.error);
     default: break;
   }
   Failure failure("UNSUPPORTED", std::string("file accesses cannot be traced here: no seccomp filter can be set: ") +

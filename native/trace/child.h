@@ -9,7 +9,7 @@ namespace cd {
 
 class Child {
  public:
-  // Forks; the child waits for `go`. Throws COMMAND_NOT_FOUND, PERMISSION, IO.
+  // Forks; the child waits for `go`. Throws COMMAND_NOT_FOUND, COMMAND_NOT_EXECUTABLE, IO.
   explicit Child(const TraceJob& job);
   ~Child();
   Child(const Child&) = delete;

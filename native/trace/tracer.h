@@ -47,8 +47,8 @@ struct Traced {
 };
 
 // Blocks until the last process of the tree has ended. The caller's other children are never waited for. The number of the process is
-// told by `Progress::expect` once it runs, 0 again when it has ended. Cancelling kills the tree. Throws COMMAND_NOT_FOUND, UNSUPPORTED,
-// PERMISSION, CANCELLED, IO.
+// told by `Progress::expect` once it runs, 0 again when it has ended. Cancelling kills the tree. Throws COMMAND_NOT_FOUND,
+// COMMAND_NOT_EXECUTABLE, UNSUPPORTED, CANCELLED, IO.
 Traced trace(const TraceJob&, Progress);
 
 // Why tracing cannot work on this system at all; empty: it can.

@@ -59,7 +59,7 @@ export function amount(text: string): number {
 export function threads(text: string): number | undefined {
   const value = integer(text)
   if (value === -1) return undefined
-  if (value < 1) throw new InvalidArgumentError('It must be at least 1, or -1 for all cores.')
+  if (value < 1) throw new InvalidArgumentError('n-threads must be >= 1, or -1 for all cores.')
   return value
 }
 

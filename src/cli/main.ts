@@ -4,10 +4,11 @@
  * errors touch no more than this file.
  */
 import { Command, CommanderError } from 'commander'
+import { shells } from '../conda/shell-code.js'
 import { EnvError } from '../errors.js'
 import { version } from '../version.js'
 import { addCreate } from './commands/create.js'
-import { addDeploy } from './commands/deploy.js'
+import { addDeploy, looksLikeCommand } from './commands/deploy.js'
 import { addInspect } from './commands/inspect.js'
 import { addPack } from './commands/pack.js'
 import { addRelocate } from './commands/relocate.js'
@@ -59,12 +60,22 @@ function makeProgram(session: Session): Command {
 function usageError(error: CommanderError, argv: readonly string[]): EnvError | undefined {
   if (error.exitCode === 0) return undefined
   const [message = '', ...suggestion] = error.message.replace(/^error: /, '').split('\n')
-  const forProgram =
-    error.code === 'commander.unknownOption' && (argv[2] === 'run' || argv[2] === 'trace') && !argv.includes('--')
-  const hint = forProgram
-    ? 'options of the program come after --'
-    : suggestion.join(' ').replace(/^\(|\)$/g, '') || 'conda-deploy --help tells what there is'
-  return new EnvError('USAGE', message, { hint })
+  const general = suggestion.join(' ').replace(/^\(|\)$/g, '') || 'conda-deploy --help tells what there is'
+  return new EnvError('USAGE', message, { hint: hintFor(error, argv) ?? general })
+}
+
+/** What a wrong command line was probably meant to be. */
+function hintFor({ code }: CommanderError, argv: readonly string[]): string | undefined {
+  const [first = '', ...rest] = argv.slice(2)
+  if (code === 'commander.unknownOption' && (first === 'run' || first === 'trace') && !rest.includes('--'))
+    return 'options of the program come after --'
+  if (code !== 'commander.excessArguments') return undefined
+  const shell = argv[argv.indexOf('--shell') + 1] ?? ''
+  if (argv.includes('--shell') && !shell.startsWith('-') && rest.at(-1) === shell)
+    return `'${shell}' is no shell that conda-deploy knows; known are ${shells.join(', ')}`
+  // Whatever is no command is taken for an archive.
+  if (looksLikeCommand(first)) return `'${first}' may be a misspelt command; conda-deploy --help tells what there is`
+  return undefined
 }
 
 async function main(): Promise<number> {

@@ -3,10 +3,11 @@
  * this folder say what single documents mean. What is on disk is not looked at here: comparing belongs to the verbs.
  */
 import { open, readdir, readFile } from 'node:fs/promises'
-import { basename, join } from 'node:path'
+import { basename, join, resolve } from 'node:path'
 import { EnvError, fromSystem } from '../errors.js'
-import { spellingsOf, type Variables } from './find.js'
+import { longestFirst, spellingsOf, type Variables } from './find.js'
 import { defaultSitePackages, installedPath } from './noarch.js'
+import { originByScripts } from './origin.js'
 import { readPackagePaths } from './package-cache.js'
 import type { PathRecord } from './paths.js'
 import { type PrefixRecord, parseRecord } from './record.js'
@@ -28,6 +29,8 @@ export interface Environment {
   readonly prefix: string
   /** How files may name the prefix, longest first; see `spellingsOf`. */
   readonly spellings: readonly string[]
+  /** The prefix that its scripts name, when that is not this one: it was moved or copied from there. One of `spellings`. */
+  readonly movedFrom: string | null
   readonly name: string
   /** conda's name for the platform, e.g. `linux-64`. */
   readonly platform: string
@@ -51,8 +54,12 @@ export async function openEnvironment(prefix: string, variables: Variables = pro
     }
     packages.push({ record, owned: await ownedBy(record, python?.sitePackages ?? '') })
   }
-  const spellings = spellingsOf(prefix, await namedByScripts(prefix, packages), variables)
-  return { prefix, spellings, name: basename(prefix), platform: platformOf(records), python, packages }
+  const heads = await scriptHeads(prefix, packages)
+  const same = spellingsOf(prefix, heads.flatMap(namedBy), variables)
+  const [origin] = originByScripts(heads)
+  const movedFrom = origin === undefined || same.includes(resolve(origin)) ? null : resolve(origin)
+  const spellings = movedFrom === null ? same : longestFirst([...same, movedFrom])
+  return { prefix, spellings, movedFrom, name: basename(prefix), platform: platformOf(records), python, packages }
 }
 
 async function readRecords(prefix: string): Promise<PrefixRecord[]> {
@@ -122,16 +129,19 @@ function platformOf(records: readonly PrefixRecord[]): string {
 /** Enough to meet one that carries the prefix; each costs one read on a file system that may be slow. */
 const scriptsRead = 8
 
-/** Prefixes that the environment's own scripts name in their first lines: the spelling it was installed by. */
-async function namedByScripts(prefix: string, packages: readonly Package[]): Promise<string[]> {
+/** Beginnings of the environment's own scripts: their first lines name the prefix as it was spelt when they were installed. */
+async function scriptHeads(prefix: string, packages: readonly Package[]): Promise<string[]> {
   const isScript = ({ path, recorded }: OwnedFile): boolean =>
     path.startsWith('bin/') &&
     (recorded?.type === 'unix_python_entry_point' || (recorded?.mode === 'text' && recorded.placeholder !== undefined))
   const scripts = packages.flatMap((one) => one.owned.filter(isScript)).slice(0, scriptsRead)
-  const heads = await Promise.all(scripts.map(({ path }) => head(join(prefix, path))))
-  return heads.flatMap(
-    (text) => /^#!(?:[ \t]*|\/bin\/sh\n'''exec' "?)(\/[^\n"]*?)\/bin\/[^/\n]*(?:\n|$)/.exec(text)?.[1] ?? [],
-  )
+  return await Promise.all(scripts.map(({ path }) => head(join(prefix, path))))
+}
+
+/** The prefix in the first line of a script, whatever interpreter it calls there. */
+const namedBy = (text: string): string[] => {
+  const named = /^#!(?:[ \t]*|\/bin\/sh\n'''exec' "?)(\/[^\n"]*?)\/bin\/[^/\n]*(?:\n|$)/.exec(text)?.[1]
+  return named === undefined ? [] : [named]
 }
 
 /** The beginning of a file; empty when it cannot be read: what is missing or not readable is found by the scan. */

@@ -103,8 +103,12 @@ export function spellingsOf(prefix: string, more: readonly string[], variables: 
   const active = variables['CONDA_PREFIX']
   const candidates = [...more, ...(active ? [active] : []), ...placesOf(variables).listed]
   const same = candidates.filter((path) => isAbsolute(path) && real(path) === true_).map((path) => resolve(path))
-  return [...new Set([prefix, true_, ...same])].sort((a, b) => b.length - a.length || (a < b ? -1 : 1))
+  return longestFirst([prefix, true_, ...same])
 }
+
+/** Each once, so that none hides in another. */
+export const longestFirst = (prefixes: Iterable<string>): string[] =>
+  [...new Set(prefixes)].sort((a, b) => b.length - a.length || (a < b ? -1 : 1))
 
 const isEnvironment = (prefix: string): boolean =>
   reading(() => statSync(join(prefix, 'conda-meta'), { throwIfNoEntry: false })?.isDirectory()) === true

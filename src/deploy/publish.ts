@@ -3,7 +3,7 @@
  * nothing, or changes names with the tree that it replaces. Only this file renames into place.
  */
 import { createHash } from 'node:crypto'
-import { existsSync, lstatSync } from 'node:fs'
+import { existsSync, lstatSync, type Stats } from 'node:fs'
 import { chmod, lstat, mkdir, readdir, rmdir, stat } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
 import { EnvError, fromSystem } from '../errors.js'
@@ -143,13 +143,19 @@ export async function discard(stage: string, threads: number): Promise<void> {
 export async function publish(stage: string, prefix: string, readOnly: boolean, inside: string): Promise<boolean> {
   try {
     await chmod(inside, readOnly ? 0o555 : 0o755)
-    const { ino, dev } = await stat(inside)
+    const filled = await stat(inside)
     if (!native().rename(stage, prefix, 'no-replace')) return false
-    const there = await lstat(prefix)
-    if (there.ino === ino && there.dev === dev) return true
+    await checkPublished(stage, prefix, filled)
+    return true
   } catch (error) {
     throw error instanceof EnvError ? error : fromSystem(error, 'cannot publish', stage)
   }
+}
+
+/** Has what was filled the name now, and not what a user put in its place? Throws UNSAFE_PATH. */
+async function checkPublished(stage: string, prefix: string, filled: Stats): Promise<void> {
+  const there = await lstat(prefix)
+  if (there.ino === filled.ino && there.dev === filled.dev) return
   const message = `${stage} was exchanged for something else while it was published: what stands at ${prefix} is not to be used`
   throw new EnvError('UNSAFE_PATH', message, { path: prefix })
 }
@@ -162,11 +168,13 @@ export interface Replaced {
 
 /**
  * Puts the stage in the place of the tree at the prefix, under the lock. Where the file system cannot exchange names (NFS, old Lustre),
- * it takes two renames; what a process that dies between them has put aside, `bringBack` puts back.
+ * it takes two renames; what a process that dies between them has put aside, `bringBack` puts back. `inside`: as in publish.
  */
-export async function replace(stage: string, prefix: string, readOnly: boolean): Promise<Replaced> {
+export async function replace(stage: string, prefix: string, readOnly: boolean, inside: string): Promise<Replaced> {
+  let filled: Stats
   try {
-    await chmod(stage, readOnly ? 0o555 : 0o755)
+    await chmod(inside, readOnly ? 0o555 : 0o755)
+    filled = await stat(inside)
   } catch (error) {
     throw fromSystem(error, 'cannot change the mode of', stage)
   }
@@ -174,13 +182,17 @@ export async function replace(stage: string, prefix: string, readOnly: boolean):
     new EnvError('SOURCE_CHANGED', `${prefix} was moved or removed meanwhile`, { path: prefix })
   try {
     if (!native().rename(stage, prefix, 'exchange')) throw gone()
+    await checkPublished(stage, prefix, filled)
     return { old: stage, atOnce: true }
   } catch (error) {
     if (!(error instanceof EnvError) || error.code !== 'UNSUPPORTED') throw error
   }
   const old = asideOf(prefix)
   if (!native().rename(prefix, old, 'no-replace')) throw gone()
-  if (native().rename(stage, prefix, 'no-replace')) return { old, atOnce: false }
+  if (native().rename(stage, prefix, 'no-replace')) {
+    await checkPublished(stage, prefix, filled)
+    return { old, atOnce: false }
+  }
   throw new EnvError('TARGET_EXISTS', `${prefix} was taken while it was replaced; what stood there is at ${old}`, {
     path: prefix,
   })

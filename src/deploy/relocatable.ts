@@ -7,10 +7,12 @@ import type { Reporter } from '../report.js'
 import { nearestExisting } from '../tree/file-system.js'
 import { preflight } from './preflight.js'
 import { indexOf, type Ready } from './ready.js'
-import { faulty, verify } from './verify.js'
+import { faultsIn, faulty } from './verify.js'
 
 interface Places {
   readonly at: string
+  /** The same place, by a way that is safe to use. */
+  readonly here: string
   /** null: the tree stays where it is. */
   readonly to: string | null
   readonly copy: boolean
@@ -25,17 +27,17 @@ export async function standsThere({ prefix }: Ready, at: string): Promise<boolea
 }
 
 /** Throws PERMISSION, and what preflight throws. */
-export async function checkPlaces({ at, to, copy, allowShared }: Places, index: Index): Promise<void> {
+export async function checkPlaces({ at, here, to, copy, allowShared }: Places, index: Index): Promise<void> {
   const { files, entries, bytes, longestPrefix } = index
   const target = to ?? at
   try {
-    const { uid, dev } = await stat(at)
+    const { uid, dev } = await stat(here)
     const user = process.geteuid?.()
     if (!copy && uid !== user) {
       const hint = 'ask that user, or make a copy of your own with --copy'
       throw new EnvError('PERMISSION', `${at} belongs to user ${uid}, not ${user}`, { path: at, hint })
     }
-    if (!copy) await access(dirname(at), constants.W_OK | constants.X_OK)
+    if (!copy) await access(dirname(here), constants.W_OK | constants.X_OK)
     const sameDevice = (await stat(await nearestExisting(dirname(target)))).dev === dev
     // Links take no room; what is rewritten is little.
     const needed = sameDevice ? 0 : bytes
@@ -46,7 +48,7 @@ export async function checkPlaces({ at, to, copy, allowShared }: Places, index: 
       longestPrefix,
       name: null,
     }
-    const list = async () => (await native().index(indexOf(at), true))?.list ?? []
+    const list = async () => (await native().index(indexOf(here), true))?.list ?? []
     await preflight(target, { ...content, list }, allowShared || sameDevice)
   } catch (error) {
     throw error instanceof EnvError ? error : fromSystem(error, 'cannot relocate', at)
@@ -65,18 +67,18 @@ export interface Stands {
 /** Hashes the tree. Throws VERIFY_FAILED when it is not what was deployed; `force`: what was added does not count. */
 export async function whatStands(wish: {
   readonly at: string
+  readonly here: string
   readonly force: boolean
   readonly threads: number
   readonly signal: AbortSignal | undefined
   readonly reporter: Reporter
 }): Promise<Stands> {
-  const { at, force, threads, signal, reporter } = wish
-  const { faults } = await verify(at, { threads, signal, reporter })
+  const { at, here, force } = wish
+  const faults = await faultsIn(here, wish)
   const added: string[] = []
   const wrong: Fault[] = []
   let modes = 0
   for (const fault of faults) {
-    if (fault.path === '.') continue // That it was moved is why it is relocated.
     if (fault.kind === 'extra' && (force || isCompiled(fault.path))) added.push(fault.path)
     else if (fault.kind === 'mode') modes++
     else wrong.push(fault)

@@ -5,12 +5,13 @@
 import type { Stats } from 'node:fs'
 import { lstat, realpath } from 'node:fs/promises'
 import { availableParallelism } from 'node:os'
-import { resolve } from 'node:path'
+import { basename, dirname, join, resolve } from 'node:path'
 import { EnvError, fromSystem } from '../errors.js'
 import { type Base, type Index, native, type Reused, runJob } from '../native.js'
 import { checkOptions, type Shape } from '../options.js'
 import { type Reporter, silent } from '../report.js'
 import { Clock } from './clock.js'
+import { byName, type Held, hold, holdStage } from './hold.js'
 import { acquire, cancelled, type Lock } from './lock.js'
 import { checkPrefix, remarksOnPrefix } from './plan.js'
 import {
@@ -28,7 +29,7 @@ import {
 import { indexOf, type Ready, readReady, targetExists, writeReady } from './ready.js'
 import { checkPlaces, standsThere, whatStands } from './relocatable.js'
 import { type Unpacked, unpackedOf } from './source.js'
-import { checkStage, faulty, verify } from './verify.js'
+import { checkStage, faultsIn, faulty } from './verify.js'
 
 export interface RelocateOptions {
   /** A deployed tree. */
@@ -88,6 +89,9 @@ const shape: Shape<RelocateOptions> = {
 interface Settings {
   readonly at: string
   readonly to: string | null
+  /** The two again, by ways that are safe to use (hold.ts). */
+  readonly here: string
+  readonly there: string | null
   readonly copy: boolean
   readonly force: boolean
   readonly allowShared: boolean
@@ -108,26 +112,34 @@ type Phases = Clock<Phase>
  * the process dies, one of the two is complete, and running it again ends the work.
  */
 export async function relocate(options: RelocateOptions): Promise<RelocateResult> {
-  const settings = await settle(options)
-  const { at, to, dryRun, threads, reporter, signal } = settings
+  const said = await settle(options)
+  const { at, to, dryRun, threads, reporter, signal } = said
   const clock: Phases = new Clock(['plan', 'wait', 'check', 'write', 'verify', 'publish', 'remove'])
   if (signal?.aborted) throw cancelled(signal)
   reporter.phase('plan')
   const prefix = to ?? at
   const place = to === null || dryRun ? undefined : await makePlace(to, undefined)
+  let from: Held | null = null
   let done: Done
   try {
+    from = hold(dirname(at))
+    const here = from === null ? at : join(from.path, basename(at))
+    const there = place === undefined || to === null ? to : join(place.folder, basename(to))
+    const settings: Settings = { ...said, here, there }
     done = dryRun ? await work(settings, clock) : await locked(settings, clock, () => work(settings, clock))
   } catch (error) {
     if (place !== undefined) await takeBack(place)
-    throw error
+    throw byName(error, [from, place?.held ?? null])
+  } finally {
+    from?.letGo()
+    place?.held?.letGo()
   }
   const warnings = [...remarksOnPrefix(prefix), ...done.warnings]
   for (const warning of warnings) reporter.warn(warning)
   return { prefix, dryRun, ...done, warnings, threads, seconds: clock.seconds() }
 }
 
-async function settle(options: RelocateOptions): Promise<Settings> {
+async function settle(options: RelocateOptions): Promise<Omit<Settings, 'here' | 'there'>> {
   checkOptions<RelocateOptions>('relocate', options, shape)
   const { directory, to, copy = false, force = false, allowShared = false, wait, dryRun = false, signal } = options
   const { threads = availableParallelism(), reporter = silent } = options
@@ -149,10 +161,16 @@ async function settle(options: RelocateOptions): Promise<Settings> {
   return { at, to: target, copy, force, allowShared, wait, threads, dryRun, signal, reporter }
 }
 
-/** A link to a tree cannot be replaced by a tree; what it leads to can. */
+/** A link to a tree cannot be replaced by a tree; what it leads to can. Throws UNSAFE_PATH where root would follow a user's link. */
 async function standingPlace(path: string): Promise<string> {
   const found = await lookAt(path)
-  return found?.isSymbolicLink() ? await realpath(path).catch(() => path) : path
+  if (!found?.isSymbolicLink()) return path
+  const held = hold(path)
+  try {
+    return await realpath(held?.path ?? path).catch(() => path)
+  } finally {
+    held?.letGo()
+  }
 }
 
 async function lookAt(path: string): Promise<Stats | null> {
@@ -166,14 +184,17 @@ async function lookAt(path: string): Promise<Stats | null> {
 
 /** Under the locks of both places, taken in the order of their names, so that two relocations cannot wait for each other. */
 async function locked(settings: Settings, clock: Phases, body: () => Promise<Done>): Promise<Done> {
-  const { at, to, copy, signal, wait, reporter } = settings
+  const { at, to, here, there, copy, signal, wait, reporter } = settings
   // A tree that is only read stays what it is without a lock, and its folder may not be writable.
-  const places = [...(copy ? [] : [at]), ...(to === null ? [] : [to])].sort()
+  const places = [
+    ...(copy ? [] : [{ name: at, way: here }]),
+    ...(to === null || there === null ? [] : [{ name: to, way: there }]),
+  ].sort((a, b) => (a.name < b.name ? -1 : 1))
   const locks: Lock[] = []
   try {
-    for (const place of places) {
-      const lock = await acquire(lockOf(place), {
-        makeFolder: async () => (to === null ? undefined : makePlace(to, undefined)),
+    for (const { way } of places) {
+      const lock = await acquire(lockOf(way), {
+        makeFolder: async () => (to === null || there !== to ? undefined : makePlace(to, undefined)),
         signal,
         wait,
         onWait: () => reporter.phase('wait for another process'),
@@ -189,18 +210,18 @@ async function locked(settings: Settings, clock: Phases, body: () => Promise<Don
 }
 
 async function work(settings: Settings, clock: Phases): Promise<Done> {
-  const { at, to, copy, dryRun, threads } = settings
-  if (!dryRun && !copy) await bringBack(at, threads)
-  const ready = await readReady(at)
+  const { at, to, here, there, copy, dryRun, threads } = settings
+  if (!dryRun && !copy) await bringBack(here, threads)
+  const ready = await readReady(here)
   if (ready === null) return await nothingThere(settings)
-  const index = await native().index(indexOf(at), false)
+  const index = await native().index(indexOf(here), false)
   if (index === null) throw noDeployment(at)
   const nothing = nothingDone(ready, index)
-  if (to === null && (await standsThere(ready, at))) {
-    if (!dryRun) await clear(at, threads)
+  if (to === null && (await standsThere(ready, here))) {
+    if (!dryRun) await clear(here, threads)
     return { ...nothing, method: 'unchanged' }
   }
-  if (to !== null && (await lookAt(to)) !== null) return await finish(settings, ready, nothing, clock)
+  if (there !== null && (await lookAt(there)) !== null) return await finish(settings, ready, nothing, clock)
   await checkPlaces(settings, index)
   clock.lap('plan')
   const { dropped, warnings } = await whatStands(settings)
@@ -226,56 +247,58 @@ function nothingDone(
 }
 
 /** A relocation that died while it removed the old tree had done everything else. */
-async function nothingThere({ at, to, copy, dryRun, threads }: Settings): Promise<Done> {
-  if ((await lookAt(at)) !== null) throw noDeployment(at)
-  const there = to === null || copy || dryRun ? null : await readReady(to)
-  if (to === null || there?.prefix !== to || !(await clear(at, threads)))
+async function nothingThere({ at, to, here, there, copy, dryRun, threads }: Settings): Promise<Done> {
+  if ((await lookAt(here)) !== null) throw noDeployment(at)
+  const ready = there === null || copy || dryRun ? null : await readReady(there)
+  if (there === null || ready?.prefix !== to || !(await clear(here, threads)))
     throw new EnvError('NOT_A_DEPLOYMENT', `there is nothing at ${at}`, { path: at })
-  const { files = 0, bytes = 0 } = (await native().index(indexOf(to), false)) ?? {}
-  return { ...nothingDone({ ...there, prefix: at }, { files, bytes }), method: 'finished' }
+  const { files = 0, bytes = 0 } = (await native().index(indexOf(there), false)) ?? {}
+  return { ...nothingDone({ ...ready, prefix: at }, { files, bytes }), method: 'finished' }
 }
 
 /** Both trees are there: the same one, if a relocation died between publishing the new one and removing the old one. */
 async function finish(settings: Settings, ready: Ready, nothing: Done, clock: Phases): Promise<Done> {
-  const { at, to, copy, dryRun, threads, signal, reporter } = settings
-  const target = to ?? at
-  const there = await readReady(target)
-  const same = there?.prefix === target && there.digest === ready.digest && there.created === ready.created
-  if (copy || !same || there.readOnly !== ready.readOnly)
-    throw targetExists(target, there === null ? 'not by this relocation' : `a deployment of ${there.created}`)
+  const { at, to, here, there, copy, dryRun, threads } = settings
+  const [target, way] = [to ?? at, there ?? here]
+  const stands = await readReady(way)
+  const same = stands?.prefix === target && stands.digest === ready.digest && stands.created === ready.created
+  if (copy || !same || stands.readOnly !== ready.readOnly)
+    throw targetExists(target, stands === null ? 'not by this relocation' : `a deployment of ${stands.created}`)
   clock.lap('plan')
-  const { faults } = await verify(target, { threads, signal, reporter })
+  const faults = await faultsIn(way, settings)
   if (faults.length > 0) throw faulty(target, 'the relocated tree is not what was deployed', faults)
   clock.lap('verify')
-  if (!dryRun) await removeTree(at, threads)
+  if (!dryRun) await removeTree(here, threads)
   clock.lap('remove')
   return { ...nothing, method: 'finished' }
 }
 
 /** Under the locks: stage, fill, verify, mark, publish; then the old tree goes. */
 async function make(settings: Settings, ready: Ready, clock: Phases): Promise<Unpacked & Pick<Done, 'reused'>> {
-  const { at, to, copy, threads, signal, reporter } = settings
-  const prefix = to ?? at
+  const { at, to, here, there, copy, threads, signal, reporter } = settings
+  const [prefix, way] = [to ?? at, there ?? here]
   const { readOnly } = ready
-  const stage = await makeStage(prefix, threads)
-  let old: string | null = copy ? null : at
+  const stage = await makeStage(way, threads)
+  const held = way === prefix ? null : holdStage(stage, stage)
+  const inside = held === null ? stage : `${held.path}/.`
+  let old: string | null = copy ? null : here
   const warnings: string[] = []
   try {
     reporter.phase('write')
-    const base: Base = { root: at, share: copy ? 'read-only' : 'always', check: false }
-    const job = { archive: null, root: stage, prefix, readOnly, threads, base }
+    const base: Base = { root: here, share: copy ? 'read-only' : 'always', check: false }
+    const job = { archive: null, root: inside, prefix, readOnly, threads, base }
     const written = await runJob((counters) => native().extract(job, counters), { signal })
     clock.lap('write')
-    await checkStage(stage, { threads, signal, reporter })
+    await checkStage(inside, { threads, signal, reporter })
     clock.lap('verify')
     reporter.phase('publish')
-    await writeReady(stage, { ...ready, prefix, created: copy ? new Date().toISOString() : ready.created })
+    await writeReady(inside, { ...ready, prefix, created: copy ? new Date().toISOString() : ready.created })
     if (signal?.aborted) throw cancelled(signal)
     if (to === null) {
-      const replaced = await replace(stage, prefix, readOnly)
+      const replaced = await replace(stage, way, readOnly, inside)
       old = replaced.old
       if (!replaced.atOnce) warnings.push(`the file system cannot exchange names: ${prefix} was away for a moment`)
-    } else if (!(await publish(stage, prefix, readOnly, stage))) {
+    } else if (!(await publish(stage, way, readOnly, inside))) {
       throw targetExists(prefix, 'it was made while this relocation ran')
     }
     clock.lap('publish')
@@ -288,7 +311,9 @@ async function make(settings: Settings, ready: Ready, clock: Phases): Promise<Un
     await discard(stage, threads).catch((failure: Error) =>
       reporter.warn(`${stage} is left behind: ${failure.message}`),
     )
-    throw error
+    throw byName(error, [held])
+  } finally {
+    held?.letGo()
   }
 }
 

@@ -92,8 +92,7 @@ function named(error: EnvError, { path }: Spool): EnvError {
 }
 
 async function openSource(archive: string, opening: Opening): Promise<Source> {
-  const isFolder = statSync(archive, { throwIfNoEntry: false })?.isDirectory() === true
-  const opened = isFolder ? null : await openTarZst(archive, false)
+  const opened = await openOwn(archive)
   if (opened === null) {
     // Half of this folder's code, of which our own archives need nothing: 3 ms of a second deployment.
     const { openForeign } = await import('./foreign.js')
@@ -109,6 +108,17 @@ async function openSource(archive: string, opening: Opening): Promise<Source> {
       const done = await runJob((counters) => native().extract({ archive, ...job }, counters), unpacking)
       return { ...unpackedOf(done), ...(job.base === undefined ? {} : { reused: done.reused }) }
     },
+  }
+}
+
+/** Null: an archive made by others, or a directory; which is looked at only then, because every look may be one at shared storage. */
+async function openOwn(archive: string): Promise<Awaited<ReturnType<typeof openTarZst>>> {
+  try {
+    return await openTarZst(archive, false)
+  } catch (error) {
+    const isFolder = statSync(archive, { throwIfNoEntry: false })?.isDirectory() === true
+    if (isFolder) return null
+    throw error
   }
 }
 

@@ -84,14 +84,22 @@ async function verifyTree(root: string, hash: Hash): Promise<Found> {
   }
 }
 
-/** Reads a stage back before it is published. Throws VERIFY_FAILED. */
-export async function checkStage(
-  stage: string,
-  { threads, signal, reporter }: { threads: number; signal: AbortSignal | undefined; reporter: Reporter },
-): Promise<void> {
+interface Reading {
+  readonly threads: number
+  readonly signal: AbortSignal | undefined
+  readonly reporter: Reporter
+}
+
+/** The faults of a tree against its own index, wherever it stands, and by whatever way it is reached. */
+export async function faultsIn(root: string, { threads, signal, reporter }: Reading): Promise<readonly Fault[]> {
   reporter.phase('verify')
-  const job = { root: stage, index: indexOf(stage), threads }
-  const { faults } = await runJob((counters) => native().verify(job, counters), { signal })
+  const job = { root, index: indexOf(root), threads }
+  return (await runJob((counters) => native().verify(job, counters), { signal })).faults
+}
+
+/** Reads a stage back before it is published. Throws VERIFY_FAILED. */
+export async function checkStage(stage: string, reading: Reading): Promise<void> {
+  const faults = await faultsIn(stage, reading)
   if (faults.length > 0) throw faulty(stage, 'what was written reads back differently', faults)
 }
 

@@ -19,7 +19,7 @@ import { checkOutput, discard, makeFolder, partOf, publish, sweep } from './outp
 import { type Parcel, parcelOf, parcelScripts } from './parcel.js'
 import { ignored, type Plan, planPack } from './plan.js'
 import { activationScripts } from './scripts/index.js'
-import { unpackPath, writeArchive } from './write.js'
+import { settledValue, unpackPath, writeArchive } from './write.js'
 
 export type { PackOptions } from './options.js'
 
@@ -110,6 +110,7 @@ export async function pack(options: PackOptions = {}): Promise<PackResult> {
     takeBack = () => undefined
     clock.lap('seal')
     const warnings = [
+      ...movedWarning(environment),
       ...warningsOf(done.findings, remadePaths(environment).add(unpackPath)),
       ...(done.byPath.length > 0 ? [`scripts that find their interpreter by PATH: ${done.byPath.join(', ')}`] : []),
     ]
@@ -137,6 +138,13 @@ export async function pack(options: PackOptions = {}): Promise<PackResult> {
   }
 }
 
+function movedWarning({ prefix, movedFrom }: Environment): string[] {
+  if (movedFrom === null) return []
+  return [
+    `the scripts of the environment name ${movedFrom}: it was moved or copied from there to ${prefix}, and what names that place is relocated too`,
+  ]
+}
+
 interface Place {
   /** Absolute; null: a stream. */
   readonly output: string | null
@@ -160,12 +168,6 @@ function placeOf(options: PackOptions, { format, arcroot }: Settled, name: strin
 
 /** As the format was called: `--format tgz` makes `env.tgz`. */
 const givenName = ({ format = 'infer' }: PackOptions, name: string): string => (format === 'infer' ? name : format)
-
-/** Of two that had to end before either may fail the whole. */
-function settledValue<T>(settled: PromiseSettledResult<T>): T {
-  if (settled.status === 'rejected') throw settled.reason
-  return settled.value
-}
 
 async function planOf(
   environment: Environment,

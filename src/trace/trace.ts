@@ -41,7 +41,7 @@ export interface TraceOptions {
 
 /**
  * Runs a program under the tracer. Resolves when its last process has ended, also when it failed: `status` tells. Throws
- * INVALID_OPTION, COMMAND_NOT_FOUND, PERMISSION, UNSUPPORTED (another system, or ptrace or seccomp is forbidden), CANCELLED, IO.
+ * INVALID_OPTION, COMMAND_NOT_FOUND, COMMAND_NOT_EXECUTABLE, UNSUPPORTED (another system, or ptrace or seccomp is forbidden), CANCELLED, IO.
  */
 export async function trace(options: TraceOptions): Promise<TraceReport> {
   checkOptions('trace', options, {

@@ -124,6 +124,7 @@ test('a killed tracer takes the program with it', async () => {
 test('usage', async () => {
   expect(await runCli(['trace'])).toMatchObject({ status: 2, stderr: expect.stringContaining('no program is named') })
   expect(await runCli(['trace', '--', 'no-such-program'])).toMatchObject({ status: 127 })
+  expect(await runCli(['trace', '--', '/etc/passwd'])).toMatchObject({ status: 126 })
   const forgotten = await runCli(['trace', 'ls', '--all'])
   expect(forgotten).toMatchObject({
     status: 2,
@@ -133,7 +134,7 @@ test('usage', async () => {
 
 test('an interactive program has the terminal', async (context) => {
   // script(1) gives it one.
-  const inner = `'${process.execPath}' '${join(import.meta.dirname, '../../dist/conda-deploy.js')}' trace -q -- sh -c 'test -t 0 && test -t 1 && echo terminal; exit 6'`
+  const inner = `'${process.execPath}' '${join(import.meta.dirname, '../../dist/conda-deploy.cjs')}' trace -q -- sh -c 'test -t 0 && test -t 1 && echo terminal; exit 6'`
   const child = spawn('script', ['-qec', inner, '/dev/null'], { stdio: ['ignore', 'pipe', 'ignore'] })
   let text = ''
   child.stdout.on('data', (chunk) => (text += String(chunk)))

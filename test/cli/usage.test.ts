@@ -36,11 +36,13 @@ describe('wrong usage ends with 2, says what is wrong and what to do', () => {
     [['verify'], /missing required argument 'path'/, /--help/],
     [['verify', 'one', 'two'], /too many arguments/, /--help/],
     [['deploy', 'x', '--shell=powershell'], /'powershell' is invalid/, /--help/],
-    [['deploy', 'x', '--threads', '0'], /at least 1/, /--help/],
+    [['deploy', 'x', '--threads', '0'], /must be >= 1/, /--help/],
     [['pack', '-j', 'many'], /whole number/, /--help/],
     [['pack', '--compress-level', '99', '-p', '.'], /compress-level/, undefined],
     [['deploy', 'x', '--shell', '--json'], /exclude each other/, /--shell json/],
     [['deploy', 'x', '--to', '/a', '--root', '/b'], /exclude each other/, undefined],
+    [['depoly', 'x.tar.zst'], /too many arguments/, /'depoly' may be a misspelt command/],
+    [['deploy', 'x.tar.zst', '--shell', 'powershell'], /too many arguments/, /'powershell' is no shell .* bash/],
     [['run', 'x', 'python', '-c', '1'], /unknown option '-c'/, /after --/],
   ] as const)('%j', async (args, message, hint) => {
     const done = await runCli(args, { cwd: tmpdir() })
@@ -87,4 +89,22 @@ test('case 51: pack has every option of conda-pack by its names, and every forma
     const { stderr } = await runCli(['pack', '--json', '-p', '/', '--format', format])
     expect(JSON.parse(stderr)).toMatchObject({ error: { code: 'NOT_AN_ENV' } })
   }
+})
+
+/** What conda-pack 0.9 says after `CondaPackError: `, by the arguments that it says it of. */
+const words: readonly (readonly [args: string, words: string])[] = [
+  ['-p /no/such/place', "Environment path '/no/such/place' doesn't exist"],
+  ['-p /', "Path '/' is not a conda environment"],
+  ['-p / -n foo', "Cannot specify both 'name' and 'prefix'"],
+  ['-p / -o x.foo', "Unknown file extension 'x.foo'"],
+  ['-p / -o x.parcel --format zip', "Invalid format for parcel 'zip'"],
+  ['-p / -o x.parcel --arcroot foo', "Cannot specify 'dest_prefix'/'arcroot' for parcels"],
+  ['-p / -o x.parcel -d /foo', "Cannot specify 'dest_prefix'/'arcroot' for parcels"],
+  ['-p / -j 0', 'n-threads must be >= 1, or -1 for all cores'],
+]
+
+test.each(words)('case 51: %s: in the words of conda-pack', async (args, said) => {
+  const { status, stderr } = await runCli(['pack', ...args.split(' ')])
+  expect([1, 2]).toContain(status)
+  expect(stderr).toContain(said)
 })

@@ -1,6 +1,7 @@
 import { expect, test } from 'vitest'
+import { originByScripts } from '../../src/conda/origin.js'
 import { Knowledge } from '../../src/deploy/foreign/knowledge.js'
-import { originByScripts, originsByNotes } from '../../src/deploy/foreign/origin.js'
+import { originsByNotes } from '../../src/deploy/foreign/origin.js'
 
 const hash = (letter: string): string => letter.repeat(64)
 const record = (name: string, paths: readonly object[], more: object = {}): string =>
@@ -99,10 +100,10 @@ test.each([
   ['#!/a/env/bin/perl\n', undefined],
   ['print("/a/env/bin/python")\n', undefined],
 ])('the head %j says %j', (head, prefix) => {
-  expect(originByScripts(new Map([['bin/x', head]]))).toEqual(prefix === undefined ? [] : [prefix])
+  expect(originByScripts([head])).toEqual(prefix === undefined ? [] : [prefix])
 })
 
 test('of several prefixes that scripts name, the one of most counts', () => {
   const heads = ['/one', '/two', '/two'].map((prefix, i) => [`bin/${i}`, `#!${prefix}/bin/python\n`] as const)
-  expect(originByScripts(new Map(heads))).toEqual(['/two'])
+  expect(originByScripts(new Map(heads).values())).toEqual(['/two'])
 })

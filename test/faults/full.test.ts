@@ -111,6 +111,38 @@ describe.skipIf(missing !== null)('a file system', () => {
     expectWhole(cli([fixture.archive, '--to', prefix]))
   })
 
+  test.each([
+    ['relocate', 'fill'],
+    ['relocate', 'crowd'],
+    ['relocate --copy', 'fill'],
+    ['--base', 'fill'],
+    ['--base', 'crowd'],
+  ] as const)('case 42: of which another process takes all room during %s (%s)', async (what, how) => {
+    const { cli, run } = bound(await mounted('size=64m,nr_inodes=4000'))
+    const next = join(at, 'next')
+    const args =
+      what === '--base' ? [fixture.archive, '--to', next, '--base', prefix] : [...what.split(' '), prefix, next]
+    const calls = ['open', 'write', 'pwrite', 'mkdir', 'symlink', 'link']
+    const fault = { beneath: [at], calls, how, fill: join(at, 'other') }
+    let failed = 0
+    const moments = [2, 4, 20, 60, 150, 300]
+    for (const moment of moments) {
+      expect(cli([fixture.archive, '--to', prefix, '-q'])).toMatchObject({ status: 0 })
+      const ended = cli([...args, '--threads', '2'], injector.env({ ...fault, at: moment }))
+      const others = namesIn(space?.seen(at) ?? '').filter((name) => name.startsWith('other.'))
+      if (ended.status !== 0) {
+        failed++
+        expectRefusal(ended, /No space left on device|no space left|are needed/, 75, ['env', ...others])
+        expect(cli(['verify', prefix])).toMatchObject({ status: 0 })
+      } else {
+        expect(cli(['verify', next])).toMatchObject({ status: 0 })
+      }
+      run(['sh', '-c', `rm -rf '${at}'/other.* '${prefix}' '${next}'`])
+    }
+    console.log(`full midway, ${what}, ${how}: ${moments.length} moments, ${failed} told, 0 left behind`)
+    expect(failed).toBeGreaterThanOrEqual(2)
+  })
+
   test.each(['archive', 'foreign'] as const)(
     'case 42: filled up before an %s comes whose size it cannot know',
     async (which) => {

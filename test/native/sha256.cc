@@ -31,6 +31,22 @@ static void cuts() {
   }
 }
 
+static void both() {
+  std::string data(1000, '\0');
+  for (size_t i = 0; i < data.size(); ++i) data[i] = static_cast<char>(i * 131 + i / 7);
+  for (size_t a : {0, 1, 63, 64, 130, 1000})
+    for (size_t b : {0, 64, 65, 128, 999}) {
+      Digest of_a, of_b;
+      sha256_both(data.data(), a, of_a, data.data() + 1, b, of_b);
+      const std::string sizes = std::to_string(a) + ", " + std::to_string(b);
+      CHECK_MORE(of_a == sha256(data.data(), a) && of_b == sha256(data.data() + 1, b), sizes);
+      Sha256 c, d;  // in parts, which need not end where a block does
+      Sha256::update_both(c, data.data(), a / 2, d, data.data() + 1, b / 2);
+      Sha256::update_both(c, data.data() + a / 2, a - a / 2, d, data.data() + 1 + b / 2, b - b / 2);
+      CHECK_MORE(c.finish() == of_a && d.finish() == of_b, sizes);
+    }
+}
+
 static void text() {
   Digest d{}, back{};
   for (size_t i = 0; i < d.size(); ++i) d[i] = static_cast<uint8_t>(i * 9);
@@ -45,6 +61,7 @@ int main() {
   std::fprintf(stderr, "implementation: %s\n", sha256_is_hardware() ? "hardware" : "portable");
   vectors();
   cuts();
+  both();
   text();
   return check::done();
 }

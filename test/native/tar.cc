@@ -120,6 +120,7 @@ void limits() {
     const std::string target(size, 't');
     CHECK(parse(tar_header(make(Kind::symlink, "l", target))).link == target);
   }
+  // case 17: more than 8 GiB
   Entry e = make(Kind::file, "f");
   for (const uint64_t size : {uint64_t{0}, (uint64_t{1} << 33) - 1, uint64_t{1} << 33, uint64_t{1} << 50}) {
     e.size = size;

@@ -280,7 +280,9 @@ static void failures() {
   };
   THROWS("COMMAND_NOT_FOUND", start("no-such-program"));
   THROWS("COMMAND_NOT_FOUND", start(folder / "absent"));
-  THROWS("IO", start(folder / "text"));
+  folder.write("orphan", "#!/no/such/interpreter\n", 0755);
+  for (const char* name : {"text", "orphan"}) THROWS("COMMAND_NOT_EXECUTABLE", start(folder / name));
+  THROWS("COMMAND_NOT_EXECUTABLE", start(folder.path()));
   THROWS("INVALID_OPTION", start(""));
   CHECK(start(folder / "script").status == 4);  // without a #! line, as execvp has it
   TraceJob job = job_for("calls", folder);

@@ -6,6 +6,7 @@ import { parseIdentity } from '../../src/tree/manifest.js'
 const environment: Environment = {
   prefix: '/home/alice/env',
   spellings: [],
+  movedFrom: null,
   name: 'env',
   platform: 'linux-64',
   python: null,

@@ -94,6 +94,26 @@ describe.skipIf(!hasZstd)('an archive (read by tar and zstd, which must be insta
     })
   })
 
+  test('case 34: of an environment that was moved, or copied from one that is still there', async () => {
+    const { prefix, output } = make({
+      packages: [python, { ...app, files: [...app.files, { path: 'share/link', link: '{prefix}/bin' }] }],
+    })
+    const before = await pack({ prefix, output })
+    execFileSync('cp', ['-a', prefix, `${prefix}-copy`])
+    const copied = await pack({ prefix: `${prefix}-copy`, output, force: true })
+    execFileSync('mv', [prefix, `${prefix}-moved`])
+    const moved = await pack({ prefix: `${prefix}-moved`, output: join(root, 'moved.tar.zst') })
+    for (const [result, place] of [
+      [copied, `${prefix}-copy`],
+      [moved, `${prefix}-moved`],
+    ] as const) {
+      const { counts, rewritten, longestPrefix } = before
+      expect(result).toMatchObject({ counts, rewritten, longestPrefix, modified: [], outsideLinks: [] })
+      expect(result.warnings).toEqual([expect.stringContaining(`moved or copied from there to ${place}`)])
+    }
+    expect(before.warnings).toEqual([])
+  })
+
   test('case 33: records say nothing of the source, and their hashes wait for the target', async () => {
     const { prefix, output } = make({ packages: [python, app] })
     writeFileSync(join(prefix, `${site}/plain.py`), 'x = 2\n')

@@ -42,19 +42,28 @@ test.skipIf(lacking.length > 0)('the sample is the same every time, and its prog
   expect(differences(seen, contents(describeTree(prefix)))).toEqual([])
 })
 
-describe.skipIf(lacking.length > 0).each(['conda', 'mamba', 'pixi'] as const)('as %s records it', (style) => {
+const styles = ['conda', 'mamba', 'pixi'] as const
+describe.skipIf(lacking.length > 0).each(styles)('case 7: as %s records it, placeholders named or not', (style) => {
   let root: string
   let archive: string
+  let uncached: string
   let source: string
 
   beforeAll(async () => {
     root = mkdtempSync(join(work, `${style}-`))
     // Long, so that what pip built can take long prefixes too.
     source = join(root, 'home', 'a'.repeat(150), 'envs/sample')
-    makeSampleEnvironment(root, { style, prefix: source })
+    const { packageCache } = makeSampleEnvironment(root, { style, prefix: source })
     archive = join(root, 'sample.tar.zst')
     await pack({ prefix: source, output: archive })
+    removeTree(packageCache)
+    uncached = join(root, 'uncached.tar.zst')
+    await pack({ prefix: source, output: uncached })
     renameSync(join(root, 'home'), join(root, 'away'))
+  })
+
+  test('case 6: packed without the package cache, it is the same archive', () => {
+    expect(readFileSync(uncached).equals(readFileSync(archive))).toBe(true)
   })
 
   test.each([

@@ -98,6 +98,39 @@ describe('refused as corrupt, with nothing left', () => {
   })
 })
 
+describe('a wrong hash of a file that is patched: nothing is deployed, verified or not', () => {
+  const spots = [spot(4), spot(4 + origin.length + 9)]
+
+  test('in one frame', async () => {
+    const bytes = lying((_, __, text) => Object.assign(text, { spots, sha256: hashOf('something else') }))
+    const error = await range.refused(bytes, 'ARCHIVE_CORRUPT')
+    expect(error.message).toContain(hashOf('something else').toString('hex'))
+    expect(error.path).toBe('lib/text')
+  })
+
+  /** The text in a frame of its own, and cut into several, as a file larger than a frame is. */
+  const divided = (sha256?: Buffer): Buffer => {
+    const content = `see ${origin}/lib and ${origin}/bin\n`.repeat(40)
+    const draft = draftOf([...leastMembers, { name: 'lib/text', data: content }], leastMembers.length)
+    const [head = Buffer.alloc(0), text = Buffer.alloc(0)] = draft.plain
+    const line = content.length / 40
+    const cuts = [0, 512 + 10 * line, 512 + 25 * line, text.length]
+    draft.plain = [head, ...cuts.slice(1).map((end, i) => text.subarray(cuts[i], end))]
+    draft.prefixes = [origin]
+    const entry = draft.entries[leastMembers.length] as ForgedEntry
+    entry.spots = Array.from({ length: 40 }, (_, i) => spots.map((one) => spot(Number(one.offset) + i * line))).flat()
+    if (sha256 !== undefined) entry.sha256 = sha256
+    return forge(draft)
+  }
+
+  test('in several frames', async () => {
+    const { at, code } = await range.deploy(divided())
+    expect(code).toBe('')
+    expect(readFileSync(join(at, 'env/lib/text'), 'utf8')).toBe(`see ${at}/env/lib and ${at}/env/bin\n`.repeat(40))
+    await range.refused(divided(hashOf('something else')), 'ARCHIVE_CORRUPT')
+  })
+})
+
 describe('what only reading the content can tell is told by verify', () => {
   test('a wrong hash', async () => {
     const bytes = lying((_, file) => (file.sha256 = hashOf('something else')))
