@@ -4,11 +4,11 @@ import { closeSync, openSync, readdirSync, readSync, rmdirSync, statSync } from 
 import { dirname, join, resolve } from 'node:path'
 import { unpackScript } from '../archive/conda-pack.js'
 import { formatOf } from '../archive/format.js'
+import { originByScripts } from '../conda/origin.js'
 import { EnvError, fromSystem } from '../errors.js'
 import { checkOptions, type Shape } from '../options.js'
 import { type Reporter, silent } from '../report.js'
 import { makeFolders } from '../tree/folders.js'
-import { originByScripts } from './foreign/origin.js'
 import { headBytes } from './foreign/scripts.js'
 
 export interface MountOptions {
