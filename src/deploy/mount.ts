@@ -168,7 +168,7 @@ function checkImage(archive: string, prefix: string): void {
     })
   if (statSync(join(prefix, unpackScript), { throwIfNoEntry: false }) !== undefined)
     refuse('is packed for any prefix, and has to be relocated: what is mounted cannot be')
-  const [origin] = originByScripts(heads(join(prefix, 'bin')))
+  const [origin] = originByScripts(heads(join(prefix, 'bin')).values())
   if (origin === undefined) refuse('does not tell the prefix it was packed for: none of its scripts calls its python')
   if (origin !== prefix) refuse(`is packed for ${origin}, not for ${prefix}`)
 }
