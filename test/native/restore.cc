@@ -62,7 +62,7 @@ static void strings() {
     CHECK(spots.size() == 4);
     for (size_t i = 0; i < 3; ++i) spots[i].slot = 21;
     const Case c = entry_of(stored, spots);
-    for (const std::string& prefix : {"/n", "/opt/new-prefix", "/opt/other-pref"}) {
+    for (const std::string prefix : {"/n", "/opt/new-prefix", "/opt/other-pref"}) {
       there_and_back(c, prefix);
       std::string at = deployed(c, prefix);
       const bool fills = prefix.size() == 15;  // the last slot: where its string ends, only the hash could tell
