@@ -56,7 +56,7 @@ const cli = {
   outfile: 'dist/conda-deploy.cjs',
   format: 'cjs',
   // Those that write archives of other formats are read when such an archive is written: 80 kB.
-  external: ['tar-stream', 'yazl'],
+  external: [...options.external, 'tar-stream', 'yazl'],
   minifyWhitespace: true,
   minifySyntax: true,
   define: { 'import.meta.url': 'bundleUrl' },

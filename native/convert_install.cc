@@ -46,4 +46,36 @@ std::unique_ptr<cd::LinkJob> link_job(Value value, Held& held) {
   return job;
 }
 
+Value to_js(Napi::Env env, const std::vector<cd::Unpacked>& unpacked) {
+  const Napi::Array out = Napi::Array::New(env, unpacked.size());
+  for (uint32_t i = 0; i < unpacked.size(); ++i) {
+    Napi::Object one = Napi::Object::New(env);
+    one.Set("entries", static_cast<double>(unpacked[i].entries));
+    one.Set("bytes", static_cast<double>(unpacked[i].bytes));
+    out.Set(i, one);
+  }
+  return out;
+}
+
+Value to_js(Napi::Env env, const cd::Linked& linked) {
+  Napi::Object out = Napi::Object::New(env);
+  const Napi::Array written = Napi::Array::New(env, linked.written.size());
+  for (uint32_t i = 0; i < linked.written.size(); ++i) {
+    Napi::Object one = Napi::Object::New(env);
+    one.Set("entry", static_cast<double>(linked.written[i].entry));
+    one.Set("sha256", cd::hex(linked.written[i].sha256));
+    one.Set("size", static_cast<double>(linked.written[i].size));
+    written.Set(i, one);
+  }
+  const Napi::Array by_path = Napi::Array::New(env, linked.by_path.size());
+  for (uint32_t i = 0; i < linked.by_path.size(); ++i) by_path.Set(i, to_js(env, linked.by_path[i]));
+  out.Set("written", written);
+  out.Set("linked", static_cast<double>(linked.linked));
+  out.Set("cloned", static_cast<double>(linked.cloned));
+  out.Set("copied", static_cast<double>(linked.copied));
+  out.Set("trampolines", static_cast<double>(linked.trampolines));
+  out.Set("byPath", by_path);
+  return out;
+}
+
 }  // namespace border

@@ -321,29 +321,6 @@ Value to_js(Env env, const cd::Decoded& d) {
   return Made(env).set("packedBytes", number(env, d.packed)).set("bytes", number(env, d.bytes)).value();
 }
 
-Value to_js(Env env, const std::vector<cd::Unpacked>& unpacked) {
-  return list(env, unpacked, [&](const cd::Unpacked& u) -> napi_value {
-    return Made(env).set("entries", number(env, u.entries)).set("bytes", number(env, u.bytes));
-  });
-}
-
-Value to_js(Env env, const cd::Linked& linked) {
-  return Made(env)
-      .set("written", list(env, linked.written,
-                           [&](const cd::Linked::Written& w) -> napi_value {
-                             return Made(env)
-                                 .set("entry", number(env, w.entry))
-                                 .set("sha256", digest(env, w.sha256))
-                                 .set("size", number(env, w.size));
-                           }))
-      .set("linked", number(env, linked.linked))
-      .set("cloned", number(env, linked.cloned))
-      .set("copied", number(env, linked.copied))
-      .set("trampolines", number(env, linked.trampolines))
-      .set("byPath", texts(env, linked.by_path))
-      .value();
-}
-
 Value to_js(Env env, const std::vector<cd::Hashed>& hashed) {
   const napi_value sha256 = ascii(env, "sha256"), size = ascii(env, "size");
   return list(env, hashed, [&](const cd::Hashed& h) -> napi_value {

@@ -7,6 +7,7 @@ import { createRequire } from 'node:module'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { EnvError, fromNative } from './errors.js'
+import type { Linked, LinkJob, Unpacked, UnpackJob } from './install-jobs.js'
 import type {
   Counters,
   DecodedBatch,
@@ -15,8 +16,6 @@ import type {
   ExtractJob,
   HashJob,
   Index,
-  Linked,
-  LinkJob,
   Materialized,
   MaterializeJob,
   Packed,
@@ -27,8 +26,6 @@ import type {
   Scanned,
   Sealed,
   SealJob,
-  Unpacked,
-  UnpackJob,
   Verified,
   VerifyJob,
 } from './jobs.js'

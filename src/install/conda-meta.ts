@@ -2,7 +2,7 @@
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { fromSystem } from '../errors.js'
-import type { Linked } from '../jobs.js'
+import type { Linked } from '../install-jobs.js'
 import { replaceFile } from '../tree/replace-file.js'
 import type { LinkPlan, Placed, Wanted } from './link.js'
 import { distOf, isAbsent, repodataRecord } from './packages.js'

@@ -5,7 +5,7 @@
 import { defaultSitePackages, installedPath } from '../conda/noarch.js'
 import type { PathRecord } from '../conda/paths.js'
 import { EnvError } from '../errors.js'
-import type { LinkEntry } from '../jobs.js'
+import type { LinkEntry } from '../install-jobs.js'
 import type { RepoRecord } from './repodata.js'
 import type { EntryPoint, Unpacked } from './unpacked.js'
 

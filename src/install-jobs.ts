@@ -1,0 +1,66 @@
+/** The jobs of the core that make an environment from packages: types of `native().unpack` and `native().link`. */
+
+/** Archives made by others, each unpacked into a tree of its own; one archive to a thread. */
+export interface UnpackJob {
+  readonly items: readonly {
+    readonly archive: string
+    /** `zip`: all the `.tar.zst` in it; `zstd`: a `.tar.zst`; `tool`: a tar that the program of `command` writes. */
+    readonly container: 'zip' | 'zstd' | 'tool'
+    readonly command: readonly string[]
+    /** A directory to make. */
+    readonly root: string
+  }[]
+  /** Throws LIMIT_EXCEEDED when one of them holds more. */
+  readonly mostBytes: number
+  readonly threads: number
+}
+
+/** One an item, in their order. Modes are the archive's without setuid and its like, less the umask. What fails is left as it is. */
+export interface Unpacked {
+  readonly entries: number
+  readonly bytes: number
+}
+
+/**
+ * What comes into a tree. `share`: as a clone, else a hard link, else a copy; `copy`; `rewrite`: with the prefix in place of the
+ * placeholder; `symlink`: a link of the same text; `write`: from memory. `source`: number in `sources`, `from`: the path beneath it.
+ */
+export type LinkEntry =
+  | {
+      readonly path: string
+      readonly how: 'share' | 'copy' | 'symlink'
+      readonly source: number
+      readonly from: string
+    }
+  | {
+      readonly path: string
+      readonly how: 'rewrite'
+      readonly source: number
+      readonly from: string
+      readonly placeholder: string
+      readonly text: boolean
+    }
+  | { readonly path: string; readonly how: 'write'; readonly data: Uint8Array; readonly mode: number }
+
+export interface LinkJob {
+  /** An existing directory; nothing in it is replaced. */
+  readonly root: string
+  /** The prefix to write. */
+  readonly prefix: string
+  /** Folders of unpacked packages; what one lacks is PACKAGE_DAMAGED. */
+  readonly sources: readonly string[]
+  readonly entries: readonly LinkEntry[]
+  readonly threads: number
+}
+
+export interface Linked {
+  /** Entries to be rewritten, by their number, as they stand in the tree. */
+  readonly written: readonly { readonly entry: number; readonly sha256: string; readonly size: number }[]
+  /** Files that were shared, by how; copies that were asked for count as copied. */
+  readonly linked: number
+  readonly cloned: number
+  readonly copied: number
+  /** As in `Materialized`. */
+  readonly trampolines: number
+  readonly byPath: readonly string[]
+}
