@@ -239,18 +239,25 @@ std::unique_ptr<cd::MaterializeJob> materialize_job(Value value, Held& held) {
   job->threads = f.threads();
   const Value list = f.get("entries");
   const EntryKeys keys(env);
-  const Key data(env, "data"), source(env, "source"), rewrites_key(env, "rewrites");
+  const Key data(env, "data"), source(env, "source"), rewrites_key(env, "rewrites"), at(env, "at");
+  if (const Value v = f.get("contents"); !v.IsUndefined()) held.add(v, "contents", &job->contents);
   job->entries.resize(length(list, "entries"));
   each(list, "entries", [&](Value item, uint32_t i) {
     const Fields g(item, "an entry");
     cd::MaterializeEntry& e = job->entries.at(i);
-    e.entry = entry(g, keys, false);
+    const Value in_contents = g.get(at);
+    e.in_contents = !in_contents.IsUndefined();
+    e.entry = entry(g, keys, e.in_contents);
+    if (const Value v = g.get(rewrites_key); !v.IsUndefined()) e.rewrites = rewrites(v);
+    if (e.in_contents) {
+      e.at = natural(in_contents, "at");
+      return;
+    }
     if (const Value v = g.get(data); !v.IsUndefined()) {
       e.in_memory = true;
       held.add(v, "data", &e.data);
     }
     if (const Value v = g.get(source); !v.IsUndefined()) e.source = text(v, "source");
-    if (const Value v = g.get(rewrites_key); !v.IsUndefined()) e.rewrites = rewrites(v);
   });
   return job;
 }

@@ -263,9 +263,31 @@ Value to_js(Env env, const cd::Extracted& x) {
       .value();
 }
 
+// Of thousands of files all that the caller does not know fits into one text and an array of numbers.
 Value to_js(Env env, const cd::Materialized& m) {
+  const Entries entries(env, m.table.prefixes, m.table.entries);
+  Napi::Float64Array sizes = Napi::Float64Array::New(env, m.table.entries.size());
+  Napi::Array rewritten = Napi::Array::New(env);
+  std::string digests;
+  for (size_t i = 0; i < m.table.entries.size(); ++i) {
+    const cd::Entry& e = m.table.entries[i];
+    const bool is_file = e.kind == cd::Kind::file;
+    digests += cd::hex(e.sha256);
+    sizes[i] = is_file ? static_cast<double>(e.size) : 0;
+    if (!e.has_deployed) continue;
+    const Napi::HandleScope scope(env);
+    const Value deployed =
+        Made(env).set("size", number(env, e.deployed_size)).set("sha256", digest(env, e.deployed_sha256)).value();
+    rewritten.Set(rewritten.Length(), Made(env)
+                                          .set("entry", number(env, static_cast<uint64_t>(i)))
+                                          .set("spots", entries.spots(e.spots))
+                                          .set("deployed", deployed)
+                                          .value());
+  }
   return Made(env)
-      .set("list", Entries(env, m.table.prefixes, m.table.entries).all())
+      .set("digests", ascii(env, digests.data(), digests.size()))
+      .set("sizes", sizes)
+      .set("rewritten", rewritten)
       .set("trampolines", number(env, m.trampolines))
       .set("byPath", texts(env, m.by_path))
       .value();

@@ -3,6 +3,7 @@
 export type { Spare } from './conda/spare.js'
 export { type DeployOptions, type DeployResult, deploy } from './deploy/deploy.js'
 export { type InspectOptions, type InspectResult, inspect, type Limit } from './deploy/inspect.js'
+export { type MountOptions, type MountResult, mount } from './deploy/mount.js'
 export type { Target } from './deploy/plan.js'
 export { type RelocateOptions, type RelocateResult, relocate } from './deploy/relocate.js'
 export { type RunOptions, type RunResult, run } from './deploy/run.js'

@@ -243,14 +243,18 @@ export interface MaterializeEntry {
   readonly mode: number
   readonly mtime: number
   readonly target?: string
-  /** Content; or `source`, an absolute path to read it from (which may be the very file to replace). */
+  /** Content; or `size` bytes from `at` of the job's `contents`; or `source`, an absolute path to read it from (which may be the very file to replace). */
   readonly data?: Uint8Array
+  readonly at?: number
+  readonly size?: number
   readonly source?: string
   readonly rewrites?: readonly Rewrite[]
 }
 
 export interface MaterializeJob {
   readonly root: string
+  /** Contents of many entries: one view costs less than one an entry. */
+  readonly contents?: Uint8Array
   readonly entries: readonly MaterializeEntry[]
   readonly prefix: string
   readonly readOnly: boolean
@@ -262,8 +266,11 @@ export interface MaterializeJob {
  * send them in the last job.
  */
 export interface Materialized {
-  /** In the order of the job; files have `sha256`, and `spots` and `deployed` when something was rewritten. */
-  readonly list: readonly Entry[]
+  /** Of each entry, in the order of the job: the SHA-256 of what came, 64 hexadecimal digits, and its bytes. Of no meaning but for files. */
+  readonly digests: string
+  readonly sizes: Float64Array
+  /** Files that were written with something changed; `entry`: the number in the job. */
+  readonly rewritten: readonly (Required<Pick<Entry, 'spots' | 'deployed'>> & { readonly entry: number })[]
   readonly trampolines: number
   readonly byPath: readonly string[]
 }

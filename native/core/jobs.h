@@ -134,11 +134,14 @@ struct MaterializeEntry {
   Entry entry;  // path kind mode mtime target
   bool in_memory = false;
   Bytes data;
+  bool in_contents = false;  // `entry.size` bytes from `at` of the job's contents
+  uint64_t at = 0;
   std::string source;
   std::vector<Rewrite> rewrites;
 };
 struct MaterializeJob {
   std::string root, prefix;
+  Bytes contents;  // of many entries, one behind another
   std::vector<MaterializeEntry> entries;
   bool read_only = true;
   unsigned threads = 1;

@@ -14,6 +14,7 @@ namespace cd {
 namespace {
 
 constexpr size_t kChunk = 1u << 20;
+constexpr size_t kProbe = 8;            // files from which on an example is cheaper than setting every mode
 constexpr uint64_t kLarge = 32u << 20;  // files to be searched are held in memory, twice: of larger ones one at a time
 
 std::string temporary_name() {
@@ -88,6 +89,8 @@ class Materializer {
       if (e.entry.kind == Kind::hardlink) check_path(e.entry.target);
       if (e.entry.kind == Kind::symlink && (e.entry.target.empty() || e.entry.target.find('\0') != std::string::npos))
         throw Failure("UNSAFE_PATH", e.entry.path + ": the text of the link is empty or holds a NUL", e.entry.path);
+      if (e.in_contents && (e.at > job.contents.size || e.entry.size > job.contents.size - e.at))
+        throw Failure("IO", e.entry.path + ": its content lies outside of the contents", e.entry.path);
       if (!e.rewrites.empty()) check_prefix(job.prefix);
       for (const Rewrite& rewrite : e.rewrites)
         if (numbers_.emplace(rewrite.prefix, numbers_.size()).second) result_.table.prefixes.push_back(rewrite.prefix);
@@ -108,11 +111,15 @@ class Materializer {
     for (const MaterializeEntry& e : job_.entries)
       make_directories(walker, e.entry.kind == Kind::directory ? e.entry.path + '/' : e.entry.path);
     const std::vector<size_t> files = of(Kind::file);
+    if (files.size() >= kProbe) lost_ = lost_bits();
     run_team(files.size(), job_.threads, [&] {
       auto own = std::make_shared<Walker>(root_);
       return [&, own](size_t i) {
         progress_.check();
-        file(*own, job_.entries[files[i]], result_.table.entries[files[i]]);
+        Entry& entry = result_.table.entries[files[i]];
+        entry.size = 0;
+        file(*own, job_.entries[files[i]], entry);
+        progress_.add(1, entry.size);
       };
     });
     for (const size_t i : of(Kind::hardlink)) hardlink(walker, job_.entries[i].entry);
@@ -127,6 +134,17 @@ class Materializer {
   }
 
  private:
+  // What the umask or a default ACL takes from new files: known by an example.
+  uint32_t lost_bits() const {
+    const std::string name = temporary_name();
+    struct stat st {};
+    if (::mkdirat(root_.fd(), name.c_str(), 0777) != 0) throw Failure::system("mkdir", root_.full(name));
+    const bool known = ::fstatat(root_.fd(), name.c_str(), &st, AT_SYMLINK_NOFOLLOW) == 0;
+    if (::unlinkat(root_.fd(), name.c_str(), AT_REMOVEDIR) != 0 || !known)
+      throw Failure::system("rmdir", root_.full(name));
+    return 0777 & ~st.st_mode;
+  }
+
   mode_t allowed(mode_t mode) const { return mode & (job_.read_only ? 0555 : 0777); }
 
   // Every directory on the way to the last slash.
@@ -142,12 +160,13 @@ class Materializer {
   }
 
   void file(Walker& walker, const MaterializeEntry& job, Entry& entry) {
-    if (job.in_memory && job.rewrites.empty()) {
-      entry.size = job.data.size;
-      entry.sha256 = sha256(job.data.data, job.data.size);
-      write(walker, entry, job.data.data, job.data.size);
-    } else if (job.in_memory) {
-      search(walker, job, entry, std::string(reinterpret_cast<const char*>(job.data.data), job.data.size), nullptr);
+    if (job.in_memory || job.in_contents) {
+      const Bytes data = job.in_memory ? job.data : Bytes{job_.contents.data + job.at, job.entry.size};
+      if (!job.rewrites.empty())
+        return search(walker, job, entry, std::string(reinterpret_cast<const char*>(data.data), data.size), nullptr);
+      entry.size = data.size;
+      entry.sha256 = sha256(data.data, data.size);
+      write(walker, entry, data.data, data.size);
     } else {
       const Source source(job.source);
       std::unique_lock<std::mutex> one(large_, std::defer_lock);
@@ -158,7 +177,6 @@ class Materializer {
         search(walker, job, entry, source.read(), &source);
       }
     }
-    progress_.add(1, entry.size);
   }
 
   void search(Walker& walker, const MaterializeEntry& job, Entry& entry, const std::string& in, const Source* source) {
@@ -168,7 +186,7 @@ class Materializer {
     Rewriting done;
     try {
       if (!rewrite_search(in, job.rewrites, job_.prefix, out, entry.spots, done)) {
-        if (source && is_at(walker, entry, source->st)) return finish(source->fd.get(), entry);
+        if (source && is_at(walker, entry, source->st)) return finish(source->fd.get(), entry, 0777);
         return write(walker, entry, in.data(), in.size());
       }
     } catch (const Failure& failure) {
@@ -200,7 +218,7 @@ class Materializer {
     NewName name(walker.at(entry.path), full);
     Fd fd = create(walker, entry, name);
     if (!write_all(fd.get(), data, size)) throw Failure::system("write", full);
-    finish(fd.get(), entry);
+    finish(fd.get(), entry, lost_);
     if (!fd.close()) throw Failure::system("close", full);
     name.publish();
   }
@@ -220,7 +238,7 @@ class Materializer {
       if (!stays && !write_all(fd.get(), chunk.data(), n)) throw Failure::system("write", full);
     }
     entry.sha256 = hash.finish();
-    finish(stays ? source.fd.get() : fd.get(), entry);
+    finish(stays ? source.fd.get() : fd.get(), entry, stays ? 0777 : lost_);
     if (!stays && !fd.close()) throw Failure::system("close", full);
     name.publish();
   }
@@ -228,12 +246,14 @@ class Materializer {
   Fd create(Walker& walker, const Entry& entry, NewName& name) const {
     const int directory = walker.at(entry.path).directory;
     return Fd(name.make("open", [&](const char* as) {
-      return ::openat(directory, as, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+      return ::openat(directory, as, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, allowed(entry.mode));
     }));
   }
 
-  void finish(int fd, const Entry& entry) const {
-    if (::fchmod(fd, allowed(entry.mode)) != 0) throw Failure::system("fchmod", root_.full(entry.path));
+  // `lost`: mode bits that the file may lack, or have although it should not.
+  void finish(int fd, const Entry& entry, uint32_t lost) const {
+    const bool exact = lost != 0777 && (allowed(entry.mode) & lost) == 0;
+    if (!exact && ::fchmod(fd, allowed(entry.mode)) != 0) throw Failure::system("fchmod", root_.full(entry.path));
     if (!set_mtime(fd, entry.mtime)) throw Failure::system("futimens", root_.full(entry.path));
   }
 
@@ -275,6 +295,7 @@ class Materializer {
   Materialized result_;
   std::map<std::string, uint32_t> numbers_;  // of the prefixes
   std::unordered_set<std::string> made_;
+  uint32_t lost_ = 0777;  // mode bits that new files may lack; all: not known
   std::atomic<uint64_t> trampolines_{0};
   std::mutex guard_, large_;
 };

@@ -87,6 +87,9 @@ class Tool final : public Stream {
     if (::pipe2(ends, O_CLOEXEC) != 0) throw Failure::system("pipe", path_);
     out_ = Fd(ends[0]);
     Fd in(ends[1]);
+    if (::pipe2(ends, O_CLOEXEC | O_NONBLOCK) != 0) throw Failure::system("pipe", path_);
+    words_ = Fd(ends[0]);
+    Fd said(ends[1]);  // what does not fit into the pipe is lost: the tool never waits for a reader
     std::vector<char*> arguments;
     for (const std::string& word : command) arguments.push_back(const_cast<char*>(word.c_str()));
     arguments.push_back(nullptr);
@@ -98,6 +101,7 @@ class Tool final : public Stream {
     ::posix_spawn_file_actions_init(&actions);
     ::posix_spawn_file_actions_adddup2(&actions, file.get(), 0);
     ::posix_spawn_file_actions_adddup2(&actions, in.get(), 1);
+    ::posix_spawn_file_actions_adddup2(&actions, said.get(), 2);
     const int error = ::posix_spawnp(&child_, arguments[0], &actions, nullptr, arguments.data(), environ);
     ::posix_spawn_file_actions_destroy(&actions);
     if (error == ENOENT)
@@ -141,13 +145,23 @@ class Tool final : public Stream {
                   path_ + ": " + name_ + " could not decompress it (" +
                       (WIFEXITED(status) ? "status " + std::to_string(WEXITSTATUS(status))
                                          : "signal " + std::to_string(WTERMSIG(status))) +
-                      "); its words stand above",
+                      "): " + words(),
                   path_);
+  }
+  // What it said, in one line.
+  std::string words() const {
+    char buffer[1000];
+    const ssize_t got = ::read(words_.get(), buffer, sizeof buffer);
+    std::string said(buffer, got > 0 ? static_cast<size_t>(got) : 0);
+    while (!said.empty() && said.back() == '\n') said.pop_back();
+    for (char& c : said)
+      if (static_cast<unsigned char>(c) < ' ') c = ' ';
+    return said.empty() ? "it said nothing" : said;
   }
   int fd_;
   const std::string& path_;
   std::string name_, chunk_;
-  Fd out_, file_;
+  Fd out_, words_, file_;
   pid_t child_ = 0;
 };
 

@@ -144,21 +144,27 @@ async function run(decoding: Decoding, use: (batch: Batch) => Promise<boolean>):
 /** PATH_MAX without its NUL. */
 const longestName = 4095
 
-function checked({ part, ...member }: DecodedMember, archive: string): Member {
-  for (const name of [member.path, member.target ?? ''])
-    if (name.length > longestName) {
-      const start = name.slice(0, 40)
-      const message = `${archive} names ${JSON.stringify(start)}… of ${name.length} characters, at most ${longestName} are possible`
-      throw new EnvError('UNSAFE_PATH', message, { path: start })
-    }
-  const path = memberPath(member.path, archive)
-  const target = member.kind === 'hardlink' ? memberPath(member.target ?? '', archive) : member.target
-  return {
-    ...member,
-    path,
-    ...(target === undefined ? {} : { target }),
-    ...(part === undefined ? {} : { source: part }),
+type Writable<T> = { -readonly [K in keyof T]: T[K] }
+
+function checked(found: DecodedMember, archive: string): Member {
+  const { kind, mode, mtime, size, at, part, target } = found
+  checkLength(found.path, archive)
+  // Filled in place: of the thousands of members few have more.
+  const member: Writable<Member> = { path: memberPath(found.path, archive), kind, mode, mtime, size, at }
+  if (target !== undefined) {
+    checkLength(target, archive)
+    member.target = kind === 'hardlink' ? memberPath(target, archive) : target
   }
+  if (found.detached) member.detached = true
+  if (part !== undefined) member.source = part
+  return member
+}
+
+function checkLength(name: string, archive: string): void {
+  if (name.length <= longestName) return
+  const start = name.slice(0, 40)
+  const message = `${archive} names ${JSON.stringify(start)}… of ${name.length} characters, at most ${longestName} are possible`
+  throw new EnvError('UNSAFE_PATH', message, { path: start })
 }
 
 function seenFrom(root: string, batch: Batch, archive: string): Batch {

@@ -63,17 +63,28 @@ export const formats: readonly Format[] = [
     packing: core('zip'),
   },
   { name: 'squashfs', extensions: ['.squashfs', '.sqsh'], magic: [{ offset: 0, bytes: text('hsqs') }], packing: null },
+  // Tars from before POSIX have no magic number: see isTarHeader.
   { name: 'tar', extensions: ['.tar'], magic: [{ offset: 257, bytes: text('ustar') }], packing: core('plain') },
 ]
 
-/** Bytes from the beginning of a file that decide its format. */
-const headBytes = 262
+/** Bytes from the beginning of a file that decide its format: a header of tar. */
+const headBytes = 512
 
 /** By the first bytes of a file, never by its name; null: none of them. */
 export function detectFormat(head: Uint8Array): Format | null {
   const has = ({ offset, bytes }: Format['magic'][number]): boolean =>
     bytes.every((byte, i) => head[offset + i] === byte)
-  return formats.find((format) => format.magic.some(has)) ?? null
+  const named = formats.find((format) => format.magic.some(has))
+  return named ?? (isTarHeader(head) ? (formats.find(({ name }) => name === 'tar') ?? null) : null)
+}
+
+/** By its checksum: the sum of its bytes, those of the checksum itself counted as blanks. */
+function isTarHeader(head: Uint8Array): boolean {
+  if (head.length < headBytes || head[0] === 0) return false
+  const [from, to] = [148, 156]
+  const claimed = /^ *([0-7]+)[ \0]/.exec(Buffer.from(head.subarray(from, to)).toString('latin1'))?.[1]
+  const sum = head.subarray(0, headBytes).reduce((all, byte, i) => all + (i >= from && i < to ? 0x20 : byte), 0)
+  return claimed !== undefined && Number.parseInt(claimed, 8) === sum
 }
 
 /** The format of the file at `path`. Throws ARCHIVE_NOT_FOUND, and ARCHIVE_UNKNOWN for what is no archive. */

@@ -1,5 +1,6 @@
 /** Names of members as archives have them, turned into those of entries. Pure. */
 import { EnvError } from '../errors.js'
+import { isSafePath } from '../tree/safe-path.js'
 
 const strict = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
 
@@ -41,6 +42,7 @@ function sequenceAt(bytes: Uint8Array, i: number): number {
  * Throws UNSAFE_PATH for what is absolute or climbs.
  */
 export function memberPath(raw: string, archive: string): string {
+  if (isSafePath(raw)) return raw
   const parts = raw.split('/')
   if (raw.startsWith('/') || parts.includes('..') || raw.includes('\0')) {
     const expected = "expected a relative path without '..'"

@@ -92,12 +92,14 @@ function hashInPrefix(
   // rattler hashes the text of a link; conda and mamba hash what it leads to.
   if (link && (old ?? inPackage) === sha256(link.was))
     return old === undefined && link.text === link.was ? null : { sha256: sha256(link.text) }
+  // Nobody hashes compiled Python and entry points.
+  if (old === undefined && typeof inPackage !== 'string') return null
   const kept = typeof old === 'string' ? { sha256: old } : null
   const hash = contents.hash(path)
   if (link && hash === null) return kept
   if (old !== undefined || hash === null) return hash
-  // rattler leaves it out where it is that of the package; nobody hashes compiled Python and entry points.
-  return typeof inPackage === 'string' && ('of' in hash || hash.sha256 !== inPackage) ? hash : null
+  // rattler leaves it out where it is that of the package.
+  return 'of' in hash || hash.sha256 !== inPackage ? hash : null
 }
 
 /** Every waiting hash has its place: no other text holds this key unescaped. */

@@ -33,6 +33,7 @@ export function parseRecord(file: string, text: string): PrefixRecord {
   const link = raw['link'] as { source?: unknown } | null | undefined
   const data = raw['paths_data'] as { paths?: unknown } | null | undefined
   const files = strings(raw['files'])
+  let paths: readonly PathRecord[] | null | undefined
   const source = typeof link?.source === 'string' ? link.source : raw['extracted_package_dir']
   const sitePackages = raw['python_site_packages_path']
   return {
@@ -43,7 +44,11 @@ export function parseRecord(file: string, text: string): PrefixRecord {
     subdir: typeof raw['subdir'] === 'string' ? raw['subdir'] : '',
     noarch: noarch(raw['noarch']),
     files,
-    paths: Array.isArray(data?.paths) ? data.paths.map(pathRecord).filter((path) => path !== null) : null,
+    // Not everyone who reads a record asks for them, and an environment has ten thousands.
+    get paths() {
+      paths ??= Array.isArray(data?.paths) ? data.paths.map(pathRecord).filter((path) => path !== null) : null
+      return paths
+    },
     source: typeof source === 'string' ? source : '',
     sitePackages: typeof sitePackages === 'string' && sitePackages !== '' ? sitePackages : null,
     raw,

@@ -40,6 +40,8 @@ export async function openForeign(path: string, opening: Opening): Promise<Sourc
 /** What conda-unpack needs is of no use in a tree that is relocated, and could do harm where one prefix is part of the other. */
 const unpackers: readonly string[] = [unpackScript, unpackHelper]
 
+type Writable<T> = { -readonly [K in keyof T]: T[K] }
+
 class Unpack {
   private readonly archive: string
   private readonly supply: Supply
@@ -125,7 +127,12 @@ class Unpack {
     const entries: MaterializeEntry[] = []
     for (const member of files) {
       const { path, mode, mtime, source } = member
-      const entry = { path, kind: 'file' as const, mode: (mode & 0o111) === 0 ? 0o644 : 0o755, mtime }
+      const entry: Writable<MaterializeEntry> = {
+        path,
+        kind: 'file',
+        mode: (mode & 0o111) === 0 ? 0o644 : 0o755,
+        mtime,
+      }
       if (unpackers.includes(path)) {
         this.held.set(path, { ...entry, data: Buffer.from(await whole(member)) })
         continue
@@ -133,10 +140,14 @@ class Unpack {
       if (path.startsWith('bin/'))
         this.noteHead(path, source === undefined ? contentOf(member) : await readHead(source))
       const rewrites = isRecord(path) ? [] : (this.known.of(path)?.rewrites ?? [])
-      const content = source === undefined ? { data: contentOf(member) } : { source }
-      entries.push({ ...entry, ...content, ...(rewrites.length === 0 ? {} : { rewrites }) })
+      if (source === undefined) {
+        entry.at = member.at
+        entry.size = member.size
+      } else entry.source = source
+      if (rewrites.length > 0) entry.rewrites = rewrites
+      entries.push(entry)
     }
-    await this.writer.write(entries)
+    await this.writer.write(entries, buffer)
     if (temporary) for (const { source } of members) if (source !== undefined) await rm(source)
   }
 
@@ -190,19 +201,13 @@ class Unpack {
   }
 
   private async writeIndex(): Promise<void> {
-    const entries = [...this.writer.entries.values()]
-    const order = ({ kind, path }: Entry): string => `${kind === 'hardlink' ? 1 : 0}${path}`
-    const sorted = entries.map((entry) => [order(entry), entry] as const).sort(([a], [b]) => (a < b ? -1 : 1))
+    const isHardlink = ({ kind }: Entry): number => Number(kind === 'hardlink')
+    const sorted = [...this.writer.entries.values()].sort(
+      (a, b) => isHardlink(a) - isHardlink(b) || (a.path < b.path ? -1 : 1),
+    )
     const index = indexOf(this.job.root)
     try {
-      await writeFile(
-        index,
-        native().encode(
-          sorted.map(([, entry]) => entry),
-          this.job.prefix,
-        ),
-        { flag: 'wx', mode: 0o644 },
-      )
+      await writeFile(index, native().encode(sorted, this.job.prefix), { flag: 'wx', mode: 0o644 })
     } catch (error) {
       throw error instanceof EnvError ? error : fromSystem(error, 'cannot write', index)
     }

@@ -10,6 +10,7 @@ import { forwardSignals } from '../forward-signals.js'
 import { silent } from '../report.js'
 import { type DeployOptions, type DeployResult, deploy } from './deploy.js'
 import { cancelled } from './lock.js'
+import { standardInput } from './source.js'
 
 export interface RunOptions extends Omit<DeployOptions, 'dryRun'> {
   /** The program, found by the PATH of the environment, and its arguments. It has this process's standard streams. */
@@ -38,6 +39,7 @@ export interface RunResult {
  */
 export async function run(options: RunOptions): Promise<RunResult> {
   const { command, spare = [], onStart, ...rest } = options
+  checkArchive(options.archive)
   const [program, ...args] = checkCommand(command)
   if (onStart !== undefined && typeof onStart !== 'function')
     throw new EnvError('INVALID_OPTION', `run: option 'onStart' must be a function, got ${typeof onStart}`)
@@ -52,6 +54,17 @@ export async function run(options: RunOptions): Promise<RunResult> {
   if (signal?.aborted) throw cancelled(signal)
   reporter.phase('run')
   return { ...(await runProgram(program, args, variables, signal, onStart)), deployment, warnings }
+}
+
+/** Throws INVALID_OPTION for standard input, which belongs to the program. */
+export function checkArchive(archive: string): void {
+  if (archive !== standardInput) return
+  const hint = 'save it to a file, or deploy it with conda-deploy - and activate what that prints'
+  throw new EnvError(
+    'INVALID_OPTION',
+    'run: standard input belongs to the program, so the archive cannot come from it',
+    { hint },
+  )
 }
 
 function checkCommand(command: readonly string[]): [string, ...string[]] {

@@ -9,39 +9,59 @@ const sha256 = (data: Uint8Array | string): string => createHash('sha256').updat
 
 const isEntry = (node: PackEntry | Node): node is PackEntry => 'path' in node
 
-/** `reserved`: paths that are made later. */
-export function contentsOf(plan: Plan, outcomes: ReadonlyMap<string, Outcome>, reserved: readonly string[]): Contents {
+/** What becomes of a file: left out, changed by deploying, or deployed with this hash; null: nothing is known of that. */
+export type Fate = 'dropped' | 'relocated' | { readonly sha256: string } | null
+
+/** The core says nothing of a file that is as its package had it. */
+export function fateOf(entry: PackEntry, outcome: Outcome | undefined): Fate {
+  if (outcome?.dropped) return 'dropped'
+  if (outcome?.spots !== undefined && outcome.spots.length > 0) return 'relocated'
+  const sha256 = outcome?.sha256 ?? entry.expect?.sha256
+  return sha256 === undefined ? null : { sha256 }
+}
+
+/** `dropped`: paths that are left out; `reserved`: paths that are made later; `asked`: hears of every entry that an answer depends on. */
+export function contentsOf(
+  plan: Plan,
+  dropped: Iterable<string>,
+  fate: (entry: PackEntry) => Fate,
+  reserved: readonly string[],
+  asked: (path: string) => void = () => undefined,
+): Contents {
   const nodes = new Map<string, PackEntry | Node>()
   for (const list of [plan.entries, plan.meta]) for (const entry of list) nodes.set(entry.path, entry)
-  for (const { path, dropped } of outcomes.values()) if (dropped) nodes.delete(path)
+  for (const path of dropped) nodes.delete(path)
   for (const path of reserved) nodes.set(path, { kind: 'file' })
   // A record asks three questions of a path before it comes to the next, and few lead over links.
-  let asked: string | undefined
+  let last: string | undefined
   let answer: PackEntry | Node | undefined
   const nodeAt = (path: string): PackEntry | Node | undefined => {
-    if (path !== asked) answer = nodes.get(path)
-    asked = path
+    if (path !== last) answer = nodes.get(path)
+    last = path
     return answer
   }
-  const reached = (path: string, last: boolean): PackEntry | undefined => {
+  const reached = (path: string, through: boolean): PackEntry | undefined => {
     const there = nodeAt(path)
-    const direct = there !== undefined && !(last && there.kind === 'symlink')
-    const end = direct ? path : follow(nodes, path, last)
+    const direct = there !== undefined && !(through && there.kind === 'symlink')
+    const end = direct ? path : follow(nodes, path, through)
     const node = direct ? there : nodes.get(end ?? '')
     return node !== undefined && isEntry(node) ? node : undefined
   }
   return {
-    has: (path) => nodeAt(path) !== undefined || follow(nodes, path, false) !== null,
+    has(path) {
+      const end = nodeAt(path) === undefined ? follow(nodes, path, false) : path
+      if (end !== null) asked(end)
+      return end !== null
+    },
     hash(path) {
       const there = reached(path, true)
       const entry = there?.kind === 'hardlink' ? reached(there.target ?? '', false) : there
       if (entry?.kind !== 'file') return null
       if (entry.data !== undefined) return { sha256: sha256(entry.data) }
-      const outcome = outcomes.get(entry.path)
-      if (outcome?.spots !== undefined && outcome.spots.length > 0) return { of: entry.path }
-      // The core says nothing of a file that is as its package had it.
-      const known = outcome?.sha256 ?? entry.expect?.sha256
-      return known === undefined ? null : { sha256: known }
+      asked(entry.path)
+      const its = fate(entry)
+      if (its === 'relocated') return { of: entry.path }
+      return its === 'dropped' ? null : its
     },
     link(path) {
       const entry = reached(path, false)

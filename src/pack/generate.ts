@@ -2,7 +2,7 @@
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Environment } from '../conda/environment.js'
-import { type Contents, historyText, recordText } from '../conda/record-text.js'
+import { historyText, type RecordText } from '../conda/record-text.js'
 import { fromSystem } from '../errors.js'
 import type { Outcome, PackEntry } from '../native.js'
 import type { Spot } from '../tree/entry.js'
@@ -17,9 +17,11 @@ export function remadePaths(environment: Environment): Set<string> {
 }
 
 /** The entries of conda-meta with their content: records and the history for another prefix, everything else as it is. */
-export async function metaEntries(environment: Environment, plan: Plan, contents: Contents): Promise<PackEntry[]> {
-  const records = new Map(environment.packages.map(({ record }) => [record.file, record]))
-  const sitePackages = environment.python?.sitePackages ?? ''
+export async function metaEntries(
+  environment: Environment,
+  plan: Plan,
+  records: ReadonlyMap<string, RecordText>,
+): Promise<PackEntry[]> {
   return Promise.all(
     plan.meta.map(async ({ path, kind, mode, mtime, size, target }): Promise<PackEntry> => {
       if (kind !== 'file') return { path, kind, mode, mtime, size, ...(target === undefined ? {} : { target }) }
@@ -30,7 +32,7 @@ export async function metaEntries(environment: Environment, plan: Plan, contents
         const data = Buffer.from(historyText(bytes.toString('latin1')), 'latin1')
         return { path, kind, mode, mtime: plan.mtime, size: data.length, data }
       }
-      const { text, digests } = recordText(record, contents, sitePackages)
+      const { text, digests } = record
       const data = Buffer.from(text, 'latin1') // it is ASCII
       return { path, kind, mode, mtime: plan.mtime, size: data.length, data, digests }
     }),

@@ -19,7 +19,7 @@ import { checkOutput, discard, makeFolder, partOf, publish, sweep } from './outp
 import { type Parcel, parcelOf, parcelScripts } from './parcel.js'
 import { ignored, type Plan, planPack } from './plan.js'
 import { activationScripts } from './scripts/index.js'
-import { unpackPath, writeArchive } from './write.js'
+import { settledValue, unpackPath, writeArchive } from './write.js'
 
 export type { PackOptions } from './options.js'
 
@@ -168,12 +168,6 @@ function placeOf(options: PackOptions, { format, arcroot }: Settled, name: strin
 
 /** As the format was called: `--format tgz` makes `env.tgz`. */
 const givenName = ({ format = 'infer' }: PackOptions, name: string): string => (format === 'infer' ? name : format)
-
-/** Of two that had to end before either may fail the whole. */
-function settledValue<T>(settled: PromiseSettledResult<T>): T {
-  if (settled.status === 'rejected') throw settled.reason
-  return settled.value
-}
 
 async function planOf(
   environment: Environment,

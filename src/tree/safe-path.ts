@@ -4,9 +4,12 @@ import { EnvError } from '../errors.js'
 
 /** Relative, `/`-separated, no empty, `.` or `..` component, no NUL: what src/archive/FORMAT.md demands. */
 export function isSafePath(path: string): boolean {
-  if (path === '' || path.includes('\0')) return false
-  return path.split('/').every((part) => part !== '' && part !== '.' && part !== '..')
+  // One look instead of an array of parts: asked for every file, several times.
+  return !unsafe.test(path)
 }
+
+/** A NUL, or a component that is empty, `.` or `..`. */
+const unsafe = /\0|(?:^|\/)\.{0,2}(?:\/|$)/
 
 /** Throws UNSAFE_PATH for a path that is not safe; `where` says who names it. */
 export function checkPath(path: string, where: string): void {

@@ -35,6 +35,17 @@ test('what is cut off before its magic number is nothing', () => {
   expect(detectFormat(rawTar([{ name: 'a' }]).subarray(0, 260))).toBeNull()
 })
 
+test('a tar without a magic number is known by the checksum of its first header', () => {
+  const head = Buffer.from(rawTar([{ name: 'a' }]).subarray(0, 512))
+  head.fill(0, 257, 512)
+  const sum = head.reduce((all, byte, i) => all + (i >= 148 && i < 156 ? 0x20 : byte), 0)
+  head.write(`${sum.toString(8).padStart(6, '0')}\0 `, 148, 'latin1')
+  expect(detectFormat(head)?.name).toBe('tar')
+  head[0] = 'b'.charCodeAt(0)
+  expect(detectFormat(head)).toBeNull()
+  expect(detectFormat(Buffer.alloc(512))).toBeNull()
+})
+
 async function code(path: string): Promise<unknown> {
   return await formatOf(path).then(
     ({ name }) => name,

@@ -5,9 +5,10 @@ import { join } from 'node:path'
 import { beforeAll, describe, expect, test } from 'vitest'
 import { deploy } from '../../src/deploy/deploy.js'
 import { verify } from '../../src/deploy/verify.js'
+import { type PackOptions, pack } from '../../src/pack/pack.js'
 import { condaPackTar } from '../support/conda-pack-archive.js'
 import { here, makeEnvironment, python } from '../support/make-env.js'
-import { cliFile } from '../support/run-cli.js'
+import { cliFile, runCli } from '../support/run-cli.js'
 import { removeTree, temporaryFolder } from '../support/temp.js'
 import { describeTree, differences } from '../support/tree.js'
 
@@ -62,6 +63,7 @@ async function deployed(archive: string): Promise<Map<string, string>> {
 
 const makers: [name: string, tool: string, line: string][] = [
   ['tar of GNU tar', 'tar', 'tar -cf OUT -C tree .'],
+  ['tar without a magic number', 'tar', 'tar --format=v7 -cf OUT -C tree .'],
   ['pax of GNU tar', 'tar', 'tar --format=pax -cf OUT -C tree .'],
   ['tar of bsdtar', 'bsdtar', 'bsdtar -cf OUT -C tree .'],
   ['pax of bsdtar', 'bsdtar', 'bsdtar --format=pax -cf OUT -C tree .'],
@@ -78,6 +80,16 @@ const makers: [name: string, tool: string, line: string][] = [
   ['zip -y', 'zip', 'cd tree && zip -qry ../OUT.zip . && mv ../OUT.zip ../OUT'],
   ['zip -y, stored', 'zip', 'cd tree && zip -0qry ../OUT.zip . && mv ../OUT.zip ../OUT'],
   ['squashfs', 'mksquashfs', 'mksquashfs tree OUT -quiet -no-progress -all-root >/dev/null'],
+]
+
+const packed: [format: NonNullable<PackOptions['format']>, tool: string, more?: Partial<PackOptions>][] = [
+  ['tar', 'tar'],
+  ['tar.gz', 'gzip'],
+  ['tar.bz2', 'bzip2'],
+  ['tar.xz', 'xz'],
+  ['zip', 'sh', { zipSymlinks: true }],
+  ['squashfs', 'mksquashfs'],
+  ['no-archive', 'sh'],
 ]
 
 describe('case 21: an environment deploys to the same tree from', () => {
@@ -114,6 +126,45 @@ describe('case 21: an environment deploys to the same tree from', () => {
     expect(run(['-', '--to', to], Buffer.alloc(0)).stderr).toMatch(/standard input is empty/)
     expect(readdirSync(work).filter((name) => name.includes('spool'))).toEqual([])
   })
+})
+
+describe('case 14: what pack makes deploys to the same tree, as', () => {
+  let reference: Map<string, string>
+  beforeAll(async () => {
+    const { output } = await pack({ prefix: origin, output: join(work, 'pack.tar.zst') })
+    reference = await deployed(output ?? '')
+  })
+
+  test.each(packed)('%s', async (format, tool, more) => {
+    if (!has(tool)) return console.warn(`skipped: ${format}: ${tool} is not installed`)
+    const { output } = await pack({ prefix: origin, output: join(work, `packed-${format}`), format, ...more })
+    const found = await deployed(output ?? '')
+    // Of no use in a relocated tree: left out of what an archive of another format brings.
+    expect(differences(found, reference).filter((line) => !line.startsWith('bin/conda-unpack: absent'))).toEqual([])
+  })
+})
+
+describe('a tool that decompresses', () => {
+  test('says why it could not in our error, and nothing to the terminal', async () => {
+    if (!has('bzip2')) return console.warn('skipped: bzip2 is not installed')
+    sh('bzip2 -c env.tar > whole.bz2')
+    const broken = readFileSync(join(work, 'whole.bz2'))
+    broken.fill(0x55, broken.length >> 1)
+    writeFileSync(join(work, 'broken.tar.bz2'), broken)
+    const done = await runCli([join(work, 'broken.tar.bz2'), '--to', to])
+    expect([done.status, done.stderr]).toEqual([1, expect.stringMatching(/^conda-deploy: .*bzip2 could not .*bzip2: /)])
+  })
+})
+
+test('an image that lists more than is allowed is not extracted', async () => {
+  if (!has('mksquashfs')) return console.warn('skipped: mksquashfs is not installed')
+  sh('cp -a tree bomb && truncate -s 3M bomb/lib/zeros && mksquashfs bomb bomb.sqsh -quiet -no-progress >/dev/null')
+  const archive = join(work, 'bomb.sqsh')
+  await expect(deploy({ archive, to, maxBytes: 2 ** 21 })).rejects.toMatchObject({ code: 'LIMIT_EXCEEDED' })
+  await expect(deploy({ archive, to, maxBytes: 2 ** 40, maxFiles: 3 })).rejects.toMatchObject({
+    code: 'LIMIT_EXCEEDED',
+  })
+  expect(readdirSync(join(work, 'target'))).toEqual([])
 })
 
 test('a folder without an environment is none, and is left alone', async () => {

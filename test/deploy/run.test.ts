@@ -87,6 +87,10 @@ test.each(['SIGTERM', 'SIGUSR1', 'SIGINT', 'SIGHUP'] as const)(
   },
 )
 
+test("case 21: an archive cannot come from standard input, which is the program's", async () => {
+  await expect(run({ archive: '-', command: ['true'] })).rejects.toMatchObject({ code: 'INVALID_OPTION' })
+})
+
 test('options are checked', async () => {
   for (const command of [[], [''], 'hello', [1], undefined])
     await expect(run({ archive, to, command } as RunOptions)).rejects.toMatchObject({ code: 'INVALID_OPTION' })

@@ -136,7 +136,7 @@ void refuse(const char* code, const std::string& entries, uint64_t count, const 
 void hostile_heads() {
   using namespace forge;
   THROWS("UNSUPPORTED", decode(table(kPrefixes, 0, "", 0, 2)));
-  THROWS("UNSUPPORTED", decode(table(kPrefixes, 0, "", 2)));
+  THROWS("UNSUPPORTED", decode(table(kPrefixes, 0, "", 4)));
   THROWS("ARCHIVE_CORRUPT", decode("CDTX" + table(kPrefixes, 0, "").substr(4)));
   THROWS("ARCHIVE_CORRUPT", decode(table(varint(1) + text(""), 0, "")));
   THROWS("ARCHIVE_CORRUPT", decode(table(varint(1) + text(std::string("a\0b", 3)), 0, "")));

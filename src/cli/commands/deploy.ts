@@ -22,6 +22,7 @@ export interface DeployFlags extends Globals {
 }
 
 interface Flags extends DeployFlags, SpareFlags {
+  readonly mount?: boolean
   readonly shell?: Shell | typeof callingShell
 }
 
@@ -70,6 +71,11 @@ export function addDeploy(program: Command, session: Session): void {
   addDeployFlags(command).addOption(
     new Option('--shell [name]', 'print what eval needs to activate it').choices([callingShell, ...shells]),
   )
+  command.option(
+    '--mount',
+    'mount a squashfs image read-only at --to, the prefix it was packed for with --dest-prefix, instead of extracting it; ' +
+      'what takes it away again is printed: umount DIR, or fusermount -u DIR',
+  )
   addSpare(command)
   example(
     command,
@@ -77,10 +83,12 @@ export function addDeploy(program: Command, session: Session): void {
     'ssh login cat myenv.tar.zst | conda-deploy -',
     'eval "$(conda-deploy /shared/myenv.tar.zst --shell bash)"',
     'conda-deploy deploy /shared/myenv.tar.zst --to /scratch/myenv --writable',
+    'conda-deploy /shared/myenv.squashfs --mount --to /opt/envs/myenv',
   )
   command.action(async (archive: string, _: unknown, self: Command) => {
     const flags = self.optsWithGlobals<Flags>()
     const shell = shellOf(flags)
+    if (flags.mount === true) return await mountIt(archive, flags, shell, session)
     const { deploy } = await import('../../deploy/deploy.js')
     const result = await deploy(deployOptions(archive, flags, session)).catch((error: unknown) => {
       throw orCommand(error, archive)
@@ -95,6 +103,30 @@ export function addDeploy(program: Command, session: Session): void {
       terminal.say(summary(result))
     }
   })
+}
+
+async function mountIt(archive: string, flags: Flags, shell: Shell | undefined, session: Session): Promise<void> {
+  const { to = '', dryRun, root, allowShared, writable, verify, maxBytes, maxFiles, base, wait } = flags
+  const others = { root, allowShared, writable, verify, maxBytes, maxFiles, base, wait }
+  const [other] = Object.entries(others).find(([, value]) => value !== undefined) ?? []
+  const flag = other?.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)
+  if (flag !== undefined) throw new EnvError('USAGE', `--mount and --${flag} exclude each other`)
+  if (to === '') {
+    const hint = 'name the prefix that the image was packed for with --dest-prefix'
+    throw new EnvError('USAGE', '--mount needs --to', { hint })
+  }
+  const { mount } = await import('../../deploy/mount.js')
+  const { terminal, signal } = session
+  const result = await mount({ archive, to, dryRun, signal, reporter: terminal })
+  const activated = shell === undefined ? result.prefix : await activationCode(result.prefix, shell, flags, session)
+  terminal.result(result, activated)
+  const did = dryRun === true ? 'would mount' : `mounted by ${result.by}`
+  terminal.say(
+    aligned([
+      [did, result.prefix],
+      ['unmount', result.unmount.join(' ')],
+    ]),
+  )
 }
 
 function shellOf({ shell, json, dryRun, spare }: Flags): Shell | undefined {

@@ -21,13 +21,14 @@ export function addRun(program: Command, session: Session): void {
     const flags = self.optsWithGlobals<DeployFlags & SpareFlags>()
     const { terminal } = session
     const { dryRun, ...options } = deployOptions(archive, flags, session)
+    const { checkArchive, run } = await import('../../deploy/run.js')
     if (dryRun === true) {
+      checkArchive(archive)
       const { deploy } = await import('../../deploy/deploy.js')
       const planned = await deploy({ ...options, dryRun })
       terminal.result({ deployment: planned, command: words }, `${summary(planned)}\nwould run ${words.join(' ')}`)
       return
     }
-    const { run } = await import('../../deploy/run.js')
     const onStart = (): void => {
       terminal.close()
       session.release()

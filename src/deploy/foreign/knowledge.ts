@@ -19,7 +19,9 @@ export interface Known {
 type Claims = Pick<ReturnType<typeof parseRecord>, 'file' | 'name' | 'noarch' | 'files' | 'paths'>
 
 /** The file is a record of a package. */
-export const isRecord = (path: string): boolean => /^conda-meta\/[^/.][^/]*\.json$/.test(path)
+export const isRecord = (path: string): boolean =>
+  // Asked for every file, several times: the comparison spares most of them the pattern.
+  path.startsWith('conda-meta/') && /^conda-meta\/[^/.][^/]*\.json$/.test(path)
 
 export class Knowledge {
   private readonly files = new Map<string, Known>()
@@ -62,6 +64,11 @@ export class Knowledge {
     return this.files.get(path)
   }
 
+  /** The files in which packages name placeholders. */
+  *relocated(): Generator<readonly [path: string, rewrites: readonly Rewrite[]]> {
+    for (const [path, { rewrites }] of this.files) if (rewrites.length > 0) yield [path, rewrites]
+  }
+
   /** All placeholders that packages name. */
   placeholders(): Set<string> {
     const all = new Set<string>()
@@ -93,12 +100,12 @@ export class Knowledge {
       // rattler records the hash of an entry point as it was installed: no package has those bytes.
       const isMade = type.endsWith('entry_point')
       this.note(path, {
-        sha256: sha256 === undefined || isMade ? [] : [sha256],
-        rewrites: placeholder === undefined ? [] : [{ prefix: placeholder, mode: mode ?? 'text' }],
+        sha256: sha256 === undefined || isMade ? none : [sha256],
+        rewrites: placeholder === undefined ? none : [{ prefix: placeholder, mode: mode ?? 'text' }],
         installed: placeholder !== undefined || replaced || isMade,
       })
     }
-    for (const path of listed) this.note(path, { sha256: [], rewrites: [], installed: true })
+    for (const path of listed) this.note(path, { sha256: none, rewrites: none, installed: true })
   }
 
   private note(path: string, more: Known): void {
@@ -115,6 +122,9 @@ export class Knowledge {
     })
   }
 }
+
+/** One for all: most files have no rewrites. */
+const none: readonly never[] = []
 
 /** The longest prefix that takes the place of a placeholder. */
 const slotOf = ({ prefix, mode }: Rewrite): number =>

@@ -105,7 +105,7 @@ function wantedRewrites({ tree, known, writer, notes, origins }: Findings): Map<
     if (list.some(same) || writer.applied(file).some(same)) return
     wanted.set(file, [...list, rewrite])
   }
-  for (const path of tree.files()) for (const rewrite of known.of(path)?.rewrites ?? []) want(path, rewrite)
+  for (const [path, rewrites] of known.relocated()) for (const rewrite of rewrites) want(path, rewrite)
   for (const { path, placeholder, mode } of notes)
     if (!origins.includes(placeholder)) want(path, { prefix: placeholder, mode })
   return wanted
@@ -121,8 +121,8 @@ function* filesOf(writer: Writer): Generator<Entry> {
  */
 function isUnnoted({ known, writer, notes }: Findings, { path, sha256 = '' }: Entry): boolean {
   const one = known.of(path)
-  const bare = one?.installed === true && one.rewrites.length === 0 && writer.applied(path).length === 0
-  return bare && isPackages(known, path, sha256) && !notes.some((note) => note.path === path)
+  if (one?.installed !== true || one.rewrites.length > 0 || writer.applied(path).length > 0) return false
+  return one.sha256.includes(sha256) && !notes.some((note) => note.path === path)
 }
 
 /** Where `prefixes` stand in `files`, and how. */

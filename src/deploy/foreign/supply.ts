@@ -72,7 +72,7 @@ async function archiveSupply(archive: string, { signal }: Opening): Promise<Supp
 async function extracted(archive: string, feeding: Feeding): Promise<Decoded> {
   const { parts, threads, signal, limits, receive } = feeding
   const folder = join(parts, 'image')
-  await extractSquashfs(archive, folder, threads, signal)
+  await extractSquashfs({ archive, folder, threads, limits, signal })
   const listed = await listDirectory(folder, threads, signal)
   const bytes = listed.found.reduce((sum, { size }) => sum + size, 0)
   checkLimits(archive, limits, listed.found.length, bytes)

@@ -29,6 +29,8 @@ export class ForeignTree {
   private readonly parents = new Map<string, number>()
   /** How many hard links share a file. */
   private readonly shared = new Map<string, number>()
+  /** That of the member before. */
+  private folder = ''
   private readonly duplicates = new Set<string>()
   private readonly own: string[] = []
   private readonly setuid = new Set<string>()
@@ -65,7 +67,11 @@ export class ForeignTree {
     }
     if (member.kind !== 'directory' && this.parents.has(path))
       throw this.broken('UNSAFE_PATH', path, 'is no directory, but members stand beneath it')
-    for (let slash = path.lastIndexOf('/'); slash > 0; slash = path.lastIndexOf('/', slash - 1)) {
+    const folder = path.slice(0, Math.max(0, path.lastIndexOf('/')))
+    // Neighbours come one after another: what was checked for one, and is not older, holds for the next.
+    const isChecked = folder === this.folder && mtime <= (this.parents.get(folder) ?? Number.NEGATIVE_INFINITY)
+    this.folder = folder
+    for (let slash = isChecked ? 0 : folder.length; slash > 0; slash = path.lastIndexOf('/', slash - 1)) {
       const parent = path.slice(0, slash)
       const kind = this.members.get(parent)?.kind ?? 'directory'
       if (kind !== 'directory')

@@ -1,6 +1,6 @@
 /** Fills the stage through the native core, and keeps what stands in it: every entry as it was written last. */
 import { checkLimits } from '../../archive/limits.js'
-import { type MaterializeEntry, native, type Rewrite, runJob } from '../../native.js'
+import { type Materialized, type MaterializeEntry, native, type Rewrite, runJob } from '../../native.js'
 import type { Entry } from '../../tree/entry.js'
 import type { Unpacking, UnpackJob } from '../source.js'
 
@@ -30,10 +30,10 @@ export class Writer {
     return this.rewrites.get(path) ?? []
   }
 
-  /** Writes new files; what they hold counts as progress. */
-  async write(entries: readonly MaterializeEntry[]): Promise<void> {
+  /** Writes new files, with their contents in one buffer if they say so; what they hold counts as progress. */
+  async write(entries: readonly MaterializeEntry[], contents?: Uint8Array): Promise<void> {
     const before = this.made
-    await this.materialize(entries, (bytes) => {
+    await this.materialize(entries, contents, (bytes) => {
       this.made = before + bytes
       this.unpacking.progress(this.made)
     })
@@ -41,30 +41,48 @@ export class Writer {
 
   /** Replaces files, and makes links and directories. */
   async change(entries: readonly MaterializeEntry[]): Promise<void> {
-    await this.materialize(entries, undefined)
+    await this.materialize(entries, undefined, undefined)
   }
 
   private async materialize(
     entries: readonly MaterializeEntry[],
+    contents: Uint8Array | undefined,
     progress: Unpacking['progress'] | undefined,
   ): Promise<void> {
     if (entries.length === 0) return
-    const job = { ...this.job, entries }
-    const { list, trampolines, byPath } = await runJob((counters) => native().materialize(job, counters), {
+    const job = { ...this.job, entries, ...(contents === undefined ? {} : { contents }) }
+    const done = await runJob((counters) => native().materialize(job, counters), {
       signal: this.unpacking.signal,
       progress,
     })
-    for (const entry of list) {
-      this.written += sizeOf(entry) - sizeOf(this.entries.get(entry.path))
-      this.entries.set(entry.path, entry)
-    }
+    this.keep(entries, done)
     // What was read is counted where it is read; a prefix that stands everywhere makes more of it.
     checkLimits(this.job.root, this.unpacking.limits, this.entries.size, this.written)
     for (const { path, rewrites = [] } of entries)
       if (rewrites.length > 0) this.rewrites.set(path, [...this.applied(path), ...rewrites])
-    for (const path of byPath) this.byPath.add(path)
-    this.trampolines_ += trampolines
+    for (const path of done.byPath) this.byPath.add(path)
+    this.trampolines_ += done.trampolines
+  }
+
+  private keep(entries: readonly MaterializeEntry[], { digests, sizes, rewritten }: Materialized): void {
+    const changes = new Map(rewritten.map((change) => [change.entry, change]))
+    for (const [i, { path, kind, mode, mtime, target }] of entries.entries()) {
+      const size = sizes[i] ?? 0
+      const was = this.entries.get(path)
+      const change = changes.get(i)
+      let entry: Entry
+      if (kind !== 'file') entry = { path, kind, mode, mtime, size, ...(target === undefined ? {} : { target }) }
+      else {
+        const sha256 = digests.slice(64 * i, 64 * (i + 1))
+        entry =
+          change === undefined
+            ? { path, kind, mode, mtime, size, sha256 }
+            : { path, kind, mode, mtime, size, sha256, spots: change.spots, deployed: change.deployed }
+      }
+      this.written += sizeOf(entry) - (was === undefined ? 0 : sizeOf(was))
+      this.entries.set(path, entry)
+    }
   }
 }
 
-const sizeOf = (entry: Entry | undefined): number => entry?.deployed?.size ?? entry?.size ?? 0
+const sizeOf = ({ deployed, size }: Entry): number => deployed?.size ?? size
