@@ -4,11 +4,11 @@ import { closeSync, openSync, readdirSync, readSync, rmdirSync, statSync } from 
 import { dirname, join, resolve } from 'node:path'
 import { unpackScript } from '../archive/conda-pack.js'
 import { formatOf } from '../archive/format.js'
+import { originByScripts } from '../conda/origin.js'
 import { EnvError, fromSystem } from '../errors.js'
 import { checkOptions, type Shape } from '../options.js'
 import { type Reporter, silent } from '../report.js'
 import { makeFolders } from '../tree/folders.js'
-import { originByScripts } from './foreign/origin.js'
 import { headBytes } from './foreign/scripts.js'
 
 export interface MountOptions {
@@ -168,7 +168,7 @@ function checkImage(archive: string, prefix: string): void {
     })
   if (statSync(join(prefix, unpackScript), { throwIfNoEntry: false }) !== undefined)
     refuse('is packed for any prefix, and has to be relocated: what is mounted cannot be')
-  const [origin] = originByScripts(heads(join(prefix, 'bin')))
+  const [origin] = originByScripts(heads(join(prefix, 'bin')).values())
   if (origin === undefined) refuse('does not tell the prefix it was packed for: none of its scripts calls its python')
   if (origin !== prefix) refuse(`is packed for ${origin}, not for ${prefix}`)
 }
