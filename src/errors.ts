@@ -63,7 +63,7 @@ const codes: Readonly<Record<ErrorCode, { readonly exit: number; readonly hint?:
   NOT_A_DEPLOYMENT: { exit: 1, hint: 'name a directory that conda-deploy printed' },
   OUTPUT_EXISTS: { exit: 1, hint: 'pass --force to replace it' },
   UNSUPPORTED: { exit: 1 },
-  PERMISSION: { exit: 1 },
+  PERMISSION: { exit: 1, hint: 'ask its owner for permission, or choose another place' },
   IO: { exit: 1 },
   COMMAND_NOT_FOUND: { exit: 127 },
   COMMAND_NOT_EXECUTABLE: { exit: 126 },
@@ -130,12 +130,17 @@ const byErrno: ReadonlyMap<number, ErrorCode> = new Map([
 /** `errno` as Node has it, below zero. */
 const meaningOf = (errno: number | undefined): ErrorCode => byErrno.get(-(errno ?? 0)) ?? 'IO'
 
+/** Node's `EACCES: permission denied, open '/x'` without the parts that only programmers read; they stay in the fields. */
+function sentence({ errno, message }: NodeJS.ErrnoException): string {
+  if (errno === -constants.errno.EDQUOT) return 'disk quota exceeded'
+  return message.replace(/^E[A-Z0-9]+: ([^,]+), .*$/s, '$1')
+}
+
 /** An EnvError for an error of `node:fs`. */
 export function fromSystem(error: unknown, what: string, path?: string): EnvError {
   const e = error as NodeJS.ErrnoException
   const at = path ?? e.path
-  const said = e.errno === -constants.errno.EDQUOT ? 'EDQUOT: disk quota exceeded' : e.message
-  return new EnvError(meaningOf(e.errno), `${what}${at === undefined ? '' : ` ${at}`}: ${said}`, {
+  return new EnvError(meaningOf(e.errno), `${what}${at === undefined ? '' : ` ${at}`}: ${sentence(e)}`, {
     cause: error,
     ...(at === undefined ? {} : { path: at }),
     ...(e.errno === undefined ? {} : { errno: e.errno }),

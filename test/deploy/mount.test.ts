@@ -42,7 +42,7 @@ afterEach(unmount)
 const able = (name: string, body: () => Promise<void>): void =>
   test(name, async () => (unable === null ? await body() : console.warn(`skipped: ${name}: ${unable}`)))
 
-describe('an image that is packed for a prefix', () => {
+describe('case 21: an image that is packed for a prefix', () => {
   able('stands there, read-only, until it is unmounted by the command that is named', async () => {
     const result = await mount({ archive: image, to: prefix })
     expect(result).toMatchObject({ prefix, archive: image, method: 'mounted', dryRun: false })
