@@ -67,7 +67,7 @@ describe.skipIf(!existsSync('/dev/full'))('a full disk', () => {
   test('beneath stdout fails plainly: the result is lost', () => {
     const { status, stderr } = onFull('>')
     expect(status).toBe(75)
-    expect(stderr).toMatch(/^conda-deploy: cannot write the result to stdout: ENOSPC/)
+    expect(stderr).toMatch(/^conda-deploy: cannot write the result to stdout: no space left on device/)
     expect(stderr).not.toMatch(/^ {4}at /m)
   })
 

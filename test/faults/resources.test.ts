@@ -150,12 +150,12 @@ describe.skipIf(process.platform !== 'linux')('too little', () => {
   })
 
   test('case 42: names and paths that are too long are told', () => {
-    for (const [prefix, message] of [
-      [join(fixture.folder, 'x'.repeat(300)), /name too long|ENAMETOOLONG|File name too long/i],
-      [join(fixture.folder, ...Array.from({ length: 50 }, () => 'x'.repeat(100))), /too long/i],
+    for (const [prefix, message, status] of [
+      [join(fixture.folder, 'x'.repeat(300)), /has 300 bytes; a name can have 255/, 2],
+      [join(fixture.folder, ...Array.from({ length: 50 }, () => 'x'.repeat(100))), /name too long/, 1],
     ] as const) {
       const done = spawnSync(process.execPath, [cliFile, fixture.archive, '--to', prefix], { encoding: 'utf8' })
-      expect(done.status).toBe(1)
+      expect(done.status).toBe(status)
       expect(done.stderr).toMatch(message)
       expect(done.stderr).not.toMatch(/^ {4}at |unexpected/m)
     }
