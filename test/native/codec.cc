@@ -105,7 +105,7 @@ static void archives() {
     at += size;
   }
   make(Codec::zstd, "zst", 2);
-  CHECK(Unpacked(out / "zst").tar == tar);
+  CHECK(ReadBack(out / "zst").tar == tar);
 }
 
 // To a descriptor, which stays open; a reader that goes away is an error.

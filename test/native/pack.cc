@@ -9,7 +9,7 @@
 using namespace cd;
 
 // Every frame alone, deployed to where the files came from, gives the bytes that stood there.
-static void deploys_to(const Unpacked& archive, const std::string& prefix, const Folder& source) {
+static void deploys_to(const ReadBack& archive, const std::string& prefix, const Folder& source) {
   std::vector<Frame> frames;
   for (const std::string& f : archive.frames) frames.push_back({0, 0, static_cast<uint32_t>(f.size())});
   std::vector<std::string> deployed(archive.table.entries.size());
@@ -107,7 +107,7 @@ static void archives() {
   }
   CHECK((packed.prefixes == std::vector<std::string>{here, kPlaceholderText}));
 
-  const Unpacked archive(out / "1");
+  const ReadBack archive(out / "1");
   CHECK(archive.table.entries.size() == job.entries.size() - 1 && packed.entries == archive.table.entries.size());
   CHECK(archive.tar.size() % 512 == 0 && archive.tar.substr(archive.tar.size() - 1024) == zeros(1024));
   CHECK(!archive.find("lib/b.pyc") && archive.find("lib/a.pyc"));

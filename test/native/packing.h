@@ -84,13 +84,13 @@ inline cd::Sealed pack_and_seal(cd::PackJob job, const std::string& output, unsi
   return sealed;
 }
 
-struct Unpacked {
+struct ReadBack {
   cd::Table table;
   std::vector<std::string> frames;  // decoded
   std::string tar;
   std::vector<size_t> begins;  // of the frames in the tar
 
-  explicit Unpacked(const std::string& path) {
+  explicit ReadBack(const std::string& path) {
     const auto archive = cd::Archive::open(path);
     if (!archive) std::abort();
     table = archive->table();

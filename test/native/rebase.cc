@@ -10,7 +10,7 @@ static std::string utf16(const std::string& s) { return encode_as(s, Encoding::c
 static const std::string kElf = "\177ELF" + zeros(4);
 
 struct Both {
-  Unpacked plain, rebased;
+  ReadBack plain, rebased;
 };
 
 static Both both(PackJob job, const Folder& out, const std::string& dest) {
@@ -30,14 +30,14 @@ static Both both(PackJob job, const Folder& out, const std::string& dest) {
     const Verified verified = verify({"", out / name, 1}, Progress());
     CHECK_MORE(verified.faults.empty(),
                verified.faults.empty() ? "" : verified.faults[0].path + verified.faults[0].found);
-    return Unpacked(out / name);
+    return ReadBack(out / name);
   };
   return {make("plain" + std::to_string(dest.size()), "", ""),
           make("dest" + std::to_string(dest.size()), dest, "in/here")};
 }
 
 // What deploying the plain archive to `to` gives.
-static std::string deployed(const Unpacked& a, const Entry& e, const std::string& to, const std::string& digest) {
+static std::string deployed(const ReadBack& a, const Entry& e, const std::string& to, const std::string& digest) {
   const std::string stored = a.content(e);
   std::vector<std::string> digests(e.spots.size(), digest);
   Rewriting done;

@@ -27,7 +27,7 @@ static void digests() {
                                     with_digests(generated("of-made", list), {{130, "own"}}),
                                     generated("own", own)};
   pack_and_seal(job, out / "a", 2, made);
-  const Unpacked archive(out / "a");
+  const ReadBack archive(out / "a");
   const std::string later = hex(hash_of("plain\n")) + " " + kDashes + " " + kDashes;
   CHECK(archive.content(*archive.find("later")) == later && archive.find("later")->spots.empty());
   CHECK(archive.content(*archive.find("list")) == hex(hash_of(later)) + " " + hex(hash_of(simple)) + " " + kDashes);
@@ -54,7 +54,7 @@ static void large() {
   pack_and_seal(job, out / "1", 1, made);
   pack_and_seal(job, out / "3", 3, made);
   CHECK(slurp(out / "1") == slurp(out / "3"));
-  const Unpacked archive(out / "1");
+  const ReadBack archive(out / "1");
   CHECK(archive.frames.size() >= 5);
   for (const std::string& frame : archive.frames) CHECK(frame.size() <= job.frame_bytes + 4096);
   const Entry& b = *archive.find("b");
@@ -70,7 +70,7 @@ static void nothing() {
   const PackJob job = job_of(source, {});
   const Sealed sealed = pack_and_seal(job, out / "a", 2, {});
   CHECK(sealed.summary.entries == 0 && sealed.frames == 1);
-  CHECK(Unpacked(out / "a").tar == std::string(1024, '\0'));
+  CHECK(ReadBack(out / "a").tar == std::string(1024, '\0'));
 }
 
 static void failures() {
