@@ -5,7 +5,6 @@
 import { EnvError } from '../errors.js'
 import type { DecodedMember } from '../jobs.js'
 import { native, runJob } from '../native.js'
-import type { Kind } from '../tree/entry.js'
 import type { Packing } from './format.js'
 import type { Limits } from './limits.js'
 import { beneath, memberPath } from './names.js'
@@ -17,19 +16,8 @@ export const batchBytes: number = 8 << 20
 /** One buffer is filled while one is worked on and one waits: more would only cost memory. */
 const buffers = 3
 
-export interface Member {
-  readonly path: string
-  readonly kind: Kind
-  /** As it stands in the archive, setuid and its like too. */
-  readonly mode: number
-  readonly mtime: number
-  readonly size: number
-  /** Text of a symlink; for a hard link the path of the member it shares. */
-  readonly target?: string
-  /** A hard link that brought content of its own, which older readers do not expect: conda-pack makes them. */
-  readonly detached?: true
-  /** Where the content of a file begins in the buffer of its batch. */
-  readonly at: number
+/** A member whose names are checked and seen from the folder of the environment. */
+export interface Member extends Omit<DecodedMember, 'part'> {
   /** Or the file that holds it. */
   readonly source?: string
 }

@@ -3,11 +3,11 @@ import { realpath, stat } from 'node:fs/promises'
 import { availableParallelism } from 'node:os'
 import { resolve } from 'node:path'
 import { openTarZst } from '../archive/tar-zst.js'
+import { Clock } from '../clock.js'
 import { EnvError, fromSystem } from '../errors.js'
 import { type Fault, native, runJob, type Verified } from '../native.js'
 import { checkOptions, type Shape } from '../options.js'
 import { type Reporter, silent } from '../report.js'
-import { Clock } from './clock.js'
 import { indexOf, type Ready, readReady } from './ready.js'
 
 export interface VerifyOptions {

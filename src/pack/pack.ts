@@ -6,6 +6,7 @@ import { readdir } from 'node:fs/promises'
 import { basename, relative, resolve } from 'node:path'
 import type { Target } from '../archive/sink.js'
 import type { WritableName } from '../archive/write-formats.js'
+import { Clock } from '../clock.js'
 import { type Environment, openEnvironment } from '../conda/environment.js'
 import { findPrefix } from '../conda/find.js'
 import { fromSystem } from '../errors.js'
@@ -19,16 +20,14 @@ import { checkOutput, discard, makeFolder, partOf, publish, sweep } from './outp
 import { type Parcel, parcelOf, parcelScripts } from './parcel.js'
 import { ignored, type Plan, planPack } from './plan.js'
 import { activationScripts } from './scripts/index.js'
-import { settledValue, unpackPath, writeArchive } from './write.js'
+import { settledValue, type Totals, unpackPath, writeArchive } from './write.js'
 
 export type { PackOptions } from './options.js'
 
-export interface PackResult extends Findings {
+export interface PackResult extends Findings, Totals {
   /** Path of the archive; null with `dryRun` and `stream`. */
   readonly output: string | null
   readonly format: WritableName
-  /** The SHA-256 by which the content is known; null with `dryRun`, and for formats other than tar.zst. */
-  readonly digest: string | null
   readonly name: string
   readonly prefix: string
   /** The prefix that stands in the files; null: they are relocated where they are deployed. */
@@ -36,17 +35,6 @@ export interface PackResult extends Findings {
   readonly platform: string
   readonly python: string | null
   readonly packages: number
-  readonly entries: number
-  readonly files: number
-  /** Of the files, as stored. */
-  readonly bytes: number
-  /** Size of the archive, and how many times larger its files are; null with `dryRun`, and for a directory. */
-  readonly packedBytes: number | null
-  readonly ratio: number | null
-  /** Files that deploying changes. */
-  readonly rewritten: number
-  /** The longest prefix, in bytes, to which the archive can be deployed; null: no limit. */
-  readonly longestPrefix: number | null
   /** That worked on it. */
   readonly threads: number
   /** `read`: the records, while the scan runs; `scan`: its rest, and planning. */
@@ -68,7 +56,7 @@ export interface PackResult extends Findings {
 export async function pack(options: PackOptions = {}): Promise<PackResult> {
   const settled = settle(options)
   const { format, force, dryRun, reporter, threads } = settled
-  const clock = new Clock()
+  const clock = new Clock(['read', 'scan', 'pack', 'seal'])
   const prefix = findPrefix(named(options))
   const place = placeOf(options, settled, basename(prefix))
   const { output, arcroot } = place
@@ -198,20 +186,3 @@ const named = ({ name, prefix }: PackOptions): { name?: string; prefix?: string 
   ...(name === undefined ? {} : { name }),
   ...(prefix === undefined ? {} : { prefix }),
 })
-
-/** Seconds by phase. */
-class Clock {
-  readonly #start = performance.now()
-  #last = this.#start
-  readonly #laps = { read: 0, scan: 0, pack: 0, seal: 0 }
-
-  lap(phase: 'read' | 'scan' | 'pack' | 'seal'): void {
-    const now = performance.now()
-    this.#laps[phase] += (now - this.#last) / 1000
-    this.#last = now
-  }
-
-  seconds(): PackResult['seconds'] {
-    return { ...this.#laps, total: (performance.now() - this.#start) / 1000 }
-  }
-}

@@ -20,13 +20,18 @@ import { unpackScript } from './scripts/index.js'
 export const unpackPath = 'bin/conda-unpack'
 
 export interface Totals {
+  /** The SHA-256 by which the content is known; null with `dryRun`, and for formats other than tar.zst. */
   readonly digest: string | null
   readonly entries: number
   readonly files: number
+  /** Of the files, as stored. */
   readonly bytes: number
+  /** Size of the archive, and how many times larger its files are; null with `dryRun`, and for a directory. */
   readonly packedBytes: number | null
   readonly ratio: number | null
+  /** Files that deploying changes. */
   readonly rewritten: number
+  /** The longest prefix, in bytes, to which the archive can be deployed; null: no limit. */
   readonly longestPrefix: number | null
 }
 

@@ -1,4 +1,4 @@
-import { now } from '../report.js'
+import { now } from './report.js'
 
 /** Seconds by phase: each lap counts the time since the one before. */
 export class Clock<Phase extends string> {
