@@ -4,10 +4,14 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll } from 'vitest'
 
+const made: string[] = []
+// Here and not where a folder is made: inside a running test no hook can be added any more.
+afterAll(() => made.splice(0).forEach(removeTree))
+
 /** A new empty folder, by its true path; removed after the tests of the file that asks for it. */
 export function temporaryFolder(label = 'test'): string {
   const path = realpathSync(mkdtempSync(join(tmpdir(), `conda-deploy-${label}-`)))
-  afterAll(() => removeTree(path))
+  made.push(path)
   return path
 }
 
