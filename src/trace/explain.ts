@@ -21,10 +21,17 @@ interface Explanation {
   readonly remedy: string
 }
 
-function explainFile(file: TracedFile, report: TraceReport, home: string): Explanation {
+/** The path beneath the home folder, by any of the names of either; '': the home folder itself. */
+function withinHome({ path, at = path }: TracedFile, homes: readonly string[]): string | undefined {
+  for (const home of homes)
+    for (const name of [path, at]) if (`${name}/`.startsWith(`${home}/`)) return name.slice(home.length + 1)
+  return undefined
+}
+
+function explainFile(file: TracedFile, report: TraceReport, homes: readonly string[]): Explanation {
   const { path, role } = file
-  const beneath = home !== '' && path.startsWith(`${home}/`) ? path.slice(home.length + 1) : undefined
-  const habit = beneath === undefined ? undefined : habits.find((one) => one.home.test(beneath))
+  const within = withinHome(file, homes)
+  const habit = within === undefined ? undefined : habits.find((one) => one.home.test(within))
   if (habit !== undefined) return habit
   if (file.kinds.change !== undefined && /\/__pycache__(\/|$)/.test(path))
     return {
@@ -41,7 +48,7 @@ function explainFile(file: TracedFile, report: TraceReport, home: string): Expla
       cause: 'the target itself lies on shared storage',
       remedy: 'deploy to local disk: --to, or $CONDA_DEPLOY_ROOT',
     }
-  if (path === home)
+  if (within === '')
     return {
       cause: 'the home folder itself is looked at',
       remedy: 'HOME on local disk, if nothing else is needed from it',
@@ -68,13 +75,13 @@ function explainFile(file: TracedFile, report: TraceReport, home: string): Expla
   }
 }
 
-/** Every access to shared storage is in exactly one row; most calls first. `home`: as HOME was for the program. */
-export function explain(report: TraceReport, home: string): Explained[] {
+/** Every access to shared storage is in exactly one row; most calls first. `homes`: HOME as it was for the program, and what else the folder is called. */
+export function explain(report: TraceReport, ...homes: readonly string[]): Explained[] {
   const all = new Map<string, TracedFile[]>()
   const why = new Map<string, Explanation>()
   for (const file of report.files) {
     if (file.server !== 'shared' || file.calls === 0) continue
-    const found = explainFile(file, report, home)
+    const found = explainFile(file, report, homes)
     why.set(found.cause, found)
     all.set(found.cause, [...(all.get(found.cause) ?? []), file])
   }

@@ -165,6 +165,14 @@ test('the home folder itself is explained as such, also beneath the working fold
   expect(found).toMatchObject({ cause: expect.stringContaining('home folder itself'), calls: 2 })
 })
 
+test('the home folder is known by all its names', () => {
+  const said = (asked: string, at: string, ...homes: string[]): string | undefined =>
+    explain(report([path(asked, [1, 1, 0], { at })]), ...homes)[0]?.cause
+  expect(said('/home/u7/.jupyter', '/home/u7/.jupyter', '/h', '/home/u7')).toContain('Jupyter')
+  expect(said('/h/.jupyter', '/home/u7/.jupyter', '/home/u7')).toContain('Jupyter')
+  expect(said('/home/u7x/.jupyter', '/home/u7x/.jupyter', '/home/u7')).not.toContain('Jupyter')
+})
+
 test('explains every shared access once', () => {
   const explained = explain(sample, '/home/alice')
   expect(explained.reduce((sum, { calls: one }) => sum + one, 0)).toBe(sample.servers.shared.calls)

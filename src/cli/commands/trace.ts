@@ -1,5 +1,5 @@
 /** `conda-deploy trace -- COMMAND…`: ends as its program ends, or with 3 when a limit of --fail-on is broken. */
-import { writeFile } from 'node:fs/promises'
+import { realpath, writeFile } from 'node:fs/promises'
 import { constants, homedir } from 'node:os'
 import { resolve } from 'node:path'
 import { Argument, type Command, InvalidArgumentError } from 'commander'
@@ -85,7 +85,8 @@ export function addTrace(program: Command, session: Session): void {
     await writeOutputs(flags, report)
     const broke = breaches(report, limits)
     const { explain } = await import('../../trace/explain.js')
-    const explained = flags.explain ? explain(report, resolve(home ?? homedir())) : undefined
+    const named = resolve(home ?? homedir())
+    const explained = flags.explain ? explain(report, named, await realpath(named).catch(() => named)) : undefined
     terminal.say(traceText(report, flags.top))
     if (explained !== undefined) terminal.say(`\n${explainText(explained)}`)
     for (const { limit, found } of broke) terminal.warn(`${limit}: it is ${found}`)
