@@ -22,8 +22,8 @@ constexpr long kOptions = PTRACE_O_TRACESECCOMP | PTRACE_O_TRACESYSGOOD | PTRACE
 constexpr int kSyscallStop = SIGTRAP | 0x80;
 constexpr int kEventStop = 128;         // PTRACE_EVENT_STOP
 constexpr unsigned kSeccompSignal = 1;  // SYS_SECCOMP
-// Most watched calls end within microseconds: asking again so often (6 us) saves this thread's sleep and the wake-up of a core.
-constexpr int kSpins = 16;
+// The next stop mostly comes within microseconds; a sleep and the wake-up of a core take twenty-five (in a virtual machine).
+constexpr int kTries = 64;
 
 double now() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
 
@@ -75,19 +75,14 @@ void Watch::start(Child& child) {
   child.go();
 }
 
-// On to the end of the call.
-void Watch::step(const Tracee& t) {
-  ::ptrace(PTRACE_SYSCALL, t.tid, 0, 0);
-  steps_ = true;
-}
-
 void Watch::loop() {
   for (;;) {
     int status = 0;
     pid_t tid = 0;
-    for (int i = steps_ ? kSpins : 0; i > 0 && tid == 0; --i)
+    for (int tries = 0; tries < kTries && tid == 0; ++tries) {
+      if (tries > 0) ::sched_yield();
       tid = ::waitpid(-1, &status, __WALL | __WNOTHREAD | WNOHANG);
-    steps_ = false;
+    }
     if (tid == 0) tid = ::waitpid(-1, &status, __WALL | __WNOTHREAD);
     if (tid < 0) {
       if (errno == EINTR) continue;
@@ -124,14 +119,14 @@ void Watch::entered(Tracee& t) {
   t.paths = 0;
   t.call = call;
   if (call->traits & kSilent) {
-    step(t);
+    ::ptrace(PTRACE_SYSCALL, t.tid, 0, 0);
     return;
   }
   if (call->by_descriptor()) {
     t.descriptor = static_cast<int>(r.arguments[call->dir]);
     t.size = r.arguments[1];
     if (call->traits & kRead) {
-      step(t);
+      ::ptrace(PTRACE_SYSCALL, t.tid, 0, 0);
       return;
     }
     count(t, 0);
@@ -154,7 +149,7 @@ void Watch::entered(Tracee& t) {
     t.call = nullptr;
     return resume(t.tid);
   }
-  step(t);
+  ::ptrace(PTRACE_SYSCALL, t.tid, 0, 0);
 }
 
 // At the end of a watched call.

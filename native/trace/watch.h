@@ -22,7 +22,6 @@ class Watch {
  private:
   void start(class Child& child);
   void loop();
-  void step(const Tracee& tracee);
   void stopped(Tracee& tracee, int status);
   void entered(Tracee& tracee);
   void left(Tracee& tracee);
@@ -48,7 +47,6 @@ class Watch {
   double started_ = 0;
   uint64_t moves_ = 1;  // counts what may change the meaning of relative paths, of any process
   uint64_t roots_ = 0;  // likewise of absolute ones
-  bool steps_ = false;  // a watched call is about to end
   std::mutex mutex_;    // tracees_, against `kill`
   std::atomic<bool> killed_{false};
   std::unordered_map<pid_t, Tracee> tracees_;

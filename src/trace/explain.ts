@@ -30,6 +30,12 @@ function withinHome({ path, at = path }: TracedFile, homes: readonly string[]): 
 
 function explainFile(file: TracedFile, report: TraceReport, homes: readonly string[]): Explanation {
   const { path, role } = file
+  // Most environments lie in the home folder, and are no habit of a program.
+  if (role === 'source')
+    return {
+      cause: 'the environment is still used where it came from',
+      remedy: 'activate the deployed one; look for its old path in PATH, PYTHONPATH, LD_LIBRARY_PATH and kernel specs',
+    }
   const within = withinHome(file, homes)
   const habit = within === undefined ? undefined : habits.find((one) => one.home.test(within))
   if (habit !== undefined) return habit
@@ -37,11 +43,6 @@ function explainFile(file: TracedFile, report: TraceReport, homes: readonly stri
     return {
       cause: 'Python writes compiled modules (__pycache__)',
       remedy: 'PYTHONDONTWRITEBYTECODE=1 or PYTHONPYCACHEPREFIX; conda-deploy run --spare bytecode',
-    }
-  if (role === 'source')
-    return {
-      cause: 'the environment is still used where it came from',
-      remedy: 'activate the deployed one; look for its old path in PATH, PYTHONPATH, LD_LIBRARY_PATH and kernel specs',
     }
   if (role === 'target')
     return {
