@@ -1,5 +1,5 @@
 /**
- * The verb: an archive becomes a working environment. This folder plans where (plan, scratch, file-system, node-cache), refuses early
+ * The verb: an archive becomes a working environment. This folder plans where (plan, scratch, cache/), refuses early
  * (preflight), keeps others out (lock), marks (ready) and publishes; the bytes are the native core's. What is in an archive is decided
  * in pack; nothing here knows a format.
  */

@@ -6,6 +6,7 @@
 import {
   closeSync,
   constants,
+  existsSync,
   fstatSync,
   lstatSync,
   mkdirSync,
@@ -110,21 +111,52 @@ export function holdOwn(parent: Held, base: string): Held {
   return held
 }
 
-/** The directory at `path`, which root just made, held as the one it made. Throws PERMISSION when it is another's by now. */
-export function holdStage(path: string, name: string): Held {
+/** The directory at `path`, which root just made, held as the one it made. Throws PERMISSION when it is not `owner`'s alone by now. */
+export function holdStage(path: string, name: string, owner: number | undefined = process.geteuid?.()): Held {
   let fd: number
   try {
     fd = openSync(path, constants.O_RDONLY | constants.O_DIRECTORY | constants.O_NOFOLLOW)
   } catch (error) {
     throw fromSystem(error, 'cannot enter', name)
   }
-  const { uid, mode } = fstatSync(fd)
   const letGo = (): void => closeSync(fd)
-  if (uid === process.geteuid?.() && (mode & 0o022) === 0) return { path: through(fd), name, letGo }
-  letGo()
-  throw new EnvError('PERMISSION', `${name} was replaced by something of user ${uid} while root worked in it`, {
+  try {
+    checkOwner(fstatSync(fd), name, owner)
+  } catch (error) {
+    letGo()
+    throw error
+  }
+  return { path: through(fd), name, letGo }
+}
+
+function checkOwner({ uid, mode }: Stats, name: string, owner: number | undefined): void {
+  if (uid === owner && (mode & 0o022) === 0) return
+  const found = uid === owner ? `can be written by others (mode ${(mode & 0o7777).toString(8)})` : `is user ${uid}'s`
+  throw new EnvError('PERMISSION', `${name} ${found}, not user ${owner}'s alone: root does not work in it`, {
     path: name,
   })
+}
+
+/**
+ * The directory `name` in `parent`, which has to be `owner`'s alone, held; null: there is none. Throws PERMISSION for what is something else,
+ * UNSAFE_PATH for a link of a user on the way, IO.
+ */
+export function holdFolder(parent: string, name: string, owner: number): Held | null {
+  if (!existsSync(parent)) return null
+  const way = hold(parent)
+  const called = join(parent, name)
+  try {
+    const at = join(way?.path ?? parent, name)
+    const stat = lstatSync(at, { throwIfNoEntry: false })
+    if (stat === undefined) return null
+    if (process.platform === 'linux') return holdStage(at, called, owner)
+    checkOwner(stat, called, owner)
+    return { path: at, name: called, letGo() {} }
+  } catch (error) {
+    throw error instanceof EnvError ? error : fromSystem(error, 'cannot enter', called)
+  } finally {
+    way?.letGo()
+  }
 }
 
 /** An error as it would be if what is held had been called by its name. */

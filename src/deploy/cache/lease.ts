@@ -1,0 +1,251 @@
+/**
+ * Leases keep a deployment from being evicted: files `<cache folder>/.leases/<entry>@<holder>`, made before the deployment is adopted or
+ * published. A lease on a deployment of the shared cache lies in the user's own cache folder, as `shared-<entry>@<holder>`.
+ */
+import {
+  closeSync,
+  constants,
+  fstatSync,
+  lstatSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  statSync,
+  unlinkSync,
+  writeFileSync,
+} from 'node:fs'
+import { join, resolve } from 'node:path'
+import { EnvError, fromSystem } from '../../errors.js'
+import { checkOptions, type Shape } from '../../options.js'
+import { byName, type Held, holdStage } from '../hold.js'
+import { candidates } from '../scratch.js'
+import { type CacheFolder, openCache, privateCache, sharedCache } from './folder.js'
+import { checkHolder, isHolder, processOf, startOf } from './holder.js'
+import { readPolicy } from './policy.js'
+import type { Processes } from './processes.js'
+
+export interface Lease {
+  /** Of the cache folder, or `shared-` and one of the shared cache. */
+  readonly entry: string
+  readonly holder: string
+  /** When it was taken or renewed, in milliseconds since 1970. */
+  readonly at: number
+  /** User who took it. */
+  readonly user: number
+  /** The boot of the machine, and the namespace of process numbers, that it was taken in; empty: not known. */
+  readonly boot: string
+  readonly pids: string
+}
+
+const folderName = '.leases'
+/** Bytes of a lease; ours have a hundred. */
+const largest = 4096
+const nameOf = (entry: string, holder: string): string => `${entry}@${holder}`
+export const sharedEntry = (entry: string): string => `shared-${entry}`
+
+const isAbsent = (error: unknown): boolean => (error as NodeJS.ErrnoException).code === 'ENOENT'
+
+function here(): Pick<Lease, 'boot' | 'pids'> {
+  const told = (read: () => string): string => {
+    try {
+      return read().trim()
+    } catch {
+      return '' // No /proc: nothing to compare with later.
+    }
+  }
+  return {
+    boot: told(() => readFileSync('/proc/sys/kernel/random/boot_id', 'latin1')),
+    pids: told(() => readlinkSync('/proc/self/ns/pid')),
+  }
+}
+
+/** Takes a lease, or renews it. `cache`: the path of a cache folder of this user. Throws PERMISSION, NO_SPACE, IO. */
+export function addLease(cache: string, entry: string, holder: string): void {
+  const folder = join(cache, folderName)
+  const path = join(folder, nameOf(entry, holder))
+  const write = (): void => writeFileSync(path, `${JSON.stringify(here())}\n`, { mode: 0o600 })
+  try {
+    try {
+      write()
+    } catch (error) {
+      if (!isAbsent(error)) throw error
+      mkdirSync(folder, { recursive: true, mode: 0o700 })
+      write()
+    }
+  } catch (error) {
+    throw fromSystem(error, 'cannot write the lease', path)
+  }
+}
+
+/**
+ * The leases of a cache folder, held as openCache holds the folder itself; null: there are none. Throws PERMISSION for a folder that is
+ * not the owner's, IO.
+ */
+export function openLeases(cache: Held, owner: number): Held | null {
+  const path = join(cache.path, folderName)
+  const name = join(cache.name, folderName)
+  if (lstatSync(path, { throwIfNoEntry: false }) === undefined) return null
+  return process.platform === 'linux' && process.geteuid?.() === 0
+    ? holdStage(path, name, owner)
+    : { path, name, letGo() {} }
+}
+
+/** Gives a lease back; false: there was none. `folder`: that of the leases. Throws PERMISSION, IO. */
+export function dropLease(folder: string, { entry, holder }: Pick<Lease, 'entry' | 'holder'>): boolean {
+  const path = join(folder, nameOf(entry, holder))
+  try {
+    unlinkSync(path)
+    return true
+  } catch (error) {
+    if (isAbsent(error)) return false
+    throw fromSystem(error, 'cannot remove the lease', path)
+  }
+}
+
+/** All leases in a folder of leases, void or not; files of other names are nobody's. Throws PERMISSION, IO. */
+export function leasesIn(folder: string): Lease[] {
+  let names: string[]
+  try {
+    names = readdirSync(folder)
+  } catch (error) {
+    throw fromSystem(error, 'cannot read', folder)
+  }
+  return names.flatMap((name) => readLease(folder, name) ?? [])
+}
+
+function readLease(folder: string, name: string): Lease | null {
+  const [entry = '', holder = ''] = name.split(/@(.*)/s)
+  if (!/^(?:shared-)?[0-9a-f]{16}(?:-w)?$/.test(entry) || !isHolder(holder)) return null
+  const path = join(folder, name)
+  let file: number | undefined
+  try {
+    file = openSync(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK)
+    const stat = fstatSync(file)
+    if (!stat.isFile()) return null
+    const text = stat.size > largest ? '' : readFileSync(file, 'utf8')
+    // Not the time of its last change, which its owner can set at will.
+    return { entry, holder, at: stat.ctimeMs, user: stat.uid, ...told(text) }
+  } catch (error) {
+    // Given back meanwhile; or a link, or a socket, which nobody's lease is.
+    if (['ENOENT', 'ELOOP', 'ENXIO'].includes((error as NodeJS.ErrnoException).code ?? '')) return null
+    throw fromSystem(error, 'cannot read the lease', path)
+  } finally {
+    if (file !== undefined) closeSync(file)
+  }
+}
+
+/** What is in the file; a writer that died may have left nothing there. */
+function told(text: string): Pick<Lease, 'boot' | 'pids'> {
+  try {
+    const { boot, pids } = JSON.parse(text) as Partial<Record<keyof Lease, unknown>>
+    return { boot: typeof boot === 'string' ? boot : '', pids: typeof pids === 'string' ? pids : '' }
+  } catch (error) {
+    if (error instanceof SyntaxError) return { boot: '', pids: '' }
+    throw error
+  }
+}
+
+/**
+ * Does a lease count no more? Nothing outlives a boot. A process has ended, or its number is another's now; one of a container is not seen
+ * from here, and is believed for `leaseAge` seconds. A job's lease counts until it is released; without that, for `leaseAge`
+ * seconds, and longer while a process of that user has the job in its environment, or may have.
+ */
+export function isVoid(lease: Lease, leaseAge: number, processes: Processes): boolean {
+  const now = here()
+  if (lease.boot !== '' && now.boot !== '' && lease.boot !== now.boot) return true
+  const isOld = Date.now() - lease.at > leaseAge * 1000
+  const process = processOf(lease.holder)
+  if (process === undefined) return isOld && !processes.mayBeOf(lease.holder, lease.user)
+  if (lease.pids !== now.pids) return isOld
+  return startOf(process.number) !== process.start
+}
+
+export interface ReleaseOptions {
+  /** `slurm:4711`, `pbs:…`, `sge:…`, `lsf:…`, or `pid:PID:START`. */
+  readonly holder: string
+  /** The scratch folder to look in. Default: that of the policy, and those that deployments find by themselves. */
+  readonly root?: string | undefined
+  /** The policy file to read instead of /etc/conda-deploy.yaml. */
+  readonly policy?: string | undefined
+  /** Number of the user whose cache it is; default: this one. Another one's needs root, who releases in the shared cache, too. */
+  readonly user?: number | undefined
+  /** That user's name, where scratch folders are named by it. */
+  readonly userName?: string | undefined
+}
+
+export interface ReleaseResult {
+  /** Files of the leases that were given back. */
+  readonly released: readonly string[]
+  /** Folders that were passed over, and why. */
+  readonly warnings: readonly string[]
+}
+
+const shape: Shape<ReleaseOptions> = {
+  holder: 'string',
+  root: 'string',
+  policy: 'string',
+  user: 'number',
+  userName: 'string',
+}
+
+/**
+ * Gives all leases of a holder back: what an epilog calls when a job has ended. Follows no link of a user, and removes nothing but
+ * leases of that holder. Throws INVALID_OPTION and what reading the policy throws; folders that are not as they should be are passed over.
+ */
+export async function releaseLeases(options: ReleaseOptions): Promise<ReleaseResult> {
+  checkOptions<ReleaseOptions>('releaseLeases', options, shape)
+  const { root, policy, user = process.geteuid?.() ?? 0, userName } = options
+  const holder = checkHolder('releaseLeases', options.holder)
+  const caches = (await cacheRoots({ root, policy, userName })).flatMap((place) => [
+    privateCache(place, user),
+    ...(process.geteuid?.() === 0 ? [sharedCache(place)] : []),
+  ])
+  const released: string[] = []
+  const warnings: string[] = []
+  for (const cache of caches) {
+    try {
+      released.push(...releaseIn(cache, holder))
+    } catch (error) {
+      if (!(error instanceof EnvError)) throw error
+      warnings.push(error.message)
+    }
+  }
+  return { released, warnings }
+}
+
+function releaseIn(cache: CacheFolder, holder: string): string[] {
+  const held = openCache(cache)
+  if (held === null) return []
+  let leases: Held | null = null
+  try {
+    leases = openLeases(held, cache.owner)
+    if (leases === null) return []
+    const { path } = leases
+    return leasesIn(path)
+      .filter((lease) => lease.holder === holder && dropLease(path, lease))
+      .map(({ entry }) => join(cache.path, folderName, nameOf(entry, holder)))
+  } catch (error) {
+    throw byName(error, [leases, held])
+  } finally {
+    leases?.letGo()
+    held.letGo()
+  }
+}
+
+/** Scratch folders that may hold caches: the one that is named, or that of the policy and those that deployments find by themselves. */
+export async function cacheRoots(said: Pick<ReleaseOptions, 'root' | 'policy' | 'userName'>): Promise<string[]> {
+  if (said.root !== undefined) return [resolve(said.root)]
+  const { root } = (await readPolicy(said.policy)).cache
+  const found = candidates(process.env, said.userName ?? process.env['USER'] ?? null).try.map(({ path }) => path)
+  return [...new Set([...(root === null ? [] : [root]), ...found])].filter((path) => isFolder(path))
+}
+
+function isFolder(path: string): boolean {
+  try {
+    return statSync(path, { throwIfNoEntry: false })?.isDirectory() === true
+  } catch {
+    return false // A place that may not be looked at is no place of ours.
+  }
+}
