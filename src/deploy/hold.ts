@@ -15,7 +15,7 @@ import {
   readlinkSync,
   type Stats,
 } from 'node:fs'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { EnvError, fromSystem } from '../errors.js'
 
 export interface Held {
@@ -40,10 +40,34 @@ const nobody = 65534
 function isMapped(): boolean {
   return !/^\s*0\s+0\s+4294967295\s*$/.test(readFileSync('/proc/self/uid_map', 'utf8'))
 }
-const isRoots = (stat: Stats): boolean => stat.uid === 0 || (stat.uid === nobody && isMapped())
+export const isRoots = (stat: Stats): boolean => stat.uid === 0 || (stat.uid === nobody && isMapped())
 
 /** May nobody but root change the names in this directory? In a sticky one users change only their own. */
 const isGuarded = (stat: Stats): boolean => isRoots(stat) && ((stat.mode & 0o022) === 0 || (stat.mode & 0o1000) !== 0)
+
+/**
+ * The first part of the way to an existing folder that someone besides root could exchange for another, links included; null: there is
+ * none. Throws what node:fs throws.
+ */
+export function unguardedOn(folder: string): string | null {
+  const rest = folder.split('/').reverse()
+  let at = '/'
+  for (let links = 0; ; ) {
+    const stat = lstatSync(at)
+    if (!stat.isSymbolicLink() && !isGuarded(stat)) return at
+    if (stat.isSymbolicLink()) {
+      if (!isRoots(stat) || ++links > maxLinks) return at
+      const text = readlinkSync(at)
+      rest.push(...text.split('/').reverse())
+      at = text.startsWith('/') ? '/' : dirname(at)
+      continue
+    }
+    let part = rest.pop()
+    while (part === '' || part === '.') part = rest.pop()
+    if (part === undefined) return null
+    at = join(at, part)
+  }
+}
 
 /**
  * The existing directory `folder`, held; null: it need not be, because this is not root, or only root can change the way to it. Throws

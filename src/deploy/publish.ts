@@ -9,7 +9,8 @@ import { basename, dirname, join } from 'node:path'
 import { EnvError, fromSystem } from '../errors.js'
 import { native, runJob } from '../native.js'
 import { makeFolders } from '../tree/folders.js'
-import { makeCacheFolder } from './cache/folder.js'
+import { type CacheFolder, makeCacheFolder, sharedCache } from './cache/folder.js'
+import { makeSharedFolder } from './cache/shared.js'
 import { type Held, hold, holdOwn } from './hold.js'
 import { type Lock, tryLock } from './lock.js'
 
@@ -35,15 +36,17 @@ export interface Place {
   readonly made: string | undefined
 }
 
-/** Makes the folder that a target will stand in; `cacheRoot`: where it is the folder of this user, its root. */
-export async function makePlace(prefix: string, cacheRoot: string | undefined): Promise<Place> {
+/** Makes the folder that a target will stand in; `cache`: the cache folder that it is, where it is one. */
+export async function makePlace(prefix: string, cache: CacheFolder | null): Promise<Place> {
   const folder = dirname(prefix)
-  const parent = hold(cacheRoot ?? folder)
+  if (cache !== null && cache.path === sharedCache(cache.root).path)
+    return { folder, held: null, made: await makeSharedFolder(cache.root) }
+  const parent = hold(cache?.root ?? folder)
   if (parent !== null) {
-    const held = cacheRoot === undefined ? parent : holdOwn(parent, basename(folder))
+    const held = cache === null ? parent : holdOwn(parent, basename(folder))
     return { folder: held.path, held, made: undefined }
   }
-  if (cacheRoot !== undefined) return { folder, held: null, made: await makeCacheFolder(cacheRoot) }
+  if (cache !== null) return { folder, held: null, made: await makeCacheFolder(cache.root) }
   try {
     return { folder, held: null, made: makeFolders(folder) }
   } catch (error) {
@@ -204,10 +207,15 @@ export async function bringBack(prefix: string, threads: number): Promise<void> 
     if (!native().rename(aside, prefix, 'no-replace')) await discard(aside, threads)
 }
 
-/** Takes the name from a tree that is no longer wanted, at once, and then the tree. Under the lock. */
-export async function removeTree(prefix: string, threads: number): Promise<void> {
+/**
+ * Takes the name from a tree that is no longer wanted, at once, and then the tree. `isWanted`, asked between, gives it its name back: false.
+ * Under the lock.
+ */
+export async function removeTree(prefix: string, threads: number, isWanted = (): boolean => false): Promise<boolean> {
   const stage = stageOf(prefix)
   if (!native().rename(prefix, stage, 'no-replace'))
     throw new EnvError('TARGET_EXISTS', `${stage} is in the way`, { path: stage })
+  if (isWanted() && native().rename(stage, prefix, 'no-replace')) return false
   await discard(stage, threads)
+  return true
 }

@@ -15,11 +15,14 @@ export interface Ready {
   readonly created: string
   /** Of the environment, where its archive tells. */
   readonly name?: string
+  /** Bytes of the files as deployed, and files, directories and links; absent in deployments of earlier versions. */
+  readonly bytes?: number
+  readonly entries?: number
 }
 
 export const ownFolder = '.conda-deploy'
 export const indexOf = (prefix: string): string => join(prefix, ownFolder, 'index')
-const markerOf = (prefix: string): string => join(prefix, ownFolder, 'ready')
+export const markerOf = (prefix: string): string => join(prefix, ownFolder, 'ready')
 
 /** The marker of the tree at `prefix`; null: it has none, or what is there says nothing to this version. */
 export async function readReady(prefix: string): Promise<Ready | null> {
@@ -34,7 +37,8 @@ export async function readReady(prefix: string): Promise<Ready | null> {
   return parseReady(text)
 }
 
-function parseReady(text: string): Ready | null {
+/** null: it says nothing to this version. Pure. */
+export function parseReady(text: string): Ready | null {
   let value: Partial<Record<keyof Ready, unknown>> | null
   try {
     value = JSON.parse(text)
@@ -42,10 +46,15 @@ function parseReady(text: string): Ready | null {
     if (error instanceof SyntaxError) return null
     throw error
   }
-  const { version, digest, prefix, readOnly, created, name } = value ?? {}
+  const { version, digest, prefix, readOnly, created, name, bytes, entries } = value ?? {}
   const known = version === 1 && typeof digest === 'string' && typeof prefix === 'string'
   if (!known || typeof readOnly !== 'boolean' || typeof created !== 'string') return null
-  return { version, digest, prefix, readOnly, created, ...(typeof name === 'string' ? { name } : {}) }
+  return {
+    ...{ version, digest, prefix, readOnly, created },
+    ...(typeof name === 'string' ? { name } : {}),
+    ...(typeof bytes === 'number' ? { bytes } : {}),
+    ...(typeof entries === 'number' ? { entries } : {}),
+  }
 }
 
 /** Marks a stage as complete. A read-only one gets read-only modes here too. */

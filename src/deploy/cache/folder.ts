@@ -9,7 +9,7 @@ import { chmod, lstat, mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { EnvError, fromSystem } from '../../errors.js'
 import { makeFolders } from '../../tree/folders.js'
-import { type Held, holdFolder } from '../hold.js'
+import { type Held, holdFolder, holdStage } from '../hold.js'
 
 const user = (): number => process.geteuid?.() ?? 0
 
@@ -88,12 +88,21 @@ export async function makeCacheFolder(root: string): Promise<string | undefined>
   return made
 }
 
+/** A cache folder that is worked in. */
+export interface OpenCache extends Held {
+  readonly cache: CacheFolder
+}
+
 /**
  * A cache folder to work in, by a way that no user can change when this is root; null: it is not there. Throws PERMISSION and UNSAFE_PATH
  * for what is not its owner's own directory, IO.
  */
-export function openCache({ root, name, owner, path }: CacheFolder): Held | null {
-  if (user() === 0) return holdFolder(root, name, owner)
+export function openCache(cache: CacheFolder): OpenCache | null {
+  const { root, name, owner, path } = cache
+  if (user() === 0) {
+    const held = holdFolder(root, name, owner)
+    return held && { ...held, cache }
+  }
   let stat: Stats | undefined
   try {
     stat = lstatSync(path, { throwIfNoEntry: false })
@@ -103,5 +112,20 @@ export function openCache({ root, name, owner, path }: CacheFolder): Held | null
   if (stat === undefined) return null
   const wrong = wrongWith(stat, owner)
   if (wrong !== null) throw refusal(path, wrong)
-  return { path, name: path, letGo() {} }
+  return { path, name: path, letGo() {}, cache }
+}
+
+/** A folder in a cache folder, in the same way. Throws as openCache. */
+export function openIn({ path: way, name: called, cache }: OpenCache, folder: string): Held | null {
+  const [path, name] = [join(way, folder), join(called, folder)]
+  try {
+    const stat = lstatSync(path, { throwIfNoEntry: false })
+    if (stat === undefined) return null
+    if (user() === 0 && process.platform === 'linux') return holdStage(path, name, cache.owner)
+    const wrong = wrongWith(stat, cache.owner)
+    if (wrong !== null) throw refusal(name, wrong)
+    return { path, name, letGo() {} }
+  } catch (error) {
+    throw error instanceof EnvError ? error : fromSystem(error, 'cannot enter', name)
+  }
 }

@@ -5,13 +5,14 @@
 import {
   closeSync,
   constants,
+  existsSync,
   fstatSync,
-  lstatSync,
   mkdirSync,
   openSync,
   readdirSync,
   readFileSync,
   readlinkSync,
+  rmdirSync,
   statSync,
   unlinkSync,
   writeFileSync,
@@ -19,9 +20,9 @@ import {
 import { join, resolve } from 'node:path'
 import { EnvError, fromSystem } from '../../errors.js'
 import { checkOptions, type Shape } from '../../options.js'
-import { byName, type Held, holdStage } from '../hold.js'
+import { byName, type Held } from '../hold.js'
 import { candidates } from '../scratch.js'
-import { type CacheFolder, openCache, privateCache, sharedCache } from './folder.js'
+import { type CacheFolder, type OpenCache, openCache, openIn, privateCache, sharedCache } from './folder.js'
 import { checkHolder, isHolder, processOf, startOf } from './holder.js'
 import { readPolicy } from './policy.js'
 import type { Processes } from './processes.js'
@@ -42,7 +43,9 @@ export interface Lease {
 const folderName = '.leases'
 /** Bytes of a lease; ours have a hundred. */
 const largest = 4096
+const mostTries = 10
 const nameOf = (entry: string, holder: string): string => `${entry}@${holder}`
+const leaseOf = (cache: string, entry: string, holder: string): string => join(cache, folderName, nameOf(entry, holder))
 export const sharedEntry = (entry: string): string => `shared-${entry}`
 
 const isAbsent = (error: unknown): boolean => (error as NodeJS.ErrnoException).code === 'ENOENT'
@@ -61,40 +64,54 @@ function here(): Pick<Lease, 'boot' | 'pids'> {
   }
 }
 
-/** Takes a lease, or renews it. `cache`: the path of a cache folder of this user. Throws PERMISSION, NO_SPACE, IO. */
-export function addLease(cache: string, entry: string, holder: string): void {
-  const folder = join(cache, folderName)
-  const path = join(folder, nameOf(entry, holder))
-  const write = (): void => writeFileSync(path, `${JSON.stringify(here())}\n`, { mode: 0o600 })
-  try {
+/**
+ * Takes a lease; false: it was there, and is renewed. `cache`: the path of a cache folder of this user. Throws PERMISSION, NO_SPACE, IO.
+ */
+export function addLease(cache: string, entry: string, holder: string): boolean {
+  const path = leaseOf(cache, entry, holder)
+  const content = `${JSON.stringify(here())}\n`
+  const write = (flag: string): void => writeFileSync(path, content, { flag, mode: 0o600 })
+  for (let tries = 0; ; tries++) {
     try {
-      write()
+      write('wx')
+      return true
     } catch (error) {
-      if (!isAbsent(error)) throw error
-      mkdirSync(folder, { recursive: true, mode: 0o700 })
-      write()
+      const { code } = error as NodeJS.ErrnoException
+      try {
+        if (code === 'EEXIST') {
+          write('w')
+          return false
+        }
+        // Whoever gave the last lease back may have removed the folder again.
+        if (code !== 'ENOENT' || tries === mostTries) throw error
+        mkdirSync(join(cache, folderName), { recursive: true, mode: 0o755 })
+      } catch (failure) {
+        throw fromSystem(failure, 'cannot write the lease', path)
+      }
     }
-  } catch (error) {
-    throw fromSystem(error, 'cannot write the lease', path)
   }
 }
 
-/**
- * The leases of a cache folder, held as openCache holds the folder itself; null: there are none. Throws PERMISSION for a folder that is
- * not the owner's, IO.
- */
-export function openLeases(cache: Held, owner: number): Held | null {
-  const path = join(cache.path, folderName)
-  const name = join(cache.name, folderName)
-  if (lstatSync(path, { throwIfNoEntry: false }) === undefined) return null
-  return process.platform === 'linux' && process.geteuid?.() === 0
-    ? holdStage(path, name, owner)
-    : { path, name, letGo() {} }
+export const hasLease = (cache: string, entry: string, holder: string): boolean =>
+  existsSync(leaseOf(cache, entry, holder))
+
+/** Removes the folder of the leases of a cache folder where it is empty. */
+export function dropFolder(cache: string): void {
+  try {
+    rmdirSync(join(cache, folderName))
+  } catch (error) {
+    // In use, or there is none.
+    if (!['ENOTEMPTY', 'EEXIST', 'ENOENT'].includes((error as NodeJS.ErrnoException).code ?? ''))
+      throw fromSystem(error, 'cannot remove', join(cache, folderName))
+  }
 }
 
-/** Gives a lease back; false: there was none. `folder`: that of the leases. Throws PERMISSION, IO. */
-export function dropLease(folder: string, { entry, holder }: Pick<Lease, 'entry' | 'holder'>): boolean {
-  const path = join(folder, nameOf(entry, holder))
+/** Gives a lease back; false: there was none. Throws PERMISSION, IO. */
+export function dropLease(cache: string, entry: string, holder: string): boolean {
+  return unlinked(leaseOf(cache, entry, holder))
+}
+
+function unlinked(path: string): boolean {
   try {
     unlinkSync(path)
     return true
@@ -104,15 +121,30 @@ export function dropLease(folder: string, { entry, holder }: Pick<Lease, 'entry'
   }
 }
 
-/** All leases in a folder of leases, void or not; files of other names are nobody's. Throws PERMISSION, IO. */
-export function leasesIn(folder: string): Lease[] {
-  let names: string[]
+/** All leases in a cache folder, void or not; files of other names are nobody's. Throws PERMISSION, IO. */
+export function leasesIn(cache: OpenCache): Lease[] {
+  return inLeases(cache, [], (folder) => readdirSync(folder).flatMap((name) => readLease(folder, name) ?? []))
+}
+
+/** Gives back those leases for which `which` is true. Throws PERMISSION, IO. */
+export function dropLeases(cache: OpenCache, which: (lease: Lease) => boolean): Lease[] {
+  return inLeases(cache, [], (folder) => {
+    const found = readdirSync(folder).flatMap((name) => readLease(folder, name) ?? [])
+    return found.filter((lease) => which(lease) && unlinked(join(folder, nameOf(lease.entry, lease.holder))))
+  })
+}
+
+/** Works in the folder of the leases, which root enters by no link of its owner. */
+function inLeases<T>(cache: OpenCache, absent: T, use: (folder: string) => T): T {
+  let held: Held | null = null
   try {
-    names = readdirSync(folder)
+    held = openIn(cache, folderName)
+    return held === null ? absent : use(held.path)
   } catch (error) {
-    throw fromSystem(error, 'cannot read', folder)
+    throw byName(error instanceof EnvError ? error : fromSystem(error, 'cannot use the leases in', cache.name), [held])
+  } finally {
+    held?.letGo()
   }
-  return names.flatMap((name) => readLease(folder, name) ?? [])
 }
 
 function readLease(folder: string, name: string): Lease | null {
@@ -218,18 +250,11 @@ export async function releaseLeases(options: ReleaseOptions): Promise<ReleaseRes
 function releaseIn(cache: CacheFolder, holder: string): string[] {
   const held = openCache(cache)
   if (held === null) return []
-  let leases: Held | null = null
   try {
-    leases = openLeases(held, cache.owner)
-    if (leases === null) return []
-    const { path } = leases
-    return leasesIn(path)
-      .filter((lease) => lease.holder === holder && dropLease(path, lease))
-      .map(({ entry }) => join(cache.path, folderName, nameOf(entry, holder)))
+    return dropLeases(held, (lease) => lease.holder === holder).map(({ entry }) => leaseOf(cache.path, entry, holder))
   } catch (error) {
-    throw byName(error, [leases, held])
+    throw byName(error, [held])
   } finally {
-    leases?.letGo()
     held.letGo()
   }
 }

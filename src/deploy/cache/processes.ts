@@ -5,7 +5,8 @@
 import { readdirSync, readFileSync, readlinkSync } from 'node:fs'
 import { jobHolder } from './holder.js'
 
-const pattern = /\/(conda-deploy-(?:\d+|shared)\/[0-9a-f]{16}(?:-w)?)(?=\/|\n|\s|$)/g
+/** Under its own name, or that of a stage which it has while it is removed. */
+const pattern = /\/(conda-deploy-(?:\d+|shared))\/\.?([0-9a-f]{16}(?:-w)?)(?:\.\d+\.stage)?(?=[/\s]|$)/g
 /** Ticks in a second, as /proc tells times on every Linux. */
 const ticks = 100
 
@@ -68,8 +69,9 @@ export class Processes {
       ...descriptors(`${at}/fd`),
     ]
     for (const [what, text] of told)
-      for (const [, used = ''] of (text ?? '').matchAll(pattern))
-        if (!this.#used.has(used)) this.#used.set(used, `process ${number} (${name}, ${what})`)
+      for (const [, cache, entry] of (text ?? '').matchAll(pattern))
+        if (!this.#used.has(`${cache}/${entry}`))
+          this.#used.set(`${cache}/${entry}`, `process ${number} (${name}, ${what})`)
     if (told.some(([, text]) => text === null))
       this.#closed.push({ number, user, name, start: startTime(Number(fields[19])) })
     const environment = read(`${at}/environ`)
