@@ -1,6 +1,22 @@
 /** The public surface: the verbs, their options and results, and the one error class. No logic. */
 
 export type { Spare } from './conda/spare.js'
+export { type VerifyCacheOptions, type VerifyCacheResult, verifyCache } from './deploy/cache/check.js'
+export { type ReleaseOptions, type ReleaseResult, releaseLeases } from './deploy/cache/lease.js'
+export {
+  type Cache,
+  type CachedDeployment,
+  type ListCacheOptions,
+  type ListCacheResult,
+  listCache,
+} from './deploy/cache/list.js'
+export {
+  type PruneCacheOptions,
+  type PruneCacheResult,
+  type PrunedDeployment,
+  pruneCache,
+} from './deploy/cache/prune.js'
+export { type RemoveFromCacheOptions, type RemoveFromCacheResult, removeFromCache } from './deploy/cache/remove.js'
 export { type DeployOptions, type DeployResult, deploy } from './deploy/deploy.js'
 export { type InspectOptions, type InspectResult, inspect, type Limit } from './deploy/inspect.js'
 export { type MountOptions, type MountResult, mount } from './deploy/mount.js'

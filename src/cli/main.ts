@@ -7,6 +7,7 @@ import { Command, CommanderError } from 'commander'
 import { shells } from '../conda/shell-code.js'
 import { EnvError } from '../errors.js'
 import { version } from '../version.js'
+import { addCache } from './commands/cache.js'
 import { addCreate } from './commands/create.js'
 import { addDeploy, looksLikeCommand } from './commands/deploy.js'
 import { addInspect } from './commands/inspect.js'
@@ -53,6 +54,7 @@ function makeProgram(session: Session): Command {
   addVerify(program, session)
   addRelocate(program, session)
   addTrace(program, session)
+  addCache(program, session)
   return program
 }
 

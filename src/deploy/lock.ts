@@ -78,6 +78,14 @@ export async function tryLock(path: string): Promise<Lock | null> {
   }
 }
 
+/** Does a process hold it now? Throws as tryLock. */
+export function isLocked(path: string): boolean {
+  if (statSync(path, { throwIfNoEntry: false }) === undefined) return false
+  const descriptor = lockNow(path)
+  if (descriptor !== null) native().unlock(descriptor)
+  return descriptor === null
+}
+
 function lockNow(path: string): number | null {
   try {
     return native().lock(path, 'exclusive', modeFor(path))

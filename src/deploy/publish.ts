@@ -12,7 +12,7 @@ import { makeFolders } from '../tree/folders.js'
 import { type CacheFolder, makeCacheFolder, sharedCache } from './cache/folder.js'
 import { makeSharedFolder } from './cache/shared.js'
 import { type Held, hold, holdOwn } from './hold.js'
-import { type Lock, tryLock } from './lock.js'
+import { isLocked, type Lock, tryLock } from './lock.js'
 
 /** Bytes of a name that leave room for what is put around it; file names have at most 255. */
 const longestName = 220
@@ -119,6 +119,31 @@ export async function sweep(prefix: string, threads: number): Promise<boolean> {
     await lock.release().catch(notOurs)
   }
   return true
+}
+
+/**
+ * As `sweep`, and where no lock tells of what was left, too; names of what was removed, or would be. While another process holds the lock,
+ * nothing is touched.
+ */
+export async function clearLeftOvers(prefix: string, threads: number, dryRun: boolean): Promise<string[]> {
+  const lock = lockOf(prefix)
+  const numberOf = (): number | undefined => lstatSync(lock, { throwIfNoEntry: false })?.ino
+  const stale = numberOf()
+  const names = async (): Promise<string[]> =>
+    [...(await beside(prefix, 'stage')), ...(stale !== undefined && numberOf() === stale ? [lock] : [])].map((path) =>
+      basename(path),
+    )
+  if ((await names()).length === 0) return []
+  if (dryRun) return isLocked(lock) ? [] : await names()
+  const got = await tryLock(lock).catch(notOurs)
+  if (got === null) return []
+  try {
+    const left = await names()
+    await clear(prefix, threads)
+    return left
+  } finally {
+    await got.release().catch(notOurs)
+  }
 }
 
 /** A lock of another user is not ours to clear away. */

@@ -17,6 +17,9 @@ export interface DeployFlags extends Globals {
   readonly maxFiles?: number
   readonly base?: string
   readonly delta?: boolean
+  readonly lease?: string
+  readonly shared?: boolean
+  readonly policy?: string
   readonly wait?: number
   readonly dryRun?: boolean
 }
@@ -31,7 +34,7 @@ export function addDeployFlags(command: Command): Command {
     .option('--to <dir>', 'the target, which must not exist (default: a directory named after the content, in scratch)')
     .option(
       '--root <dir>',
-      'the scratch folder (default: the first local one of $CONDA_DEPLOY_ROOT, $SLURM_TMPDIR, $LOCAL_SCRATCH, $TMPDIR, ' +
+      "the scratch folder (default: the first local one of $CONDA_DEPLOY_ROOT, the site's policy, $SLURM_TMPDIR, $LOCAL_SCRATCH, $TMPDIR, " +
         '/mnt/bb/$USER, /scratch/$USER, /local, /tmp, /dev/shm)',
     )
     .option('--allow-shared', 'let the target be on a network or parallel file system')
@@ -45,6 +48,12 @@ export function addDeployFlags(command: Command): Command {
     )
     .option('--no-delta', 'take nothing from earlier deployments')
     .option(
+      '--lease <holder>',
+      "who needs it, so that it is not evicted: slurm:ID, pbs:ID, sge:ID, lsf:ID or pid:PID:START (default: this process's job)",
+    )
+    .option('--shared', "as root: deploy into the node's cache for all users, every content checked")
+    .option('--policy <file>', "the site's policy (default: /etc/conda-deploy.yaml)")
+    .option(
       '--wait <seconds>',
       'how long to wait for another deployment to the same place (default: no limit)',
       seconds,
@@ -54,8 +63,10 @@ export function addDeployFlags(command: Command): Command {
 
 export function deployOptions(archive: string, flags: DeployFlags, session: Session): DeployOptions {
   const { to, root, allowShared, verify, maxBytes, maxFiles, base, delta, wait, dryRun, threads } = flags
+  const { lease, shared, policy } = flags
   return {
     ...{ archive, to, root, allowShared, verify, maxBytes, maxFiles, base, delta, wait, dryRun, threads },
+    ...{ lease, shared, policy },
     readOnly: flags.writable !== true,
     signal: session.signal,
     reporter: session.terminal,
@@ -107,7 +118,8 @@ export function addDeploy(program: Command, session: Session): void {
 
 async function mountIt(archive: string, flags: Flags, shell: Shell | undefined, session: Session): Promise<void> {
   const { to = '', dryRun, root, allowShared, writable, verify, maxBytes, maxFiles, base, wait } = flags
-  const others = { root, allowShared, writable, verify, maxBytes, maxFiles, base, wait }
+  const { lease, shared, policy } = flags
+  const others = { root, allowShared, writable, verify, maxBytes, maxFiles, base, wait, lease, shared, policy }
   const [other] = Object.entries(others).find(([, value]) => value !== undefined) ?? []
   const flag = other?.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)
   if (flag !== undefined) throw new EnvError('USAGE', `--mount and --${flag} exclude each other`)
@@ -167,6 +179,8 @@ export function summary(result: DeployResult): string {
     ['content', result.files === 0 && result.bytes === 0 ? 'not known before it is read' : size],
     ['relocated', wrote ? relocated(result) : undefined],
     ['reused', reused(result)],
+    ['leased', result.lease === null ? undefined : `for ${result.lease}`],
+    ...result.evicted.map((path) => [dryRun ? 'would evict' : 'evicted', path] as const),
     [
       'took',
       dryRun
@@ -196,6 +210,8 @@ function reused({ base, dryRun, reused: taken, readBytes }: DeployResult): strin
 
 function reason({ root, reason: named }: DeployResult['target']): string {
   if (named === 'default') return `${root} is local`
+  if (named === 'shared') return `${root} has deployments for all users`
+  if (named === 'policy') return `the site's policy names ${root}`
   return `${named === 'root' ? '--root' : named} is ${root}`
 }
 

@@ -7,6 +7,7 @@ import {
   constants,
   existsSync,
   fstatSync,
+  lstatSync,
   mkdirSync,
   openSync,
   readdirSync,
@@ -126,11 +127,12 @@ export function leasesIn(cache: OpenCache): Lease[] {
   return inLeases(cache, [], (folder) => readdirSync(folder).flatMap((name) => readLease(folder, name) ?? []))
 }
 
-/** Gives back those leases for which `which` is true. Throws PERMISSION, IO. */
-export function dropLeases(cache: OpenCache, which: (lease: Lease) => boolean): Lease[] {
+/** Gives back those leases for which `which` is true; `dryRun`: only tells them. Throws PERMISSION, IO. */
+export function dropLeases(cache: OpenCache, which: (lease: Lease) => boolean, dryRun = false): Lease[] {
   return inLeases(cache, [], (folder) => {
     const found = readdirSync(folder).flatMap((name) => readLease(folder, name) ?? [])
-    return found.filter((lease) => which(lease) && unlinked(join(folder, nameOf(lease.entry, lease.holder))))
+    const drop = ({ entry, holder }: Lease): boolean => dryRun || unlinked(join(folder, nameOf(entry, holder)))
+    return found.filter((lease) => which(lease) && drop(lease))
   })
 }
 
@@ -151,18 +153,25 @@ function readLease(folder: string, name: string): Lease | null {
   const [entry = '', holder = ''] = name.split(/@(.*)/s)
   if (!/^(?:shared-)?[0-9a-f]{16}(?:-w)?$/.test(entry) || !isHolder(holder)) return null
   const path = join(folder, name)
+  try {
+    const stat = lstatSync(path, { throwIfNoEntry: false })
+    if (stat?.isFile() !== true) return null // Given back meanwhile, or nobody's.
+    // Not the time of its last change, which its owner can set at will.
+    return { entry, holder, at: stat.ctimeMs, user: stat.uid, ...told(readShort(path)) }
+  } catch (error) {
+    throw fromSystem(error, 'cannot read the lease', path)
+  }
+}
+
+/** The content, if it may be read; it may have become anything since it was looked at. */
+function readShort(path: string): string {
   let file: number | undefined
   try {
     file = openSync(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK)
-    const stat = fstatSync(file)
-    if (!stat.isFile()) return null
-    const text = stat.size > largest ? '' : readFileSync(file, 'utf8')
-    // Not the time of its last change, which its owner can set at will.
-    return { entry, holder, at: stat.ctimeMs, user: stat.uid, ...told(text) }
-  } catch (error) {
-    // Given back meanwhile; or a link, or a socket, which nobody's lease is.
-    if (['ENOENT', 'ELOOP', 'ENXIO'].includes((error as NodeJS.ErrnoException).code ?? '')) return null
-    throw fromSystem(error, 'cannot read the lease', path)
+    const { size } = fstatSync(file)
+    return size > largest ? '' : readFileSync(file, 'utf8')
+  } catch {
+    return '' // Without it, the lease counts for longer.
   } finally {
     if (file !== undefined) closeSync(file)
   }
