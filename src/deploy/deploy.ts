@@ -9,7 +9,6 @@ import { Clock } from '../clock.js'
 import { EnvError } from '../errors.js'
 import { type Base, native } from '../native.js'
 import { adopt, Claim, type Holders } from './cache/claim.js'
-import { evict, idleIn, roomOf, withCache } from './cache/evict.js'
 import { jobHolder } from './cache/holder.js'
 import { defaultPolicy, type Policy, readPolicy } from './cache/policy.js'
 import { baseFor } from './delta.js'
@@ -17,6 +16,7 @@ import { type DeployOptions, type Settings, settle } from './deploy-options.js'
 import { byName, holdStage } from './hold.js'
 import { acquire, cancelled } from './lock.js'
 import { type Plan, planDeploy, type Target, type Wish } from './plan.js'
+import { roomOf } from './preflight.js'
 import { discard, lockOf, makePlace, makeStage, publish, sweep, takeBack } from './publish.js'
 import { indexOf, standingAt, targetExists, writeReady } from './ready.js'
 import { type Source, standardInput, type Unpacked, withCopy, withSource } from './source.js'
@@ -158,8 +158,10 @@ function wishOf(options: DeployOptions, settings: Settings, { cache }: Policy, e
     shared: shared ? 'fill' : cache.shared ? 'use' : 'pass',
     site: cache.root,
     sweep: dryRun ? async () => false : (prefix) => sweep(prefix, threads),
-    idle: (folder) => idleIn(folder, leaseAge),
+    // Read only where there is no room.
+    idle: async (folder) => (await import('./cache/evict.js')).idleIn(folder, leaseAge),
     async evict(folder, entry) {
+      const { evict, withCache } = await import('./cache/evict.js')
       const kept = await withCache(folder, 'gone', (open) => evict(open, entry, { leaseAge, threads, dryRun }))
       if (kept === null) evicted.push(join(folder.path, entry.entry))
       return kept === null && dryRun ? roomOf(entry) : { bytes: 0, entries: 0 }

@@ -5,10 +5,9 @@ import { dirname, join, resolve } from 'node:path'
 import { EnvError, type ErrorCode } from '../errors.js'
 import { type FileSystem, fileSystemOf, type Locality } from '../tree/file-system.js'
 import type { Entry } from './cache/entries.js'
-import { roomOf } from './cache/evict.js'
 import { type CacheFolder, checkCacheFolder, entryOf, privateCache, sharedCache } from './cache/folder.js'
 import { distrust, findShared } from './cache/shared.js'
-import { type Content, preflight, type Room } from './preflight.js'
+import { type Content, preflight, type Room, roomOf } from './preflight.js'
 import { standingAt, targetExists } from './ready.js'
 import { type Candidate, candidates, type Rejected } from './scratch.js'
 
@@ -69,7 +68,7 @@ export async function planDeploy(content: Content, wish: Wish, env: Surroundings
   const site = wish.shared === 'use' && wish.readOnly ? wish.site : null
   const { prefix, why } = site === null ? nothingShared : await findShared(site, content.digest)
   if (site === null || prefix === null) return await planDetected(content, wish, env, why)
-  const { type, locality } = await fileSystemOf(prefix)
+  const { type, locality } = await fileSystemOf(sharedCache(site).path)
   const target = { root: site, reason: 'shared', fileSystem: { type, locality }, rejected: [] }
   return { prefix, method: 'adopted', target, cache: sharedCache(site), warnings: [] }
 }
@@ -170,7 +169,8 @@ async function planAt(
   if (standing.is === 'other') throw targetExists(prefix, standing.what)
   if (standing.is === 'equal') {
     await wish.sweep(prefix)
-    return plan('adopted', await fileSystemOf(prefix), [])
+    // In a cache it may be evicted meanwhile, until it is claimed.
+    return plan('adopted', await fileSystemOf(cache?.path ?? prefix), [])
   }
   const fileSystem = await checkedPlace(prefix, content, wish, cache)
   return plan('deployed', fileSystem, remarks(prefix, source, fileSystem, rejected))

@@ -31,6 +31,11 @@ export interface Room {
   readonly entries: number
 }
 
+/** What a deployment takes: its files end in the middle of a block each. */
+export function roomOf({ bytes = 0, entries = 0 }: { readonly bytes?: number; readonly entries?: number }): Room {
+  return { bytes: bytes + entries * 2048, entries }
+}
+
 /** Throws TARGET_SHARED, TARGET_NOEXEC, PERMISSION, PREFIX_TOO_LONG, NO_SPACE, IO. */
 export async function preflight(
   prefix: string,

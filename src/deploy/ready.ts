@@ -75,20 +75,29 @@ export async function writeReady(stage: string, ready: Ready): Promise<void> {
 /** What stands at a target: nothing; the very deployment that is wanted; something else, in words. */
 export type Standing = { readonly is: 'absent' | 'equal' } | { readonly is: 'other'; readonly what: string }
 
-/** Compares what stands at `prefix` with what is wanted there. Follows no link at the target itself. */
-export async function standingAt(prefix: string, digest: string, readOnly: boolean): Promise<Standing> {
-  let stat: Stats
+/** What has the name; null: nothing. */
+async function lookAt(prefix: string): Promise<Stats | null> {
   try {
-    stat = await lstat(prefix)
+    return await lstat(prefix)
   } catch (error) {
-    if (['ENOENT', 'ENOTDIR'].includes((error as NodeJS.ErrnoException).code ?? '')) return { is: 'absent' }
+    if (['ENOENT', 'ENOTDIR'].includes((error as NodeJS.ErrnoException).code ?? '')) return null
     throw fromSystem(error, 'cannot look at', prefix)
   }
+}
+
+/** Compares what stands at `prefix` with what is wanted there. Follows no link at the target itself. */
+export async function standingAt(prefix: string, digest: string, readOnly: boolean): Promise<Standing> {
+  const stat = await lookAt(prefix)
+  if (stat === null) return { is: 'absent' }
   const other = (what: string): Standing => ({ is: 'other', what })
   if (stat.isSymbolicLink()) return other('a symbolic link')
   if (!stat.isDirectory()) return other('a file')
   const ready = await readReady(prefix)
-  if (ready === null) return other('a directory that conda-deploy did not make')
+  if (ready === null) {
+    // It may have lost its name to who evicts it, between the two looks.
+    const still = (await lookAt(prefix))?.ino === stat.ino
+    return still ? other('a directory that conda-deploy did not make') : await standingAt(prefix, digest, readOnly)
+  }
   // What others have put there could run as us.
   const user = process.getuid?.()
   if (stat.uid !== user && stat.uid !== 0) return other(`a deployment of another user (${stat.uid})`)

@@ -50,7 +50,16 @@ describe('a fresh deployment', () => {
     expect(readdirSync(at)).toEqual(['env'])
     const ready = JSON.parse(readFileSync(join(prefix, '.conda-deploy/ready'), 'utf8'))
     const created = expect.stringMatching(/^\d{4}-.*Z$/)
-    expect(ready).toEqual({ version: 1, digest, prefix, readOnly: true, created, name: 'sample', bytes: 100_241, entries: 11 })
+    expect(ready).toEqual({
+      version: 1,
+      digest,
+      prefix,
+      readOnly: true,
+      created,
+      name: 'sample',
+      bytes: 100_241,
+      entries: 11,
+    })
     expect((await verify(prefix)).faults).toEqual([])
   })
 

@@ -1,4 +1,4 @@
-/** `conda-deploy cache list|prune|remove|verify`: what the node keeps when no target is named. */
+/** `conda-deploy cache list|prune|remove|verify|release`: what the node keeps when no target is named. */
 import { type Command, InvalidArgumentError } from 'commander'
 import type { CacheOptions } from '../../deploy/cache/caches.js'
 import type { CachedDeployment, ListCacheResult } from '../../deploy/cache/list.js'
@@ -30,14 +30,15 @@ export function addCache(program: Command, session: Session): void {
   addPrune(cache, session)
   addRemove(cache, session)
   addVerify(cache, session)
+  addRelease(cache, session)
 }
 
-function addPlaces(command: Command): Command {
-  return command
+function addPlaces(command: Command, ofAll = true): Command {
+  command
     .option('--root <dir>', 'the scratch folder to look in (default: all that deployments find by themselves)')
     .option('--policy <file>', "the site's policy (default: /etc/conda-deploy.yaml)")
     .option('--user <uid>', 'the cache of another user, by number; for root', integer)
-    .option('--all-users', 'the caches of all users; for root')
+  return ofAll ? command.option('--all-users', 'the caches of all users; for root') : command
 }
 
 const places = ({ root, policy, user, allUsers }: Flags): CacheOptions => ({ root, policy, user, allUsers })
@@ -58,9 +59,8 @@ function addList(cache: Command, session: Session): void {
     const { terminal } = session
     for (const warning of result.warnings) terminal.warn(warning)
     terminal.result(result, listed(result))
-    terminal.say(
-      result.caches.map(({ path, deployments, bytes: size }) => total(path, deployments.length, size)).join('\n'),
-    )
+    const totals = result.caches.map(({ path, deployments, bytes: size }) => total(path, deployments.length, size))
+    if (totals.length > 0) terminal.say(totals.join('\n'))
   })
 }
 
@@ -170,6 +170,27 @@ function addVerify(cache: Command, session: Session): void {
     terminal.result(result, lines.join('\n'))
     terminal.say(`${counted(result.deployments.length, 'deployment')}, ${counted(result.faults, 'fault')}`)
     if (result.faults > 0) session.status = faulty
+  })
+}
+
+function addRelease(cache: Command, session: Session): void {
+  const command = addPlaces(
+    cache
+      .command('release')
+      .summary('give the leases of a job back')
+      .description('Give back all leases of a job or process that has ended, as an epilog does. Prints the leases.')
+      .argument('<holder>', 'slurm:ID, pbs:ID, sge:ID, lsf:ID or pid:PID:START'),
+    false,
+  )
+  example(command, 'conda-deploy cache release slurm:4711')
+  command.action(async (holder: string, _: unknown, self: Command) => {
+    const { terminal } = session
+    const { releaseLeases } = await import('../../deploy/cache/lease.js')
+    const { root, policy, user } = self.optsWithGlobals<Flags>()
+    const result = await releaseLeases({ root, policy, user, holder })
+    for (const warning of result.warnings) terminal.warn(warning)
+    terminal.result(result, result.released.map(printable).join('\n'))
+    terminal.say(`gave back ${counted(result.released.length, 'lease')}`)
   })
 }
 

@@ -1,5 +1,5 @@
 /** Which cache folders a verb of the cache works on, and how each is reported. */
-import { readdirSync } from 'node:fs'
+import { existsSync, readdirSync } from 'node:fs'
 import { availableParallelism } from 'node:os'
 import { EnvError, fromSystem } from '../../errors.js'
 import { byName } from '../hold.js'
@@ -72,6 +72,8 @@ export async function inCaches(
       open = openCache(cache)
       if (open !== null) await use(open)
     } catch (error) {
+      // Whoever made it may have taken it back, when it was of no use.
+      if (!existsSync(cache.path)) continue
       if (!(error instanceof EnvError) || !['PERMISSION', 'UNSAFE_PATH'].includes(error.code))
         throw byName(error, [open])
       warn((byName(error, [open]) as EnvError).message)

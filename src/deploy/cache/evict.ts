@@ -4,7 +4,6 @@ import { join } from 'node:path'
 import { EnvError } from '../../errors.js'
 import { byName } from '../hold.js'
 import { tryLock } from '../lock.js'
-import type { Room } from '../preflight.js'
 import { lockOf, removeTree } from '../publish.js'
 import { type Entry, entriesIn, readEntry } from './entries.js'
 import { type CacheFolder, type OpenCache, openCache, privateCache } from './folder.js'
@@ -97,9 +96,4 @@ export async function idleIn(cache: CacheFolder, leaseAge: number): Promise<Entr
   return await withCache(cache, [], async (open) =>
     entriesIn(open).filter((entry) => whyKept(open, entry, leaseAge, processes) === null),
   )
-}
-
-/** What a deployment takes: its files end in the middle of a block each. */
-export function roomOf({ bytes = 0, entries = 0 }: Pick<Entry, 'bytes' | 'entries'>): Room {
-  return { bytes: bytes + entries * 2048, entries }
 }

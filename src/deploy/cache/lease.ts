@@ -180,7 +180,7 @@ function readShort(path: string): string {
 /** What is in the file; a writer that died may have left nothing there. */
 function told(text: string): Pick<Lease, 'boot' | 'pids'> {
   try {
-    const { boot, pids } = JSON.parse(text) as Partial<Record<keyof Lease, unknown>>
+    const { boot, pids } = (JSON.parse(text) ?? {}) as Partial<Record<keyof Lease, unknown>>
     return { boot: typeof boot === 'string' ? boot : '', pids: typeof pids === 'string' ? pids : '' }
   } catch (error) {
     if (error instanceof SyntaxError) return { boot: '', pids: '' }

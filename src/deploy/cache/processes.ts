@@ -41,16 +41,20 @@ export class Processes {
     if (used !== undefined) return used
     // Nobody else can enter a private cache but root, whose processes are not held against it. What runs longer than the deployment
     // stands did not begin in it: the helpers of every login, which may not be looked into, would keep everything.
+    const own = process.geteuid?.() ?? 0
+    if (own !== 0 && own !== cache.owner) return null // Not for this user to remove: what is certain is enough.
     const closed = this.#closed.find(
       ({ user, start }) => (cache.owner === 0 || user === cache.owner) && start >= created - 1000,
     )
     return closed === undefined ? null : `maybe process ${closed.number} (${closed.name}), which may not be looked into`
   }
 
-  /** May a process of the user belong to the job? `user` 0: of any user. */
+  /** May a process of the user belong to the job? `user` 0: of any user. Processes of root that may not be looked into are no job's. */
   mayBeOf(holder: string, user: number): boolean {
     if (!this.#canLook) return true
-    return this.#jobs.some((one) => (user === 0 || one.user === user) && (one.holder === null || one.holder === holder))
+    return this.#jobs.some(
+      (one) => (user === 0 || one.user === user) && (one.holder === null ? one.user !== 0 : one.holder === holder),
+    )
   }
 
   #look(number: number): void {
@@ -68,10 +72,13 @@ export class Processes {
       ['mounts', this.#mounted(at)],
       ...descriptors(`${at}/fd`),
     ]
-    for (const [what, text] of told)
-      for (const [, cache, entry] of (text ?? '').matchAll(pattern))
-        if (!this.#used.has(`${cache}/${entry}`))
-          this.#used.set(`${cache}/${entry}`, `process ${number} (${name}, ${what})`)
+    for (const [what, text] of told) {
+      if (typeof text !== 'string' || !text.includes('/conda-deploy-')) continue
+      for (const [, cache, entry] of text.matchAll(pattern)) {
+        const used = `${cache}/${entry}`
+        if (!this.#used.has(used)) this.#used.set(used, `process ${number} (${name}, ${what})`)
+      }
+    }
     if (told.some(([, text]) => text === null))
       this.#closed.push({ number, user, name, start: startTime(Number(fields[19])) })
     const environment = read(`${at}/environ`)
