@@ -99,10 +99,11 @@ async function beside(prefix: string, what: 'stage' | 'aside'): Promise<string[]
     .filter(isOwn)
 }
 
-/** Where all may write, somebody else's stage may stand beside: it is not ours to remove, and not in the way. */
+/** Where all may write, somebody else's stage may stand beside, or a link: it is not ours to remove, and not in the way. */
 function isOwn(stage: string): boolean {
   const user = process.geteuid?.()
-  return user === 0 || lstatSync(stage, { throwIfNoEntry: false })?.uid === user
+  const stat = lstatSync(stage, { throwIfNoEntry: false })
+  return stat?.isDirectory() === true && (user === 0 || stat.uid === user)
 }
 
 /**

@@ -74,7 +74,9 @@ export async function inCaches(
     } catch (error) {
       // Whoever made it may have taken it back, when it was of no use.
       if (!existsSync(cache.path)) continue
-      if (!(error instanceof EnvError) || !['PERMISSION', 'UNSAFE_PATH'].includes(error.code))
+      // What a user did to a cache must not keep root from the others.
+      const isTold = cache.owner !== process.geteuid?.()
+      if (!(error instanceof EnvError) || !(isTold || ['PERMISSION', 'UNSAFE_PATH'].includes(error.code)))
         throw byName(error, [open])
       warn((byName(error, [open]) as EnvError).message)
     } finally {

@@ -121,6 +121,7 @@ export function openIn({ path: way, name: called, cache }: OpenCache, folder: st
   try {
     const stat = lstatSync(path, { throwIfNoEntry: false })
     if (stat === undefined) return null
+    if (!stat.isDirectory()) throw refusal(name, 'is no directory')
     if (user() === 0 && process.platform === 'linux') return holdStage(path, name, cache.owner)
     const wrong = wrongWith(stat, cache.owner)
     if (wrong !== null) throw refusal(name, wrong)
