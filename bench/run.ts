@@ -13,6 +13,7 @@ import type { CorpusName } from './corpus/corpus.js'
 import { buildPrograms, closeLab, makeWork, openLab, removeWork, type Settings } from './lab.js'
 import { isMet, type Result, table } from './report.js'
 import { accessesTrial } from './trials/accesses.js'
+import { concurrencyTrial } from './trials/concurrency.js'
 import { callsTrial, diskTrial } from './trials/cost.js'
 import { deltaTrial } from './trials/delta.js'
 import { againTrial, deployTrial, foreignTrial, importTrial, threadsTrial } from './trials/deploy.js'
@@ -33,7 +34,7 @@ const trials = [
     threadsTrial,
     importTrial,
   ],
-  ...[accessesTrial, tracingTrial, callsTrial, diskTrial, scaleTrial],
+  ...[accessesTrial, tracingTrial, callsTrial, diskTrial, concurrencyTrial, scaleTrial],
 ]
 const corpora: readonly CorpusName[] = ['jupyter', 'large', 'scale']
 

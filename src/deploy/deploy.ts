@@ -10,6 +10,7 @@ import { EnvError } from '../errors.js'
 import { type Base, native } from '../native.js'
 import { adopt, Claim, type Holders } from './cache/claim.js'
 import { jobHolder } from './cache/holder.js'
+import { keepBase } from './cache/keep-base.js'
 import { defaultPolicy, type Policy, readPolicy } from './cache/policy.js'
 import { baseFor } from './delta.js'
 import { type DeployOptions, type Settings, settle } from './deploy-options.js'
@@ -114,10 +115,11 @@ async function deployFrom(
     plan = { ...(await planDeploy(content, own, process.env)), method: 'deployed' }
     claim = claimOn(plan)
   }
-  const base = await baseOf(content, plan, settings)
+  const found = await baseOf(content, plan, settings)
+  const { base, end } = await keepBase(found, dryRun ? null : plan.cache, holders.warn)
   clock.lap('plan')
-  const made =
-    dryRun || plan.method === 'adopted' ? null : await make(source, archive, plan, claim, base, settings, clock)
+  const isDone = dryRun || plan.method === 'adopted'
+  const made = isDone ? null : await make(source, archive, plan, claim, base, settings, clock).finally(end)
   const method = made !== null ? 'deployed' : dryRun ? plan.method : 'adopted'
   const done = made ?? (await nothingDone(source, plan.prefix, method))
   const warnings = [...plan.warnings, ...done.warnings, ...baseWarnings(source, settings, done), ...leaseWarnings]

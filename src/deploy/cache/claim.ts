@@ -122,13 +122,19 @@ export class Claim {
 }
 
 /** Claims a deployment that was seen to stand; false: it is being removed, or has been. `stands`: looks again. */
-export async function adopt(claim: Claim, stands: () => Promise<boolean>): Promise<boolean> {
+export async function secure(claim: Claim, stands: () => Promise<boolean>): Promise<boolean> {
   if (!claim.isEmpty) {
     await claim.take()
     const lock = lockOf(join(claim.cache.path, claim.entry))
     for (let waited = 0; !claim.isOwn && existsSync(lock) && waited < longestWait; waited += pause) await sleep(pause)
     if (existsSync(lock) || !(await stands()) || !claim.isHeld) return false
   }
+  return true
+}
+
+/** As `secure`, and notes the time. */
+export async function adopt(claim: Claim, stands: () => Promise<boolean>): Promise<boolean> {
+  if (!(await secure(claim, stands))) return false
   claim.touch()
   return true
 }
