@@ -9,7 +9,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { EnvError, fromSystem } from '../../errors.js'
 import { lockOf } from '../publish.js'
 import { markerOf } from '../ready.js'
-import { type CacheFolder, makeCacheFolder, openCache, privateCache } from './folder.js'
+import { type CacheFolder, makeCacheFolder, type OpenCache, openCache, privateCache } from './folder.js'
 import { addLease, dropFolder, dropLease, hasLease, sharedEntry } from './lease.js'
 
 /** Milliseconds that a user waits while root works on a shared deployment: removing one's name takes fewer. */
@@ -35,6 +35,7 @@ export class Claim {
   /** Leases that were taken, and those of them that nobody had before. */
   readonly #held = new Set<string>()
   readonly #new = new Set<string>()
+  #open: OpenCache | null = null
 
   constructor(cache: CacheFolder, entry: string, holders: Holders) {
     this.cache = cache
@@ -96,7 +97,20 @@ export class Claim {
     return this.#inside((folder) => [...this.#held].every((holder) => hasLease(folder, this.#name, holder)))
   }
 
+  /** Keeps the folder open for several calls: for root every way there is a walk. */
+  async during<T>(use: () => Promise<T>): Promise<T> {
+    // That of a user on a shared deployment may be absent, and is made when a lease is taken.
+    this.#open = this.isOwn ? openCache(this.#keeper) : null
+    try {
+      return await use()
+    } finally {
+      this.#open?.letGo()
+      this.#open = null
+    }
+  }
+
   #inside<T>(use: (folder: string) => T): T {
+    if (this.#open !== null) return use(this.#open.path)
     const held = openCache(this.#keeper)
     if (held === null) throw new EnvError('IO', `${this.#keeper.path} was removed`, { path: this.#keeper.path })
     try {
@@ -134,7 +148,9 @@ export async function secure(claim: Claim, stands: () => Promise<boolean>): Prom
 
 /** As `secure`, and notes the time. */
 export async function adopt(claim: Claim, stands: () => Promise<boolean>): Promise<boolean> {
-  if (!(await secure(claim, stands))) return false
-  claim.touch()
-  return true
+  return await claim.during(async () => {
+    if (!(await secure(claim, stands))) return false
+    claim.touch()
+    return true
+  })
 }
