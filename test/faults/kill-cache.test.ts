@@ -20,7 +20,7 @@ describe.skipIf(noInjection !== null)('SIGKILL of who works on a cache', () => {
     injector = new Injector(work)
   })
 
-  test('of the leader, 100 times: the others take over, and one of them at most deploys', async () => {
+  test('case 40: of the leader, 100 times: the others take over, and one of them at most deploys', async () => {
     const root = join(work, 'led')
     const steps = await stepsOf(injector, archive, root)
     const wrong: string[] = []
@@ -49,7 +49,7 @@ describe.skipIf(noInjection !== null)('SIGKILL of who works on a cache', () => {
     expect(slowest).toBeLessThan(3000)
   })
 
-  test('of who prunes, at every step', async () => {
+  test('case 41: of who prunes, at every step', async () => {
     const root = join(work, 'pruned')
     const wrong: string[] = []
     let [points, complete] = [0, 0]
