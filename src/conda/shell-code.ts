@@ -19,7 +19,7 @@ export function shellCode(steps: readonly Step[], shell: Shell, { command }: Und
   const lines = steps.flatMap((step) =>
     print(step, command === undefined ? undefined : [...command, 'deactivate', '--shell', shell]),
   )
-  const end = { posix: ['hash -r 2>/dev/null || :'], fish: [], csh: ['rehash;'] }[family]
+  const end = { posix: ['hash -r 2>/dev/null || :'], fish: ['true'], csh: ['rehash;'] }[family]
   return `${[...lines, ...end].join('\n')}\n`
 }
 
