@@ -1,7 +1,7 @@
 /** How verbs tell what they do while they do it. The CLI shows it; the library is silent unless given one. */
 export interface Reporter {
   /** A phase begins; `total` in units of `unit`, when known. */
-  phase(name: string, total?: number, unit?: 'files' | 'bytes'): void
+  phase(name: string, total?: number, unit?: 'files' | 'bytes' | 'nodes'): void
   /** Work done so far in the current phase. */
   progress(done: number): void
   /** Something the user should know although the verb goes on. Every warning is also in the verb's result. */

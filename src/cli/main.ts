@@ -8,6 +8,7 @@ import { takers } from '../conda/taker.js'
 import { EnvError } from '../errors.js'
 import { version } from '../version.js'
 import { addActivate, addDeactivate } from './commands/activate.js'
+import { addBroadcast } from './commands/broadcast.js'
 import { addCreate } from './commands/create.js'
 import { addDeploy, looksLikeCommand } from './commands/deploy.js'
 import { addInspect } from './commands/inspect.js'
@@ -56,6 +57,7 @@ function makeProgram(session: Session): Command {
   addActivate(program, session)
   addDeactivate(program, session)
   addTrace(program, session)
+  addBroadcast(program, session)
   return program
 }
 

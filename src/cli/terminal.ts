@@ -20,7 +20,7 @@ export interface TalkSettings {
 interface Phase {
   readonly name: string
   readonly total: number | undefined
-  readonly unit: 'files' | 'bytes'
+  readonly unit: 'files' | 'bytes' | 'nodes'
   readonly start: number
 }
 
@@ -86,7 +86,7 @@ export class Terminal implements Reporter {
     if (this.#settings().verbose && error instanceof Error) this.#line(message(stackOf(error)))
   }
 
-  phase(name: string, total?: number, unit: 'files' | 'bytes' = 'files'): void {
+  phase(name: string, total?: number, unit: 'files' | 'bytes' | 'nodes' = 'files'): void {
     this.#endPhase()
     this.#phase = { name, total, unit, start: now() }
     this.#drawn = 0
@@ -152,11 +152,11 @@ function progressLine(phase: Phase, done: number, seconds: number): string {
     parts.push(
       phase.unit === 'bytes'
         ? `${bytes(done)} of ${bytes(phase.total)}`
-        : `${count(done)} of ${count(phase.total)} files`,
+        : `${count(done)} of ${count(phase.total)} ${phase.unit}`,
     )
-  } else if (done > 0) parts.push(phase.unit === 'bytes' ? bytes(done) : `${count(done)} files`)
+  } else if (done > 0) parts.push(phase.unit === 'bytes' ? bytes(done) : `${count(done)} ${phase.unit}`)
   // A rate over less than half a second says nothing.
-  if (done > 0 && seconds >= 0.5) {
+  if (done > 0 && seconds >= 0.5 && phase.unit !== 'nodes') {
     const rate = done / seconds
     parts.push(`${amount(Math.round(rate))}/s`)
     if (phase.total !== undefined && phase.total > done) parts.push(`${duration((phase.total - done) / rate)} left`)
