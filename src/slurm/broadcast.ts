@@ -1,21 +1,18 @@
 /**
- * The verb: one archive onto every node of an allocation. Slurm distributes (sbcast) and starts (srun); this says where to, checks what
- * arrived, and tells how it went on each node. Deploying is deploy's, on each node (node-task).
+ * The verb: one archive onto every node of an allocation. Slurm distributes (sbcast) and starts (srun); this folder says where to, checks
+ * what arrived, and tells how it went on each node (distribute, step, send, messages). Deploying is deploy's, on each node (node-task).
  */
-import { randomBytes } from 'node:crypto'
 import { existsSync, statSync } from 'node:fs'
-import { basename, join, resolve } from 'node:path'
+import { resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { type Digested, digestOf } from '../archive/digest.js'
 import { Clock } from '../clock.js'
 import { standardInput } from '../deploy/source.js'
 import { EnvError, fromSystem } from '../errors.js'
 import { checkOptions, type Shape } from '../options.js'
 import { type Reporter, silent } from '../report.js'
-import { type Allocation, allocationOf } from './allocation.js'
-import type { Copy, NodeDeploy, NodeResult } from './messages.js'
-import { sbcast, sweep } from './send.js'
-import { type NodeState, Step } from './step.js'
+import { allocationOf } from './allocation.js'
+import { type Distribution, distribute, type Phase } from './distribute.js'
+import type { NodeDeploy, NodeResult } from './messages.js'
 
 export interface BroadcastOptions {
   /** An archive, a file that the node of this process can read. */
@@ -38,8 +35,6 @@ export interface BroadcastOptions {
   readonly signal?: AbortSignal | undefined
   readonly reporter?: Reporter | undefined
 }
-
-type Phase = 'start' | 'send' | 'deploy' | 'end'
 
 export interface BroadcastResult {
   readonly archive: string
@@ -69,18 +64,7 @@ const shape: Shape<BroadcastOptions> = {
   reporter: 'object',
 }
 
-interface Settings {
-  readonly archive: string
-  readonly from: 'broadcast' | 'shared'
-  readonly keep: boolean
-  readonly silence: number
-  readonly command: readonly string[]
-  readonly dryRun: boolean
-  readonly deploy: NodeDeploy
-  readonly size: number
-  readonly signal: AbortSignal | undefined
-  readonly reporter: Reporter
-}
+type Settings = Omit<Distribution, 'clock' | 'warn'> & { readonly dryRun: boolean }
 
 /**
  * Deploys an archive on every node of the allocation that this process is in. Resolves also when nodes failed: `failed` counts them, and
@@ -104,68 +88,14 @@ export async function broadcast(options: BroadcastOptions): Promise<BroadcastRes
     warnings.push(text)
     reporter.warn(text)
   }
-  const step = startStep(allocation, settings)
-  let copy: Copy | null = null
-  try {
-    reporter.phase('start', nodes.length, 'nodes')
-    // Read while the step starts; it is in memory when it is sent.
-    const digested = from === 'shared' ? null : digestOf(archive, signal)
-    digested?.catch(() => undefined) // It is told where it is waited for.
-    await step.until(({ places }) => places !== null, signal)
-    clock.lap('start')
-    const isAnyReady = [...step.nodes.values()].some(({ result }) => result === null)
-    if (isAnyReady && digested !== null) {
-      copy = copyFor(step, settings, allocation)
-      reporter.phase('send', size, 'bytes')
-      step.tell({ is: 'expect', copy })
-      const { sha256, failure } = await sent(allocation, archive, copy, digested, signal)
-      if (failure !== null) warn(failure)
-      clock.lap('send')
-      step.tell({ is: 'go', archive, deploy: settings.deploy, copied: { size, sha256, keep: settings.keep } })
-    } else if (isAnyReady) step.tell({ is: 'go', archive, deploy: settings.deploy })
-    reporter.phase('deploy', nodes.length, 'nodes')
-    await step.until(() => false, signal)
-    clock.lap('deploy')
-  } finally {
-    reporter.phase('end')
-    await step.close()
-    if (copy !== null) await cleaned(step, copy, settings, allocation, warn)
-    clock.lap('end')
-  }
-  const results = [...step.nodes].map(([node, { result }]) => ({ node, ...(result ?? unknown) }))
-  for (const { node, warnings: said } of results) for (const text of said) warn(`${node}: ${text}`)
-  const failed = results.filter(({ status }) => status === 'failed').length
-  return { ...told, copy: copy?.path ?? null, nodes: results, failed, seconds: clock.seconds(), warnings }
+  const { results, copy } = await distribute(allocation, { ...settings, clock, warn })
+  const all = nodes.map((node) => ({ node, ...(results.get(node) ?? unheard) }))
+  for (const { node, warnings: said } of all) for (const text of said) warn(`${node}: ${text}`)
+  const failed = all.filter(({ status }) => status === 'failed').length
+  return { ...told, copy, nodes: all, failed, seconds: clock.seconds(), warnings }
 }
 
-/** Sends while the archive is read for its digest; both have ended when this does. */
-async function sent(
-  allocation: Allocation,
-  archive: string,
-  { part }: Copy,
-  digested: Promise<Digested>,
-  signal: AbortSignal | undefined,
-): Promise<{ readonly sha256: string; readonly failure: string | null }> {
-  const stop = new AbortController()
-  const sending = sbcast(
-    allocation,
-    archive,
-    part,
-    signal === undefined ? stop.signal : AbortSignal.any([signal, stop.signal]),
-  )
-  const [digest, failure] = await Promise.allSettled([
-    digested.catch((error: unknown) => {
-      stop.abort()
-      throw error
-    }),
-    sending,
-  ])
-  if (digest.status === 'rejected') throw digest.reason
-  if (failure.status === 'rejected') throw failure.reason
-  return { sha256: digest.value.digest, failure: failure.value }
-}
-
-const unknown: NodeResult = { status: 'failed', code: 'IO', message: 'it has told nothing', warnings: [] }
+const unheard: NodeResult = { status: 'failed', code: 'IO', message: 'it has told nothing', warnings: [] }
 
 function settle(options: BroadcastOptions): Settings {
   checkOptions<BroadcastOptions>('broadcast', options, shape)
@@ -179,8 +109,11 @@ function settle(options: BroadcastOptions): Settings {
   if (options.archive === undefined || options.archive === '') refuse('no archive is named')
   if (options.archive === standardInput) refuse('an archive on standard input cannot be sent: save it to a file')
   const archive = resolve(options.archive)
+  const { root } = deploy
   return {
-    ...{ archive, from, keep, silence, dryRun, deploy, size: sizeOf(archive), signal },
+    ...{ archive, from, keep, silence, dryRun, size: sizeOf(archive), signal },
+    // Tasks stand elsewhere.
+    deploy: { ...deploy, ...(root === undefined ? {} : { root: resolve(root) }) },
     command: command ?? ownCommand(),
     reporter: options.reporter ?? silent,
   }
@@ -205,68 +138,4 @@ function ownCommand(): string[] {
   const file = fileURLToPath(new URL(here.endsWith('.ts') ? '../../dist/conda-deploy.cjs' : './conda-deploy.cjs', here))
   if (existsSync(file)) return [process.execPath, file]
   throw new EnvError('IO', `the command line is missing: there is no ${file}`, { path: file })
-}
-
-/** Answers with one task on each node. */
-function startStep(allocation: Allocation, settings: Settings): Step {
-  const { command, deploy, silence, from, reporter } = settings
-  const root = deploy.root === undefined || from === 'shared' ? [] : ['--root', resolve(deploy.root)]
-  const onChange = (): void => {
-    const states = [...step.nodes.values()]
-    const done = states.filter(({ result }) => result !== null).length
-    const isStarting = states.some(({ places, result }) => places === null && result === null)
-    reporter.progress(isStarting ? states.filter(({ places }) => places !== null).length : done)
-  }
-  const words = [...command, 'broadcast-node', ...root]
-  const step: Step = new Step({ allocation, command: words, silence: silence * 1000, onChange })
-  return step
-}
-
-/** A name in the first local folder that all nodes have, with room for it. Throws NO_SPACE or TARGET_SHARED when there is none. */
-function copyFor(step: Step, { archive, size, keep }: Settings, { job }: Allocation): Copy {
-  const states = [...step.nodes].filter(([, { result }]) => result === null)
-  const [first] = states
-  const common = (first?.[1].places ?? []).filter(({ path }) =>
-    states.every(([, { places }]) => places?.some((place) => place.path === path)),
-  )
-  const roomFor = (path: string): boolean =>
-    states.every(([, { places }]) => (places?.find((place) => place.path === path)?.freeBytes ?? 0) > size)
-  const place = common.find(({ path }) => roomFor(path))
-  if (place === undefined)
-    throw noPlace(
-      states,
-      common.map(({ path }) => path),
-      size,
-    )
-  // Nobody else can know the name: what stands in a folder for all, such as /tmp, is not somebody else's.
-  const name = `${keep ? '' : '.'}conda-deploy-${job}-${randomBytes(6).toString('hex')}-${basename(archive)}`
-  const path = join(place.path, name)
-  return { part: `${path}.part`, path }
-}
-
-function noPlace(states: readonly (readonly [string, NodeState])[], common: readonly string[], size: number): EnvError {
-  const hint = 'name a folder with --root, or say --from shared'
-  if (common.length > 0)
-    return new EnvError('NO_SPACE', `no folder has ${size} bytes free on every node: ${common.join(', ')}`, { hint })
-  const told = states.map(([node, { places, rejected }]) => {
-    const there = places?.map(({ path }) => path).join(', ') || 'none'
-    return `  ${node}: ${there}${rejected.length === 0 ? '' : ` (not ${rejected.join('; ')})`}`
-  })
-  return new EnvError('TARGET_SHARED', `no local folder is on every node:\n${told.join('\n')}`, { hint })
-}
-
-/** What tasks that failed or are gone have left. */
-async function cleaned(
-  step: Step,
-  { part, path }: Copy,
-  { keep }: Settings,
-  allocation: Allocation,
-  warn: (text: string) => void,
-): Promise<void> {
-  const kept = (state: NodeState): boolean => keep && state.result !== null && 'archive' in state.result
-  const dirty = [...step.nodes].filter(([, state]) => !kept(state) && (!state.clean || state.left !== undefined))
-  if (dirty.length === 0) return
-  const names = dirty.map(([node]) => node)
-  if (!(await sweep(allocation, names, [part, path])))
-    warn(`a copy of the archive may be left on ${names.join(', ')}: ${path} or ${part}`)
 }

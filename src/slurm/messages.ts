@@ -35,7 +35,13 @@ export type NodeResult =
     }
 
 export type FromNode =
-  | { readonly is: 'ready'; readonly places: readonly Place[]; readonly rejected: readonly string[] }
+  /** `step`: the number of the step. */
+  | {
+      readonly is: 'ready'
+      readonly step: string
+      readonly places: readonly Place[]
+      readonly rejected: readonly string[]
+    }
   /** It is alive. */
   | { readonly is: 'working' }
   /** `left`: a file that could not be taken away. */

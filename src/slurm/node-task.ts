@@ -40,7 +40,7 @@ export async function nodeTask({ root, input, say, signal, env = process.env }: 
   signal.addEventListener('abort', abort, { once: true })
   let copy: Copy | undefined
   try {
-    tell({ is: 'ready', ...(await placesOf(root, env)) })
+    tell({ is: 'ready', step: env['SLURM_STEP_ID'] ?? '', ...(await placesOf(root, env)) })
     const orders = ordersOf(input, stop.signal, abort)
     for await (const order of orders) {
       if (order.is === 'expect') copy = order.copy

@@ -12,15 +12,19 @@ const leash =
   'exec 3<&0; "$@" <&- & p=$!; { cat <&3; kill $p; } >/dev/null 2>&1 & c=$!; exec 3<&-; trap "kill $p" TERM; ' +
   'wait $p; s=$?; kill $c 2>/dev/null; exit $s'
 
-/** Runs `sbcast`; null: done, else what it said. Throws CANCELLED; copies may be on nodes then, and parts of copies. */
+/**
+ * Runs `sbcast` for the nodes of a step; null: done, else what it said. Throws CANCELLED. Copies, or parts of them, may be on nodes in any
+ * case.
+ */
 export function sbcast(
-  { programs }: Allocation,
+  { programs, job }: Allocation,
+  step: string,
   from: string,
   to: string,
   signal: AbortSignal | undefined,
 ): Promise<string | null> {
   const program = programs['sbcast'] ?? 'sbcast'
-  return ranBy(['sh', '-c', leash, 'sh', program, from, to], signal).then(({ status, said }) =>
+  return ranBy(['sh', '-c', leash, 'sh', program, '-j', `${job}.${step}`, from, to], signal).then(({ status, said }) =>
     status === 0
       ? null
       : `sbcast ended with ${status === null ? 'a signal' : `status ${status}`}${said === '' ? '' : `: ${said}`}`,

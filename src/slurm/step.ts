@@ -6,11 +6,12 @@ import { type ChildProcess, spawn } from 'node:child_process'
 import { EnvError } from '../errors.js'
 import { now } from '../report.js'
 import type { Allocation } from './allocation.js'
-import { type FromNode, listener, type NodeResult, type Place, type ToNode } from './messages.js'
+import { type FromNode, listener, type NodeResult, type ToNode } from './messages.js'
+
+type Ready = Extract<FromNode, { readonly is: 'ready' }>
 
 export interface NodeState {
-  places: readonly Place[] | null
-  rejected: readonly string[]
+  ready: Ready | null
   result: NodeResult | null
   /** Its task has said that it has cleaned up. */
   clean: boolean
@@ -59,10 +60,7 @@ export class Step {
     const { allocation, command } = settings
     this.#settings = settings
     this.nodes = new Map(
-      allocation.nodes.map((name) => [
-        name,
-        { places: null, rejected: [], result: null, clean: true, left: undefined, heard: now() },
-      ]),
+      allocation.nodes.map((name) => [name, { ready: null, result: null, clean: true, left: undefined, heard: now() }]),
     )
     const args = [...stepOptions(allocation.nodes), 'sh', '-c', wrapper, 'sh', ...command]
     // A session of its own: what a terminal sends is for us, who then end it in order.
@@ -99,13 +97,18 @@ export class Step {
 
   #keep(line: string): void {
     if (this.#talk.join('').length < mostSaid) this.#talk.push(line)
+    // srun goes on with the other nodes; this one will never say that it has failed.
+    const [, name = ''] = /(?:Node failure on|failed on node) ([\w.-]+)/.exec(line) ?? []
+    const node = this.nodes.get(name)
+    if (node !== undefined) node.result ??= lost('Slurm lost the node', line)
+    this.#wake()
   }
 
   #hear(name: string, said: FromNode): void {
     const node = this.nodes.get(name)
     if (node === undefined) return
     node.heard = now()
-    if (said.is === 'ready') [node.places, node.rejected] = [said.places, said.rejected]
+    if (said.is === 'ready') node.ready = said
     if (said.is === 'done') [node.result, node.clean, node.left] = [node.result ?? said.result, true, said.left]
     if (said.is === 'ended') node.result ??= lost(`its task ended with status ${said.status}`, this.#saidOf(name))
     this.#settings.onChange()
@@ -119,6 +122,22 @@ export class Step {
       .filter((line) => word.test(line))
       .slice(-3)
       .join('; ')
+  }
+
+  /** Nodes without a result. */
+  waiting(): string[] {
+    return [...this.nodes].flatMap(([name, { result }]) => (result === null ? [name] : []))
+  }
+
+  /** A node that will not be told what to do. */
+  fail(name: string, why: { readonly code: string; readonly message: string; readonly hint?: string }): void {
+    const node = this.nodes.get(name)
+    if (node !== undefined) node.result ??= { status: 'failed', ...why, warnings: [] }
+  }
+
+  /** As Slurm numbers it, said by any of its tasks. */
+  id(): string {
+    return [...this.nodes.values()].flatMap(({ ready }) => ready?.step ?? [])[0] ?? ''
   }
 
   tell(order: ToNode): void {
