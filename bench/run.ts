@@ -16,6 +16,7 @@ import { accessesTrial } from './trials/accesses.js'
 import { callsTrial, diskTrial } from './trials/cost.js'
 import { deltaTrial } from './trials/delta.js'
 import { againTrial, deployTrial, foreignTrial, importTrial, threadsTrial } from './trials/deploy.js'
+import { fanoutTrial } from './trials/fanout.js'
 import { packTrial, verifyTrial } from './trials/pack.js'
 import { scaleTrial } from './trials/scale.js'
 import { startupTrial } from './trials/startup.js'
@@ -33,7 +34,7 @@ const trials = [
     threadsTrial,
     importTrial,
   ],
-  ...[accessesTrial, tracingTrial, callsTrial, diskTrial, scaleTrial],
+  ...[accessesTrial, fanoutTrial, tracingTrial, callsTrial, diskTrial, scaleTrial],
 ]
 const corpora: readonly CorpusName[] = ['jupyter', 'large', 'scale']
 
