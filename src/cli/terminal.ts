@@ -93,8 +93,8 @@ export class Terminal implements Reporter {
     this.#draw(0)
   }
 
-  progress(done: number): void {
-    if (now() - this.#drawn >= interval) this.#draw(done)
+  progress(done: number, waiting?: string): void {
+    if (now() - this.#drawn >= interval) this.#draw(done, waiting)
   }
 
   /** Ends the phase and clears its line. */
@@ -114,10 +114,10 @@ export class Terminal implements Reporter {
     this.#line(`${this.#phase.name}: ${duration((now() - this.#phase.start) / 1000)}`)
   }
 
-  #draw(done: number): void {
+  #draw(done: number, waiting?: string): void {
     if (this.#phase === undefined || this.#settings().quiet || !isTerminal(2) || process.env.TERM === 'dumb') return
     this.#drawn = now()
-    const line = progressLine(this.#phase, done, (this.#drawn - this.#phase.start) / 1000)
+    const line = progressLine(this.#phase, done, (this.#drawn - this.#phase.start) / 1000, waiting)
     talk(`\r${line.slice(0, (process.stderr.columns || 80) - 1)}\x1b[K`)
     this.#lineShown = true
   }
@@ -144,7 +144,7 @@ function isTerminal(descriptor: 1 | 2): boolean {
 }
 
 /** `extract  45 %  12,345 of 27,000 files  3,210/s  4.6 s left`. */
-function progressLine(phase: Phase, done: number, seconds: number): string {
+function progressLine(phase: Phase, done: number, seconds: number, waiting?: string): string {
   const amount = phase.unit === 'bytes' ? bytes : count
   const parts = [phase.name]
   if (phase.total !== undefined && phase.total > 0) {
@@ -161,6 +161,7 @@ function progressLine(phase: Phase, done: number, seconds: number): string {
     parts.push(`${amount(Math.round(rate))}/s`)
     if (phase.total !== undefined && phase.total > done) parts.push(`${duration((phase.total - done) / rate)} left`)
   }
+  if (waiting !== undefined) parts.push(`waiting for ${printable(waiting)}`)
   return parts.join('  ')
 }
 

@@ -109,11 +109,12 @@ function settle(options: BroadcastOptions): Settings {
   if (options.archive === undefined || options.archive === '') refuse('no archive is named')
   if (options.archive === standardInput) refuse('an archive on standard input cannot be sent: save it to a file')
   const archive = resolve(options.archive)
-  const { root } = deploy
+  // Tasks stand elsewhere.
+  const { root, to, base } = deploy
+  const paths = Object.entries({ root, to, base }).flatMap(([name, path]) => (path ? [[name, resolve(path)]] : []))
   return {
     ...{ archive, from, keep, silence, dryRun, size: sizeOf(archive), signal },
-    // Tasks stand elsewhere.
-    deploy: { ...deploy, ...(root === undefined ? {} : { root: resolve(root) }) },
+    deploy: { ...deploy, ...Object.fromEntries(paths) },
     command: command ?? ownCommand(),
     reporter: options.reporter ?? silent,
   }

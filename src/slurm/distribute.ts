@@ -76,9 +76,13 @@ export async function distribute(allocation: Allocation, job: Distribution): Pro
 function startStep(allocation: Allocation, { command, deploy, silence, from, reporter }: Distribution): Step {
   const root = deploy.root === undefined || from === 'shared' ? [] : ['--root', deploy.root]
   const onChange = (): void => {
-    const states = [...step.nodes.values()]
-    const isStarting = states.some(({ ready, result }) => ready === null && result === null)
-    reporter.progress(states.filter((state) => (isStarting ? state.ready : state.result) !== null).length)
+    const isStarting = [...step.nodes.values()].some(({ ready, result }) => ready === null && result === null)
+    const missing = [...step.nodes].filter(
+      ([, { ready, result }]) => result === null && !(isStarting && ready !== null),
+    )
+    const names = missing.slice(0, 3).map(([name]) => name)
+    const waiting = missing.length === 0 ? undefined : `${names.join(', ')}${missing.length > 3 ? ', …' : ''}`
+    reporter.progress(step.nodes.size - missing.length, waiting)
   }
   const words = [...command, 'broadcast-node', ...root]
   const step: Step = new Step({ allocation, command: words, silence: silence * 1000, onChange })
