@@ -7,7 +7,7 @@ export interface Curve {
 }
 
 const size = { width: 760, height: 380, left: 62, top: 66, panel: 260, bottom: 46, gap: 86 } as const
-const colours = ['#c8442e', '#b9a233', '#8a6d3b', '#4a8f5d', '#1a7f37'] as const
+const colours = ['#c8442e', '#b9a233', '#8a6d3b', '#7bc48f', '#1a7f37'] as const
 
 export function fanoutChart(title: string, curves: readonly Curve[]): string {
   const { width, height, left, panel, gap } = size
