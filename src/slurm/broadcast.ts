@@ -2,9 +2,8 @@
  * The verb: one archive onto every node of an allocation. Slurm distributes (sbcast) and starts (srun); this folder says where to, checks
  * what arrived, and tells how it went on each node (distribute, step, send, messages). Deploying is deploy's, on each node (node-task).
  */
-import { existsSync, statSync } from 'node:fs'
+import { statSync } from 'node:fs'
 import { resolve } from 'node:path'
-import { fileURLToPath } from 'node:url'
 import { Clock } from '../clock.js'
 import { standardInput } from '../deploy/source.js'
 import { EnvError, fromSystem } from '../errors.js'
@@ -13,6 +12,7 @@ import { type Reporter, silent } from '../report.js'
 import { allocationOf } from './allocation.js'
 import { type Distribution, distribute, type Phase } from './distribute.js'
 import type { NodeDeploy, NodeResult } from './messages.js'
+import { ownCommand } from './own-command.js'
 
 export interface BroadcastOptions {
   /** An archive, a file that the node of this process can read. */
@@ -131,12 +131,4 @@ function sizeOf(archive: string): number {
   if (found?.isFile() === true) return found.size
   const message = found === undefined ? `there is no ${archive}` : `${archive} is no file: pack it first`
   throw new EnvError('ARCHIVE_NOT_FOUND', message, { path: archive })
-}
-
-/** The command line that lies beside this library. */
-function ownCommand(): string[] {
-  const here = import.meta.url
-  const file = fileURLToPath(new URL(here.endsWith('.ts') ? '../../dist/conda-deploy.cjs' : './conda-deploy.cjs', here))
-  if (existsSync(file)) return [process.execPath, file]
-  throw new EnvError('IO', `the command line is missing: there is no ${file}`, { path: file })
 }
