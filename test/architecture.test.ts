@@ -34,7 +34,7 @@ const mainFiles: Readonly<Record<string, string>> = {
   deploy: 'deploy.ts',
   install: 'solve.ts',
   trace: 'trace.ts',
-  slurm: 'broadcast.ts',
+  slurm: 'prolog.ts',
   cli: 'main.ts',
 }
 

@@ -7,15 +7,18 @@ import { Command, CommanderError } from 'commander'
 import { takers } from '../conda/taker.js'
 import { EnvError } from '../errors.js'
 import { version } from '../version.js'
-import { addCache } from './commands/cache.js'
 import { addActivate, addDeactivate } from './commands/activate.js'
 import { addBroadcast } from './commands/broadcast.js'
+import { addCache } from './commands/cache.js'
+
 import { addCreate } from './commands/create.js'
 import { addDeploy, looksLikeCommand } from './commands/deploy.js'
+import { addHooks } from './commands/hooks.js'
 import { addInspect } from './commands/inspect.js'
 import { addPack } from './commands/pack.js'
 import { addRelocate } from './commands/relocate.js'
 import { addRun } from './commands/run.js'
+import { addSlurm } from './commands/slurm.js'
 import { addTrace } from './commands/trace.js'
 import { addVerify } from './commands/verify.js'
 import { addGlobals, type Globals, type Session } from './common.js'
@@ -58,6 +61,8 @@ function makeProgram(session: Session): Command {
   addActivate(program, session)
   addDeactivate(program, session)
   addTrace(program, session)
+  addHooks(program, session)
+  addSlurm(program, session)
   addCache(program, session)
   addBroadcast(program, session)
   return program
