@@ -30,7 +30,9 @@ describe.skipIf(missing !== null)('broadcast in a real Slurm', () => {
       ? []
       : readdirSync(scratchOf(node)).flatMap((name) =>
           name.startsWith('conda-deploy-') && !name.includes('tar')
-            ? readdirSync(join(scratchOf(node), name)).map((inner) => `${name}/${inner}`)
+            ? readdirSync(join(scratchOf(node), name))
+                .filter((inner) => inner !== '.leases')
+                .map((inner) => `${name}/${inner}`)
             : [name],
         )
   /** What no finished broadcast leaves: copies, parts of them, stages, locks. */

@@ -3,7 +3,7 @@
  * and its own `local` folder, as nodes have their own disk. All is beneath one folder; daemons listen on 127.0.0.1 and are ended by the
  * processes they are.
  */
-import { type ChildProcess, execFileSync, spawn, spawnSync } from 'node:child_process'
+import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import { chmodSync, existsSync, mkdirSync, openSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:net'
@@ -46,8 +46,8 @@ export interface Hooks {
   readonly prolog?: string
   readonly epilog?: string
   readonly taskProlog?: string
-  /** Further lines of slurm.conf. */
-  readonly lines?: readonly string[]
+  /** Jobs have a /tmp and a /dev/shm of their own: job_container/tmpfs. The cluster must not lie there, then. */
+  readonly privateTmp?: boolean
 }
 
 export class Cluster {
@@ -73,12 +73,14 @@ export class Cluster {
     for (const name of ['run', 'log', 'state', 'local']) mkdirSync(join(this.folder, name))
     mkdirSync(join(this.folder, 'munge'), { mode: 0o700 })
     for (const node of this.nodes) {
-      mkdirSync(join(this.folder, 'nodes', node, 'spool'), { recursive: true })
+      for (const name of ['spool', 'container']) mkdirSync(join(this.folder, 'nodes', node, name), { recursive: true })
       mkdirSync(join(this.localOf(node), 'scratch'), { recursive: true })
       chmodSync(join(this.localOf(node), 'scratch'), 0o1777)
     }
     writeFileSync(this.#at('munge/key'), randomBytes(128), { mode: 0o400 })
     writeFileSync(this.#at('cgroup.conf'), 'CgroupPlugin=cgroup/v1\n')
+    const container = `AutoBasePath=true\nBasePath=${this.folder}/nodes/%n/container\n`
+    writeFileSync(this.#at('job_container.conf'), container)
     const hosts = this.nodes.map((node) => `127.0.0.1 ${node}\n`).join('')
     writeFileSync(this.#at('hosts'), `${readFileSync('/etc/hosts', 'utf8')}\n${hosts}`)
     writeFileSync(this.#at('slurm.conf'), configuration(this, await freePorts(this.nodes.length + 1), hooks))
@@ -98,12 +100,16 @@ export class Cluster {
       const idle = () => this.run('sinfo', ['-h', '-N', '-p', 'test', '-o', '%T']).stdout.match(/^idle$/gm)?.length
       await until('all nodes to be idle', 20, () => idle() === this.nodes.length)
     } catch (error) {
-      const logs = readdirSync(this.#at('log')).map(
-        (name) => `${name}: ${readFileSync(this.#at(`log/${name}`), 'utf8').slice(-400)}`,
-      )
+      const logs = this.#logs()
       await this.down()
-      throw new Error(`${(error as Error).message}\n${logs.join('\n')}`)
+      throw new Error(`${(error as Error).message}\n${logs}`)
     }
+  }
+
+  /** The end of each log. */
+  #logs(): string {
+    const names = readdirSync(this.#at('log')).filter((name) => name.endsWith('.log'))
+    return names.map((name) => `${name}: ${readFileSync(this.#at(`log/${name}`), 'utf8').slice(-1000)}`).join('\n')
   }
 
   /** Its mounts go with its last process. */
@@ -143,33 +149,41 @@ export class Cluster {
     return { status, stdout, stderr }
   }
 
-  /** Submits a script, and waits for its end; its output. */
+  /** Submits a script, and waits for its end; its output. `retries`: how often it is submitted again when Slurm cannot launch it. */
   async batch(
     script: string,
     args: readonly string[],
     as: { readonly uid?: number; readonly env?: object } = {},
+    retries = 0,
   ): Promise<{ readonly job: string; readonly state: string; readonly output: string }> {
-    const output = this.#at(`local/../log/job-${randomBytes(4).toString('hex')}`)
+    const output = this.#at(`log/job-${randomBytes(4).toString('hex')}`)
     writeFileSync(output, '')
     chmodSync(output, 0o666)
     const file = `${output}.sh`
     writeFileSync(file, `#!/bin/sh\n${script}\n`, { mode: 0o755 })
     const words = ['--parsable', '-o', output, '-D', '/', ...args, file]
-    const { status, stdout, stderr } = this.run('sbatch', words, as)
-    if (status !== 0) throw new Error(`sbatch: ${stderr}`)
-    const job = stdout.trim()
-    const state = await this.finished(job)
-    return { job, state, output: readFileSync(output, 'utf8') }
+    for (let tries = 0; ; tries++) {
+      const { status, stdout, stderr } = this.run('sbatch', words, as)
+      if (status !== 0) throw new Error(`sbatch: ${stderr}`)
+      const job = stdout.trim()
+      const state = await this.finished(job)
+      if (state !== 'HELD' || tries === retries) return { job, state, output: readFileSync(output, 'utf8') }
+      this.run('scancel', [job])
+    }
   }
 
   /** Waits for a job's end, epilogs included; its state. */
   async finished(job: string): Promise<string> {
     const show = (): string => this.run('scontrol', ['-o', 'show', 'job', job]).stdout
     const stateOf = (): string => /JobState=(\S+)/.exec(show())?.[1] ?? ''
+    // Slurm could not launch it, and waits for somebody to look.
+    const isHeld = (): boolean => show().includes('Reason=launch_failed_requeued_held')
     const over = (): boolean =>
-      !['PENDING', 'CONFIGURING', 'RUNNING', 'COMPLETING', 'SUSPENDED', ''].includes(stateOf())
-    await until(`job ${job} to end`, 60, over)
-    return stateOf()
+      !['PENDING', 'CONFIGURING', 'RUNNING', 'COMPLETING', 'SUSPENDED', ''].includes(stateOf()) || isHeld()
+    await until(`job ${job} to end`, 90, over).catch((error: Error) => {
+      throw new Error(`${error.message}\n${show()}\n${this.#logs()}`)
+    })
+    return isHeld() ? 'HELD' : stateOf()
   }
 
   /** `idle` for a node that takes jobs, with the reason for one that does not. */
@@ -199,7 +213,7 @@ export class Cluster {
 function configuration({ folder, nodes, local }: Cluster, ports: readonly number[], hooks: Hooks): string {
   const [first = 0, ...others] = ports
   const host = hostname().split('.')[0] ?? 'localhost'
-  const { prolog, epilog, taskProlog, lines = [] } = hooks
+  const { prolog, epilog, taskProlog, privateTmp = false } = hooks
   return [
     'ClusterName=test',
     ...[`SlurmctldHost=${host}(127.0.0.1)`, `SlurmctldPort=${first}`, 'SlurmUser=root', 'SlurmdUser=root'],
@@ -213,7 +227,8 @@ function configuration({ folder, nodes, local }: Cluster, ports: readonly number
     ...['SelectType=select/cons_tres', 'SelectTypeParameters=CR_Core', 'SlurmdParameters=config_overrides'],
     'SchedulerParameters=sched_min_interval=0,batch_sched_delay=0,sched_interval=1,defer_batch',
     ...['ReturnToService=2', 'InactiveLimit=0', 'KillWait=2', 'MinJobAge=300', 'MessageTimeout=20', 'CompleteWait=0'],
-    ...[`TmpFS=${local}`, 'PrologFlags=Alloc', 'PrologEpilogTimeout=60'],
+    ...[`TmpFS=${local}`, `PrologFlags=Alloc${privateTmp ? ',Contain' : ''}`, 'PrologEpilogTimeout=60'],
+    ...(privateTmp ? ['JobContainerType=job_container/tmpfs'] : []),
     ...(prolog === undefined ? [] : [`Prolog=${prolog}`]),
     ...(epilog === undefined ? [] : [`Epilog=${epilog}`]),
     ...(taskProlog === undefined ? [] : [`TaskProlog=${taskProlog}`]),
@@ -224,7 +239,6 @@ function configuration({ folder, nodes, local }: Cluster, ports: readonly number
     ),
     `PartitionName=test Nodes=${nodes.join(',')} Default=YES MaxTime=10 State=UP OverSubscribe=NO`,
     `PartitionName=ruled Nodes=${nodes.join(',')} MaxTime=10 State=UP OverSubscribe=NO`,
-    ...lines,
     '',
   ].join('\n')
 }
@@ -252,7 +266,3 @@ export async function until(what: string, seconds: number, so: () => boolean): P
     await sleep(50)
   }
 }
-
-/** Is this a mount point here? Mounts of a node must not be seen from outside. */
-export const isMounted = (folder: string): boolean =>
-  execFileSync('cat', ['/proc/self/mountinfo'], { encoding: 'utf8' }).includes(` ${folder} `)
