@@ -121,7 +121,9 @@ describe('a deployment', () => {
 
   test.skipIf(process.platform !== 'linux')('that a program runs in is leased while it runs', async () => {
     const { root, cache, leases } = place()
-    const script = `ls ${join(cache, '.leases')} > ${join(root, 'seen')}`
+    // Its own lease is taken when it has started: it may be quicker.
+    const wait = `while [ "$(ls '${cache}/.leases' | wc -l)" -lt 2 ]; do sleep 0.02; done`
+    const script = `${wait}; ls '${cache}/.leases' > '${root}/seen'`
     const { deployment } = await run({ archive, root, command: ['sh', '-c', script] })
     const seen = readFileSync(join(root, 'seen'), 'utf8').trim().split('\n')
     expect(seen).toHaveLength(2)
