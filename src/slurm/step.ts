@@ -51,6 +51,7 @@ export class Step {
   readonly #settings: StepSettings
   readonly #child: ChildProcess
   readonly #ended: Promise<void>
+  /** What srun said, and what tasks said that was no message. */
   readonly #talk: string[] = []
   #over = false
   #failure: Error | undefined
@@ -88,11 +89,6 @@ export class Step {
       this.#over = true
       this.#wake()
     })
-  }
-
-  /** What srun said, and what tasks said that was no message. */
-  get talk(): readonly string[] {
-    return this.#talk
   }
 
   #keep(line: string): void {
