@@ -17,6 +17,7 @@ import { concurrencyTrial } from './trials/concurrency.js'
 import { callsTrial, diskTrial } from './trials/cost.js'
 import { deltaTrial } from './trials/delta.js'
 import { againTrial, deployTrial, foreignTrial, importTrial, threadsTrial } from './trials/deploy.js'
+import { fanoutTrial } from './trials/fanout.js'
 import { packTrial, verifyTrial } from './trials/pack.js'
 import { scaleTrial } from './trials/scale.js'
 import { startupTrial } from './trials/startup.js'
@@ -34,7 +35,7 @@ const trials = [
     threadsTrial,
     importTrial,
   ],
-  ...[accessesTrial, tracingTrial, callsTrial, diskTrial, concurrencyTrial, scaleTrial],
+  ...[accessesTrial, fanoutTrial, tracingTrial, callsTrial, diskTrial, concurrencyTrial, scaleTrial],
 ]
 const corpora: readonly CorpusName[] = ['jupyter', 'large', 'scale']
 

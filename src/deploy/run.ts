@@ -2,8 +2,8 @@
 import { spawn } from 'node:child_process'
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
-import { environmentOf } from '../conda/activated.js'
 import { readActivation } from '../conda/activation.js'
+import { recordActivating } from '../conda/recorded.js'
 import { type Spare, spares, sparing } from '../conda/spare.js'
 import { EnvError, fromSystem } from '../errors.js'
 import { forwardSignals } from '../forward-signals.js'
@@ -67,7 +67,7 @@ async function runIn(
 ): Promise<RunResult> {
   reporter.phase('activate')
   const activation = await sparing(await readActivation(deployment.prefix), spare)
-  const { variables, warnings: said } = await environmentOf(activation, process.env, signal)
+  const { variables, warnings: said } = await recordActivating(activation, process.env, { signal })
   const warnings = [...activation.warnings, ...said]
   for (const warning of warnings) reporter.warn(warning)
   if (signal?.aborted) throw cancelled(signal)

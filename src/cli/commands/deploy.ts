@@ -1,11 +1,12 @@
 /** `conda-deploy ARCHIVE`: the one step. Its flags are those of `run` too. */
-import { type Command, Option } from 'commander'
-import { type Shell, shells } from '../../conda/shell-code.js'
+import type { Command } from 'commander'
+import type { Taker } from '../../conda/taker.js'
 import type { DeployOptions, DeployResult } from '../../deploy/deploy.js'
 import { EnvError } from '../../errors.js'
 import { addSpare, amount, example, type Globals, type Session, type SpareFlags, seconds } from '../common.js'
-import { callingShell, guessShell } from '../shell.js'
+import { type callingShell, takerNamed } from '../shell.js'
 import { aligned, bytes, counted, duration } from '../text.js'
+import { activationOf, shellOption } from './activate.js'
 
 export interface DeployFlags extends Globals {
   readonly to?: string
@@ -26,7 +27,7 @@ export interface DeployFlags extends Globals {
 
 interface Flags extends DeployFlags, SpareFlags {
   readonly mount?: boolean
-  readonly shell?: Shell | typeof callingShell
+  readonly shell?: Taker | typeof callingShell
 }
 
 export function addDeployFlags(command: Command): Command {
@@ -79,9 +80,7 @@ export function addDeploy(program: Command, session: Session): void {
     .summary('put an archive onto this node (the default command)')
     .description('Put an archive onto this node, or find that it is there. Prints the prefix.')
     .argument('<archive>', 'an archive of conda-deploy, conda-pack, tar or zip, a directory, or - for standard input')
-  addDeployFlags(command).addOption(
-    new Option('--shell [name]', 'print what eval needs to activate it').choices([callingShell, ...shells]),
-  )
+  addDeployFlags(command).addOption(shellOption('print what eval needs to activate it'))
   command.option(
     '--mount',
     'mount a squashfs image read-only at --to, the prefix it was packed for with --dest-prefix, instead of extracting it; ' +
@@ -116,7 +115,7 @@ export function addDeploy(program: Command, session: Session): void {
   })
 }
 
-async function mountIt(archive: string, flags: Flags, shell: Shell | undefined, session: Session): Promise<void> {
+async function mountIt(archive: string, flags: Flags, shell: Taker | undefined, session: Session): Promise<void> {
   const { to = '', dryRun, root, allowShared, writable, verify, maxBytes, maxFiles, base, wait } = flags
   const { lease, shared, policy } = flags
   const others = { root, allowShared, writable, verify, maxBytes, maxFiles, base, wait, lease, shared, policy }
@@ -141,7 +140,7 @@ async function mountIt(archive: string, flags: Flags, shell: Shell | undefined, 
   )
 }
 
-function shellOf({ shell, json, dryRun, spare }: Flags): Shell | undefined {
+function shellOf({ shell, json, dryRun, spare }: Flags): Taker | undefined {
   if (shell === undefined && spare !== undefined) {
     const hint = 'it changes what activating means: use it with --shell or with conda-deploy run'
     throw new EnvError('USAGE', '--spare needs --shell', { hint })
@@ -152,16 +151,18 @@ function shellOf({ shell, json, dryRun, spare }: Flags): Shell | undefined {
     const hint = '--shell json prints the activation as JSON'
     throw new EnvError('USAGE', `--shell and ${other} exclude each other`, { hint })
   }
-  return shell === callingShell ? guessShell() : shell
+  return takerNamed(shell)
 }
 
-async function activationCode(prefix: string, shell: Shell, flags: Flags, { terminal }: Session): Promise<string> {
-  const { readActivation } = await import('../../conda/activation.js')
-  const { shellCode } = await import('../../conda/shell-code.js')
-  const { sparing } = await import('../../conda/spare.js')
-  const activation = await sparing(await readActivation(prefix), flags.spare ?? [])
-  for (const warning of activation.warnings) terminal.warn(warning)
-  return shellCode(activation, shell).trimEnd()
+async function activationCode(
+  prefix: string,
+  shell: Taker,
+  flags: Flags,
+  { terminal, signal }: Session,
+): Promise<string> {
+  const told = await activationOf(prefix, shell, flags.spare ?? [], signal)
+  for (const warning of told.warnings) terminal.warn(warning)
+  return told.text.trimEnd()
 }
 
 export function summary(result: DeployResult): string {

@@ -7,21 +7,47 @@ import { EnvError } from '../../errors.js'
 
 type Variables = Readonly<Record<string, string | undefined>>
 
-interface Scheduler {
+/** What a scheduler tells by variables. Lists: the first one that is set. */
+export interface Scheduler {
   /** Its variable for the job in the environment of every process of the job. */
   readonly job: string
   /** That for the task of an array job, and what it says when there is no array. */
   readonly task?: readonly [variable: string, none: string]
   /** A variable that has to be there too, where the first one's name is not the scheduler's alone. */
   readonly also?: string
+  /**
+   * Whose job it is: name, number, and number of the primary group. Only where a user cannot set them for a hook of root: others are told
+   * the user on their command line.
+   */
+  readonly user?: readonly string[]
+  readonly uid?: readonly string[]
+  readonly gid?: readonly string[]
+  /** Partition or queue. */
+  readonly partition?: readonly string[]
+  /** Features that the job asked for. */
+  readonly constraints?: readonly string[]
+  readonly comment?: readonly string[]
+  /** The folder the job was submitted from, or starts in. */
+  readonly folder?: readonly string[]
 }
 
 /** By the word that begins a holder. Slurm gives every task of an array a job id of its own, PBS writes the task into the id. */
 export const schedulers: Readonly<Record<string, Scheduler>> = {
-  slurm: { job: 'SLURM_JOB_ID' },
-  pbs: { job: 'PBS_JOBID' },
-  lsf: { job: 'LSB_JOBID', task: ['LSB_JOBINDEX', '0'] },
-  sge: { job: 'JOB_ID', task: ['SGE_TASK_ID', 'undefined'], also: 'SGE_ROOT' },
+  slurm: {
+    job: 'SLURM_JOB_ID',
+    ...{ user: ['SLURM_JOB_USER'], uid: ['SLURM_JOB_UID', 'SLURM_UID'], gid: ['SLURM_JOB_GID'] },
+    ...{ partition: ['SLURM_JOB_PARTITION'], constraints: ['SLURM_JOB_CONSTRAINTS'] },
+    ...{ comment: ['SLURM_JOB_COMMENT'], folder: ['SLURM_JOB_WORK_DIR', 'SLURM_SUBMIT_DIR'] },
+  },
+  pbs: { job: 'PBS_JOBID', partition: ['PBS_QUEUE'], folder: ['PBS_O_WORKDIR'] },
+  lsf: {
+    ...{ job: 'LSB_JOBID', task: ['LSB_JOBINDEX', '0'] },
+    ...{ partition: ['LSB_QUEUE'], folder: ['LS_SUBCWD'] },
+  },
+  sge: {
+    ...{ job: 'JOB_ID', task: ['SGE_TASK_ID', 'undefined'], also: 'SGE_ROOT' },
+    ...{ partition: ['QUEUE'], folder: ['SGE_O_WORKDIR'] },
+  },
 }
 
 const job = /^(?:slurm|pbs|sge|lsf):[A-Za-z0-9][A-Za-z0-9._[\]-]{0,127}$/

@@ -26,10 +26,31 @@ export interface CachePolicy {
   readonly leaseAge: number
 }
 
+/** Section `jobs`: what the hooks of a scheduler do. */
+export interface JobsPolicy {
+  /** Seconds that a prolog may take to deploy; below the scheduler's own limit (Slurm: PrologEpilogTimeout). */
+  readonly timeout: number
+  /** The folder of root in which prologs leave notes for the tasks of their jobs. */
+  readonly state: string
+  /** What jobs get that ask for nothing: the first rule that fits. */
+  readonly rules: readonly JobRule[]
+}
+
+/** All that is said has to be so. */
+export interface JobRule {
+  /** Names of users, of partitions or queues. */
+  readonly user?: readonly string[]
+  readonly partition?: readonly string[]
+  /** A feature that the job asked for (Slurm: --constraint). */
+  readonly constraint?: string
+  readonly archive: string
+}
+
 export interface Policy {
   /** The file that was read; null: there is none, and everything is as by default. */
   readonly file: string | null
   readonly cache: CachePolicy
+  readonly jobs: JobsPolicy
 }
 
 /** Turns a value of the file into that of a key. Throws Error with what was expected. */
@@ -70,8 +91,29 @@ const cacheDefaults: CachePolicy = {
   leaseAge: 86_400,
 }
 
+const names: Reader<readonly string[]> = (value) => {
+  const all: unknown[] = Array.isArray(value) ? value : [value]
+  return all.length > 0 && all.every((one): one is string => typeof one === 'string') ? all : expected('names')
+}
+const ruleReaders: Readers<Required<JobRule>> = { user: names, partition: names, constraint: text, archive: folder }
+
+const rules: Reader<readonly JobRule[]> = (value) =>
+  Array.isArray(value) ? value.map(rule) : expected('a list of rules, each with an archive')
+
+function rule(value: unknown): JobRule {
+  const said = Object.entries((value ?? {}) as object).map(([key, one]): [string, unknown] => {
+    if (!Object.hasOwn(ruleReaders, key)) return expected(`rules of ${Object.keys(ruleReaders).join(', ')}`)
+    return [key, ruleReaders[key as keyof JobRule](one)]
+  })
+  const { archive, ...when } = Object.fromEntries(said) as Partial<JobRule>
+  return archive === undefined ? expected('an archive in each rule') : { ...when, archive }
+}
+
+const jobsReaders: Readers<JobsPolicy> = { timeout: span, state: folder, rules }
+const jobsDefaults: JobsPolicy = { timeout: 120, state: '/run/conda-deploy', rules: [] }
+
 /** Where no file says anything. */
-export const defaultPolicy: Policy = { file: null, cache: cacheDefaults }
+export const defaultPolicy: Policy = { file: null, cache: cacheDefaults, jobs: jobsDefaults }
 
 /**
  * The policy of `path`; without it of the file that CONDA_DEPLOY_POLICY names, which root ignores; else of /etc/conda-deploy.yaml, which
@@ -89,10 +131,14 @@ export async function readPolicy(
     if (named === undefined) return defaultPolicy
     throw new EnvError('CONFIG_DAMAGED', `there is no policy file ${file}`, { path: file })
   }
-  const { cache, ...others } = keysOf(file, '', await parsed(file, content))
+  const { cache, jobs, ...others } = keysOf(file, '', await parsed(file, content))
   const unknown = Object.keys(others)[0]
-  if (unknown !== undefined) throw damaged(file, `unknown section '${unknown}'; known are cache`)
-  const policy = { file, cache: section(file, 'cache', cache, cacheReaders, cacheDefaults) }
+  if (unknown !== undefined) throw damaged(file, `unknown section '${unknown}'; known are cache, jobs`)
+  const policy = {
+    file,
+    cache: section(file, 'cache', cache, cacheReaders, cacheDefaults),
+    jobs: section(file, 'jobs', jobs, jobsReaders, jobsDefaults),
+  }
   if (policy.cache.shared && policy.cache.root === null) throw damaged(file, "'cache.shared' needs 'cache.root'")
   return policy
 }
