@@ -15,8 +15,10 @@ import { addCreate } from './commands/create.js'
 import { addDeploy, looksLikeCommand } from './commands/deploy.js'
 import { addHooks } from './commands/hooks.js'
 import { addInspect } from './commands/inspect.js'
+import { addInstall, addUpdate } from './commands/install.js'
 import { addPack } from './commands/pack.js'
 import { addRelocate } from './commands/relocate.js'
+import { addRemove, addRepair } from './commands/remove.js'
 import { addRun } from './commands/run.js'
 import { addSlurm } from './commands/slurm.js'
 import { addTrace } from './commands/trace.js'
@@ -55,6 +57,10 @@ function makeProgram(session: Session): Command {
   addRun(program, session)
   addPack(program, session)
   addCreate(program, session)
+  addInstall(program, session)
+  addUpdate(program, session)
+  addRemove(program, session)
+  addRepair(program, session)
   addInspect(program, session)
   addVerify(program, session)
   addRelocate(program, session)

@@ -12,7 +12,7 @@ import { makeFolders } from '../tree/folders.js'
 import { type CacheFolder, makeCacheFolder, sharedCache } from './cache/folder.js'
 import { makeSharedFolder } from './cache/shared.js'
 import { type Held, hold, holdOwn } from './hold.js'
-import { isLocked, type Lock, tryLock } from './lock.js'
+import { isLocked, type Lock, tryLock } from '../tree/lock.js'
 
 /** Bytes of a name that leave room for what is put around it; file names have at most 255. */
 const longestName = 220

@@ -10,7 +10,7 @@ import { forwardSignals } from '../forward-signals.js'
 import { silent } from '../report.js'
 import { ProgramLease } from './cache/program-lease.js'
 import { type DeployOptions, type DeployResult, deployFor } from './deploy.js'
-import { cancelled } from './lock.js'
+import { cancelled } from '../tree/lock.js'
 import { standardInput } from './source.js'
 
 export interface RunOptions extends Omit<DeployOptions, 'dryRun'> {
