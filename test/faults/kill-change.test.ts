@@ -245,6 +245,21 @@ describe.skipIf(noInjection !== null)('an environment that is changed', () => {
     expect(wrong).toEqual([])
   })
 
+  test('is as it was after SIGINT, or as it is to be, by itself', async () => {
+    const [one] = (await casesOf('an update')) as [Case]
+    const calls = await one.calls()
+    const wrong: string[] = []
+    for (const [i, call] of calls.entries()) {
+      if (i % 12 !== 5) continue
+      one.reset()
+      const { status, stderr } = await one.run(injector.env({ beneath: [one.at], at: i + 1, how: 'signal 2' }))
+      const found = one.wrong('either')
+      if (status !== 0 && status !== 130) found.push(`status ${status}: ${stderr}`)
+      if (found.length > 0) wrong.push(`${i + 1} ${call}: ${found.slice(0, 3).join('; ')}`)
+    }
+    expect(wrong).toEqual([])
+  })
+
   test('whose change cannot be taken back keeps its journal, and the next command does it', async () => {
     const [one] = (await casesOf('an update')) as [Case]
     const calls = (await one.calls()).filter((call) => call.startsWith('rename'))
