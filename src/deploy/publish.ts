@@ -9,10 +9,10 @@ import { basename, dirname, join } from 'node:path'
 import { EnvError, fromSystem } from '../errors.js'
 import { native, runJob } from '../native.js'
 import { makeFolders } from '../tree/folders.js'
+import { isLocked, type Lock, tryLock } from '../tree/lock.js'
 import { type CacheFolder, makeCacheFolder, sharedCache } from './cache/folder.js'
 import { makeSharedFolder } from './cache/shared.js'
 import { type Held, hold, holdOwn } from './hold.js'
-import { isLocked, type Lock, tryLock } from '../tree/lock.js'
 
 /** Bytes of a name that leave room for what is put around it; file names have at most 255. */
 const longestName = 220
