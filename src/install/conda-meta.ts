@@ -1,6 +1,7 @@
 /** The documents by which conda, mamba and this program know what is installed: records, history, and the list of environments. */
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import { withoutSecret } from '../conda/channel.js'
 import { fromSystem } from '../errors.js'
 import type { Linked } from '../install-jobs.js'
 import { replaceFile } from '../tree/replace-file.js'
@@ -61,7 +62,9 @@ function pathData({ path, type, recorded, entry }: Placed, hashes: ReadonlyMap<n
 export const hashesOf = ({ written }: Linked): ReadonlyMap<number, string> =>
   new Map(written.map(({ entry, sha256 }) => [entry, sha256]))
 
-/** One revision of `conda-meta/history`. `command`: as it was typed, without credentials. */
+const withoutSecrets = (command: string): string => command.replace(/\S+:\/\/\S+/g, withoutSecret)
+
+/** One revision of `conda-meta/history`. `command`: as it was typed; credentials in it are left out. */
 export function historyText(
   command: string,
   added: readonly RepoRecord[],
@@ -70,7 +73,13 @@ export function historyText(
 ): string {
   const stamp = date.toISOString().slice(0, 19).replace('T', ' ')
   const lines = added.map(({ channel, subdir, fn }) => `+${channel}/${subdir}::${distOf(fn)}`)
-  return [`==> ${stamp} <==`, `# cmd: ${command}`, ...lines, `# update specs: ${JSON.stringify(specs)}`, ''].join('\n')
+  return [
+    `==> ${stamp} <==`,
+    `# cmd: ${withoutSecrets(command)}`,
+    ...lines,
+    `# update specs: ${JSON.stringify(specs)}`,
+    '',
+  ].join('\n')
 }
 
 /** Notes an environment in the list that conda keeps in the home folder. */

@@ -1,0 +1,52 @@
+/** Files of packages into a stage, compiled and recorded: what becomes an environment, or a part of one, by renaming. */
+import type { Clock } from '../clock.js'
+import type { LinkEntry, Linked } from '../install-jobs.js'
+import { native, runJob } from '../native.js'
+import { compilePython } from './compile.js'
+import { hashesOf, prefixRecord } from './conda-meta.js'
+import type { LinkPlan, Wanted } from './link.js'
+import type { Request } from './request.js'
+
+export interface Filled {
+  readonly linked: Linked
+  readonly compiled: number
+}
+
+/**
+ * Links what is planned into `stage`, an existing directory, compiles it and writes its records. `prefix`: where it will stand. Throws
+ * PACKAGE_DAMAGED, PREFIX_TOO_LONG, NO_SPACE, CANCELLED, …: the stage is then the caller's to remove.
+ */
+export async function fillStage(
+  stage: string,
+  prefix: string,
+  wanted: readonly Wanted[],
+  plan: LinkPlan,
+  request: Request,
+  clock: Clock<'link' | 'compile'>,
+): Promise<Filled> {
+  const { threads, signal, reporter, copy } = request
+  reporter.phase('link', plan.entries.length, 'files')
+  const job = { root: stage, prefix, sources: plan.sources, entries: plan.entries, threads }
+  const progress = (_: number, entries: number): void => reporter.progress(entries)
+  const linked = await runJob((counters) => native().link(job, counters), { signal, progress })
+  clock.lap('link')
+  if (plan.compile.length > 0) reporter.phase('compile')
+  const compiled = await compilePython(stage, plan, request)
+  clock.lap('compile')
+  const hashes = hashesOf(linked)
+  const documents = wanted.map((one, number) => {
+    const { name, text } = prefixRecord(one, number, plan, hashes, copy)
+    return [`conda-meta/${name}`, text] as const
+  })
+  await writeInto(stage, new Map(documents))
+  return { linked, compiled }
+}
+
+/** Documents into a stage, by the core too: no link that a package brought may lead them elsewhere. */
+export async function writeInto(stage: string, documents: ReadonlyMap<string, string>): Promise<void> {
+  const entries = [...documents].map(
+    ([path, text]): LinkEntry => ({ path, how: 'write', data: Buffer.from(text), mode: 0o666 }),
+  )
+  const job = { root: stage, prefix: stage, sources: [], entries, threads: 1 }
+  await runJob((counters) => native().link(job, counters))
+}
