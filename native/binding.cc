@@ -78,6 +78,18 @@ Value link(const CallbackInfo& info) {
   return start(info, link_job, [](const auto& job, cd::Progress p) { return cd::link_packages(*job, p); });
 }
 
+Value change(const CallbackInfo& info) {
+  return start(
+      info, [](Value v, Held&) { return change_job(v); },
+      [](const auto& job, cd::Progress p) { return cd::change_tree(*job, p); });
+}
+
+Value look(const CallbackInfo& info) {
+  return start(
+      info, [](Value v, Held&) { return look_job(v); },
+      [](const auto& job, cd::Progress p) { return cd::look(*job, p); });
+}
+
 Value decode(const CallbackInfo& info) {
   const Napi::Env env = info.Env();
   return guarded(env, [&] {
@@ -209,6 +221,8 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   exports.Set("materialize", Napi::Function::New(env, materialize, "materialize"));
   exports.Set("unpack", Napi::Function::New(env, unpack, "unpack"));
   exports.Set("link", Napi::Function::New(env, link, "link"));
+  exports.Set("change", Napi::Function::New(env, change, "change"));
+  exports.Set("look", Napi::Function::New(env, look, "look"));
   exports.Set("hash", Napi::Function::New(env, hash, "hash"));
   exports.Set("decode", Napi::Function::New(env, decode, "decode"));
   exports.Set("verify", Napi::Function::New(env, verify, "verify"));

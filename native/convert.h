@@ -39,6 +39,8 @@ std::unique_ptr<cd::MaterializeJob> materialize_job(Napi::Value value, Held& hel
 std::unique_ptr<cd::DecodeJob> decode_job(Napi::Value value);
 std::unique_ptr<cd::UnpackJob> unpack_job(Napi::Value value);
 std::unique_ptr<cd::LinkJob> link_job(Napi::Value value, Held& held);
+std::unique_ptr<cd::ChangeJob> change_job(Napi::Value value);
+std::unique_ptr<cd::LookJob> look_job(Napi::Value value);
 std::unique_ptr<cd::HashJob> hash_job(Napi::Value value);
 std::unique_ptr<cd::VerifyJob> verify_job(Napi::Value value);
 std::pair<std::string, unsigned> remove_job(Napi::Value value);
@@ -57,6 +59,8 @@ Napi::Value to_js(Napi::Env env, const cd::Batch& batch);
 Napi::Value to_js(Napi::Env env, const cd::Decoded& decoded);
 Napi::Value to_js(Napi::Env env, const std::vector<cd::Unpacked>& unpacked);
 Napi::Value to_js(Napi::Env env, const cd::Linked& linked);
+Napi::Value to_js(Napi::Env env, const cd::Changed& changed);
+Napi::Value to_js(Napi::Env env, const std::vector<cd::There>& found);
 Napi::Value to_js(Napi::Env env, const std::vector<cd::Hashed>& hashed);
 Napi::Value to_js(Napi::Env env, const cd::Verified& verified);
 Napi::Value to_js(Napi::Env env, const cd::Removed& removed);

@@ -46,6 +46,53 @@ std::unique_ptr<cd::LinkJob> link_job(Value value, Held& held) {
   return job;
 }
 
+std::unique_ptr<cd::ChangeJob> change_job(Value value) {
+  const Fields f(value, "the job");
+  auto job = std::make_unique<cd::ChangeJob>();
+  job->root = f.text("root");
+  job->fresh = f.text("fresh");
+  job->aside = f.text("aside");
+  job->back = flag(f.get("back"), "back");
+  job->threads = f.threads();
+  const Key path(value.Env(), "path"), how(value.Env(), "how");
+  const Value groups = f.get("groups");
+  job->groups.resize(length(groups, "groups"));
+  each(groups, "groups", [&](Value group, uint32_t i) {
+    std::vector<cd::Step>& steps = job->groups.at(i);
+    each(group, "a group", [&](Value item, uint32_t) {
+      const Fields g(item, "a step");
+      const size_t number = choice(g.get(how), "how", {"add", "replace", "remove", "clear", "tidy"});
+      steps.push_back({g.text(path), static_cast<cd::StepHow>(number)});
+    });
+  });
+  return job;
+}
+
+std::unique_ptr<cd::LookJob> look_job(Value value) {
+  const Fields f(value, "the job");
+  auto job = std::make_unique<cd::LookJob>();
+  job->root = f.text("root");
+  job->paths = texts(f.get("paths"), "paths");
+  job->threads = f.threads();
+  return job;
+}
+
+Value to_js(Napi::Env env, const cd::Changed& changed) {
+  Napi::Object out = Napi::Object::New(env);
+  out.Set("steps", static_cast<double>(changed.steps));
+  out.Set("moments", static_cast<double>(changed.moments));
+  return out;
+}
+
+Value to_js(Napi::Env env, const std::vector<cd::There>& found) {
+  static constexpr const char* kNames[] = {"nothing", "file", "directory", "symlink", "other", "beyond"};
+  std::vector<Value> names;
+  for (const char* name : kNames) names.push_back(Napi::String::New(env, name));
+  const Napi::Array out = Napi::Array::New(env, found.size());
+  for (uint32_t i = 0; i < found.size(); ++i) out.Set(i, names[static_cast<size_t>(found[i])]);
+  return out;
+}
+
 Value to_js(Napi::Env env, const std::vector<cd::Unpacked>& unpacked) {
   const Napi::Array out = Napi::Array::New(env, unpacked.size());
   for (uint32_t i = 0; i < unpacked.size(); ++i) {

@@ -12,7 +12,18 @@ export { type VerifyOptions, type VerifyResult, verify } from './deploy/verify.j
 export { EnvError, type ErrorCode, type ErrorDetails } from './errors.js'
 export type { ChosenPackage } from './install/choose.js'
 export { type CreateOptions, type CreateResult, create } from './install/create.js'
+export { type InstallOptions, install } from './install/install.js'
+export type { Recovered } from './install/journal.js'
 export type { Clobber } from './install/link.js'
+export { type RemoveOptions, remove } from './install/remove.js'
+export {
+  type RemoveEnvironmentOptions,
+  type RemoveEnvironmentResult,
+  removeEnvironment,
+} from './install/remove-environment.js'
+export { type RepairOptions, type RepairResult, repair } from './install/repair.js'
+export type { ChangeResult } from './install/transaction.js'
+export { type UpdateOptions, update } from './install/update.js'
 export type { Fault, Reused } from './native.js'
 export { type PackOptions, type PackResult, pack } from './pack/pack.js'
 export type { Reporter } from './report.js'

@@ -1,4 +1,4 @@
-/** The jobs of the core that make an environment from packages: types of `native().unpack` and `native().link`. */
+/** The jobs of the core that make and change environments: types of `native().unpack`, `link`, `look` and `change`. */
 
 /** Archives made by others, each unpacked into a tree of its own; one archive to a thread. */
 export interface UnpackJob {
@@ -64,3 +64,41 @@ export interface Linked {
   readonly trampolines: number
   readonly byPath: readonly string[]
 }
+
+/**
+ * One name of a tree. `add`: a file, a link or a whole directory of the stage, where nothing is; `replace`: of the stage, in the place of a
+ * file or link, which is kept aside; `remove`: a file or link, kept aside; `clear`: an emptied directory where something else is to stand;
+ * `tidy`: a directory, if it is empty, never to come back. Those two: deepest first.
+ */
+export interface Step {
+  readonly path: string
+  readonly how: 'add' | 'replace' | 'remove' | 'clear' | 'tidy'
+}
+
+export interface ChangeJob {
+  readonly root: string
+  /** The stage: what comes in stands there at the path it will have in `root`. On its file system, as `aside` is. */
+  readonly fresh: string
+  /** Where what goes is kept, by the same paths. */
+  readonly aside: string
+  /** Done one after another, in whatever order within. */
+  readonly groups: readonly (readonly Step[])[]
+  /** Takes back whatever of these steps was done, by whomever: the names in the three trees tell. */
+  readonly back: boolean
+  readonly threads: number
+}
+
+export interface Changed {
+  readonly steps: number
+  /** Files that were not there for a moment, because they have no second name on this file system while they are replaced. */
+  readonly moments: number
+}
+
+export interface LookJob {
+  readonly root: string
+  readonly paths: readonly string[]
+  readonly threads: number
+}
+
+/** `beyond`: a symbolic link stands in the way to it. */
+export type There = 'nothing' | 'file' | 'directory' | 'symlink' | 'other' | 'beyond'

@@ -7,7 +7,7 @@ import { createRequire } from 'node:module'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { EnvError, fromNative } from './errors.js'
-import type { Linked, LinkJob, Unpacked, UnpackJob } from './install-jobs.js'
+import type { Changed, ChangeJob, Linked, LinkJob, LookJob, There, Unpacked, UnpackJob } from './install-jobs.js'
 import type {
   Counters,
   DecodedBatch,
@@ -43,6 +43,9 @@ export interface NativeBinding {
   materialize(job: MaterializeJob, counters: Counters): Promise<Materialized>
   unpack(job: UnpackJob, counters: Counters): Promise<readonly Unpacked[]>
   link(job: LinkJob, counters: Counters): Promise<Linked>
+  change(job: ChangeJob, counters: Counters): Promise<Changed>
+  /** What stands at each path, in their order. */
+  look(job: LookJob, counters: Counters): Promise<readonly There[]>
   hash(job: HashJob, counters: Counters): Promise<readonly { readonly sha256: string; readonly size: number }[]>
   /** `buffers`: of one size; filled with contents and handed to `receive`, which must not throw, batch by batch. */
   decode(

@@ -222,6 +222,32 @@ struct Linked {
 };
 Linked link_packages(const LinkJob&, Progress);
 
+// change.cc: part of a tree is exchanged for what stands in a stage, and back. The three are on one file system.
+enum class StepHow : uint8_t { add, replace, remove, clear, tidy };
+struct Step {
+  std::string path;
+  StepHow how = StepHow::add;
+};
+struct ChangeJob {
+  std::string root, fresh,
+      aside;  // `fresh`: what comes in, `aside`: where what goes is kept, both by the paths they have in `root`
+  std::vector<std::vector<Step>> groups;  // one after another; backwards when it goes back
+  bool back = false;
+  unsigned threads = 1;
+};
+struct Changed {
+  uint64_t steps = 0;
+  uint64_t moments = 0;  // files that were not there for a moment, for want of hard links
+};
+Changed change_tree(const ChangeJob&, Progress);
+enum class There : uint8_t { nothing, file, directory, symlink, other, beyond };  // beyond: a link stands in the way
+struct LookJob {
+  std::string root;
+  std::vector<std::string> paths;  // neighbours beside each other cost less
+  unsigned threads = 1;
+};
+std::vector<There> look(const LookJob&, Progress);
+
 // hash.cc: regular files, in the order of `paths`
 struct HashJob {
   std::string root;  // empty: the paths are whole

@@ -10,8 +10,10 @@ import { version } from '../version.js'
 import { addCreate } from './commands/create.js'
 import { addDeploy, looksLikeCommand } from './commands/deploy.js'
 import { addInspect } from './commands/inspect.js'
+import { addInstall, addUpdate } from './commands/install.js'
 import { addPack } from './commands/pack.js'
 import { addRelocate } from './commands/relocate.js'
+import { addRemove, addRepair } from './commands/remove.js'
 import { addRun } from './commands/run.js'
 import { addTrace } from './commands/trace.js'
 import { addVerify } from './commands/verify.js'
@@ -49,6 +51,10 @@ function makeProgram(session: Session): Command {
   addRun(program, session)
   addPack(program, session)
   addCreate(program, session)
+  addInstall(program, session)
+  addUpdate(program, session)
+  addRemove(program, session)
+  addRepair(program, session)
   addInspect(program, session)
   addVerify(program, session)
   addRelocate(program, session)

@@ -41,7 +41,7 @@ export interface Environment {
 
 /**
  * Opens the environment at `prefix` (see `findPrefix`). Throws ENV_DAMAGED for records that cannot be read, for more than one python,
- * and for noarch python packages without a python.
+ * for noarch python packages without a python, and for an environment in the midst of a change.
  */
 export async function openEnvironment(prefix: string, variables: Variables = process.env): Promise<Environment> {
   const records = await readRecords(prefix)
@@ -62,16 +62,31 @@ export async function openEnvironment(prefix: string, variables: Variables = pro
   return { prefix, spellings, movedFrom, name: basename(prefix), platform: platformOf(records), python, packages }
 }
 
-async function readRecords(prefix: string): Promise<PrefixRecord[]> {
+/** Folder in `conda-meta` that is there while `install`, `update` and `remove` change an environment, and after one of them was killed. */
+export const changeFolder = '.conda-deploy'
+
+/**
+ * The records of an environment, by their names. Throws ENV_DAMAGED for what is none, and for an environment in the midst of a change,
+ * unless the caller is who changes it.
+ */
+export async function readRecords(prefix: string, changing = false): Promise<PrefixRecord[]> {
   const folder = join(prefix, 'conda-meta')
   try {
-    const names = (await readdir(folder)).filter((name) => name.endsWith('.json') && !name.startsWith('.')).sort()
+    const all = await readdir(folder)
+    if (!changing && all.includes(changeFolder)) throw inChange(prefix)
+    const names = all.filter((name) => name.endsWith('.json') && !name.startsWith('.')).sort()
     const texts = await Promise.all(names.map((name) => recordFile(join(folder, name))))
     return texts.flatMap((text, i) => (text === null ? [] : [parseRecord(`conda-meta/${names[i]}`, text)]))
   } catch (error) {
     throw error instanceof EnvError ? error : fromSystem(error, 'cannot read', folder)
   }
 }
+
+const inChange = (prefix: string): EnvError =>
+  new EnvError('ENV_DAMAGED', `${prefix} is being changed, or was left in the midst of a change`, {
+    path: prefix,
+    hint: `wait for the other conda-deploy; if there is none any more: conda-deploy repair -p ${prefix}`,
+  })
 
 /** Null for a folder, or a link that leads nowhere: whatever its name says, that is no record. */
 async function recordFile(path: string): Promise<string | null> {

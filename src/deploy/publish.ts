@@ -9,8 +9,8 @@ import { basename, dirname, join } from 'node:path'
 import { EnvError, fromSystem } from '../errors.js'
 import { native, runJob } from '../native.js'
 import { makeFolders } from '../tree/folders.js'
+import { type Lock, tryLock } from '../tree/lock.js'
 import { type Held, hold, holdOwn } from './hold.js'
-import { type Lock, tryLock } from './lock.js'
 import { makeCacheFolder } from './node-cache.js'
 
 /** Bytes of a name that leave room for what is put around it; file names have at most 255. */

@@ -11,8 +11,8 @@ import { EnvError, fromSystem } from '../errors.js'
 import { type Base, type Index, native, type Reused, runJob } from '../native.js'
 import { checkOptions, type Shape } from '../options.js'
 import { type Reporter, silent } from '../report.js'
+import { acquire, cancelled, type Lock } from '../tree/lock.js'
 import { byName, type Held, hold, holdStage } from './hold.js'
-import { acquire, cancelled, type Lock } from './lock.js'
 import { checkPrefix, remarksOnPrefix } from './plan.js'
 import {
   bringBack,

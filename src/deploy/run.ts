@@ -8,8 +8,8 @@ import { type Spare, spares, sparing } from '../conda/spare.js'
 import { EnvError, fromSystem } from '../errors.js'
 import { forwardSignals } from '../forward-signals.js'
 import { silent } from '../report.js'
+import { cancelled } from '../tree/lock.js'
 import { type DeployOptions, type DeployResult, deploy } from './deploy.js'
-import { cancelled } from './lock.js'
 import { standardInput } from './source.js'
 
 export interface RunOptions extends Omit<DeployOptions, 'dryRun'> {

@@ -29,23 +29,30 @@ export interface Rules {
 
 export type Matches = (spec: MatchSpec, record: RepoRecord) => boolean
 
-/** Offers in the order of their channels. Names beginning with `__` are the system's own and no packages. */
+/**
+ * Offers in the order of their channels. Names beginning with `__` are the system's own and no packages. `installed`: what these need can be
+ * reached too.
+ */
 export function candidates(
   offers: readonly Offer[],
   wanted: readonly MatchSpec[],
+  installed: readonly RepoRecord[],
   rules: Rules,
   matches: Matches,
 ): RepoRecord[] {
+  const here = new Map(installed.map((record) => [record.name, record]))
   const found = new Map<string, RepoRecord[]>()
   const open = wanted.map(({ name }) => name)
   for (let name = open.pop(); name !== undefined; name = open.pop()) {
     if (found.has(name) || name.startsWith('__')) continue
     const records = allowed(name, offers, wanted, rules, matches)
     found.set(name, records)
-    for (const { depends } of records) for (const one of depends) open.push(nameIn(one))
+    for (const { depends } of [...records, ...list(here.get(name))]) for (const one of depends) open.push(nameIn(one))
   }
   return unique([...found.values()].flat())
 }
+
+const list = <T>(item: T | undefined): T[] => (item === undefined ? [] : [item])
 
 function allowed(
   name: string,
@@ -73,19 +80,25 @@ function allowed(
   )
 }
 
-function isFrom({ channel, subdir }: MatchSpec, offer: Offer): boolean {
+/** Whether a spec allows the channel that a package is from; `offers` know the names of channels. */
+export function isFromChannel(spec: MatchSpec, { channel, subdir }: RepoRecord, offers: readonly Offer[]): boolean {
+  const names = [channel, ...offers.filter(({ base }) => base === channel).map(({ name }) => name)]
+  return names.some((name) => isFrom(spec, { base: channel, name, subdir }))
+}
+
+function isFrom({ channel, subdir }: MatchSpec, offer: Pick<Offer, 'base' | 'name' | 'subdir'>): boolean {
   if (subdir !== null && subdir !== offer.subdir) return false
   return channel === null || channel === offer.name || channel.replace(/\/+$/, '') === offer.base
 }
 
 /** The name in a dependency such as `python >=3.11,<3.12.0a0`. */
-const nameIn = (dependency: string): string => {
+export const nameIn = (dependency: string): string => {
   const plain = /^[A-Za-z0-9_.-]+(?=[ ]|$)/.exec(dependency)
   return plain === null ? parseMatchSpec(dependency).name : plain[0].toLowerCase()
 }
 
 /** Channels may offer files of the same name; the first one's is meant. */
-function unique(records: readonly RepoRecord[]): RepoRecord[] {
+export function unique(records: readonly RepoRecord[]): RepoRecord[] {
   const taken = new Map<string, RepoRecord>()
   for (const record of records) {
     const key = `${record.subdir}/${record.fn}`

@@ -1,6 +1,7 @@
 /** From what is asked to packages: channels found, their indexes brought, the solver asked. Nothing is written but the cache of indexes. */
 import { type Channel, channelsOf, type Secret } from '../conda/channel.js'
 import type { Config } from '../conda/config.js'
+import { parseMatchSpec } from '../conda/match-spec.js'
 import { EnvError } from '../errors.js'
 import { indexesOf } from './indexes.js'
 import type { RepoRecord } from './repodata.js'
@@ -27,25 +28,43 @@ export interface Choice {
   readonly records: readonly RepoRecord[]
   /** Credentials of channels, by their addresses. */
   readonly secrets: ReadonlyMap<string, Secret>
+  /** The specs by which packages were asked for, by their names. */
+  readonly asked: ReadonlyMap<string, string>
+}
+
+/** What is asked of an environment that is there already; without it, of one to be made. */
+export interface Standing {
+  /** Specs that hold, instead of those of the request alone. */
+  readonly specs: readonly string[]
+  readonly installed: readonly RepoRecord[]
+  /** Installed as well, but free to change. */
+  readonly free: readonly RepoRecord[]
+  readonly pins: readonly string[]
+  /** Only what the specs name, whatever it needs. */
+  readonly alone: boolean
 }
 
 /** Throws UNSATISFIABLE, CHANNEL_NOT_FOUND, CHANNEL_DAMAGED, DOWNLOAD_FAILED, INVALID_SPEC, CANCELLED. */
-export async function choose(request: Request): Promise<Choice> {
-  const { explicit, specs, files, config } = request
+export async function choose(request: Request, standing?: Standing): Promise<Choice> {
+  const { explicit, files, config } = request
+  const { specs } = standing ?? request
+  const asked = new Map(request.specs.map((spec) => [parseMatchSpec(spec).name, spec]))
   const secrets = new Map(files.flatMap((file) => [...file.secrets]))
-  if (explicit !== null) return { records: explicit, secrets }
+  if (explicit !== null) return { records: explicit, secrets, asked }
   const channels = channelList(request.channels, request.overrideChannels, config)
   for (const { base, secret } of channels) if (secret !== null) secrets.set(base, secret)
-  if (specs.length === 0) return { records: [], secrets }
+  if (specs.length === 0) return { records: [], secrets, asked }
   const { offline, signal, warn, reporter } = request
   reporter.phase('solve')
   const platform = thisPlatform()
   const indexes = await indexesOf(channels, [platform, 'noarch'], { offline, http: { signal } })
-  const { priority, pinned: pins } = config
+  const { priority, pinned } = config
+  const { installed = [], free = [], alone = false } = standing ?? {}
   const virtual = virtualPackages(platform)
-  const { records, relaxed } = await solve({ specs, indexes, platform, virtual, pins, priority, signal })
+  const rules = { pins: [...pinned, ...(standing?.pins ?? [])], priority, installed, free, alone }
+  const { records, relaxed } = await solve({ specs, indexes, platform, virtual, ...rules, signal })
   if (relaxed) warn('there was no answer with the first channel that has each package: later channels were allowed')
-  return { records, secrets }
+  return { records, secrets, asked }
 }
 
 function channelList(channels: readonly string[], override: boolean, config: Config): Channel[] {

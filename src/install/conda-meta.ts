@@ -1,7 +1,7 @@
-/** The documents by which conda, mamba and this program know what is installed: records, history, and the list of environments. */
+/** The documents by which conda, mamba and this program know what is installed: records, and the list of environments. */
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { withoutSecret } from '../conda/channel.js'
+import type { PrefixRecord } from '../conda/record.js'
 import { fromSystem } from '../errors.js'
 import type { Linked } from '../install-jobs.js'
 import { replaceFile } from '../tree/replace-file.js'
@@ -38,6 +38,10 @@ export function prefixRecord(
   return { name: `${distOf(record.fn)}.json`, text: JSON.stringify(document, sorted, 2) }
 }
 
+/** A record that stays, of a package that is asked for by another spec now. */
+export const requestedAnew = ({ raw }: PrefixRecord, spec: string): string =>
+  JSON.stringify({ ...raw, requested_spec: spec }, sorted, 2)
+
 /** Keys in conda's order. */
 function sorted(_: string, value: unknown): unknown {
   if (typeof value !== 'object' || value === null || Array.isArray(value)) return value
@@ -62,25 +66,8 @@ function pathData({ path, type, recorded, entry }: Placed, hashes: ReadonlyMap<n
 export const hashesOf = ({ written }: Linked): ReadonlyMap<number, string> =>
   new Map(written.map(({ entry, sha256 }) => [entry, sha256]))
 
-const withoutSecrets = (command: string): string => command.replace(/\S+:\/\/\S+/g, withoutSecret)
-
-/** One revision of `conda-meta/history`. `command`: as it was typed; credentials in it are left out. */
-export function historyText(
-  command: string,
-  added: readonly RepoRecord[],
-  specs: readonly string[],
-  date: Date = new Date(),
-): string {
-  const stamp = date.toISOString().slice(0, 19).replace('T', ' ')
-  const lines = added.map(({ channel, subdir, fn }) => `+${channel}/${subdir}::${distOf(fn)}`)
-  return [
-    `==> ${stamp} <==`,
-    `# cmd: ${withoutSecrets(command)}`,
-    ...lines,
-    `# update specs: ${JSON.stringify(specs)}`,
-    '',
-  ].join('\n')
-}
+/** A package as the history names it. */
+export const noteOf = ({ channel, subdir, fn }: RepoRecord): string => `${channel}/${subdir}::${distOf(fn)}`
 
 /** Notes an environment in the list that conda keeps in the home folder. */
 export async function noteEnvironment(prefix: string, home: string): Promise<void> {
@@ -93,4 +80,18 @@ export async function noteEnvironment(prefix: string, home: string): Promise<voi
   }
   if (text.split('\n').includes(prefix)) return
   await replaceFile(file, `${text}${text === '' || text.endsWith('\n') ? '' : '\n'}${prefix}\n`)
+}
+
+/** Takes an environment from that list, in which it need not be. */
+export async function forgetEnvironment(prefix: string, home: string): Promise<void> {
+  const file = join(home, '.conda', 'environments.txt')
+  let lines: string[]
+  try {
+    lines = (await readFile(file, 'utf8')).split('\n')
+  } catch (error) {
+    if (isAbsent(error)) return
+    throw fromSystem(error, 'cannot read', file)
+  }
+  const left = lines.filter((line) => line.trim() !== prefix)
+  if (left.length < lines.length) await replaceFile(file, left.join('\n'))
 }

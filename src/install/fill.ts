@@ -12,13 +12,21 @@ export interface Filled {
   readonly compiled: number
 }
 
+export interface Place {
+  /** An existing directory. */
+  readonly stage: string
+  /** Where its files will stand. */
+  readonly prefix: string
+  /** The environment that it becomes a part of; null: it is a whole one. */
+  readonly beside: string | null
+}
+
 /**
- * Links what is planned into `stage`, an existing directory, compiles it and writes its records. `prefix`: where it will stand. Throws
- * PACKAGE_DAMAGED, PREFIX_TOO_LONG, NO_SPACE, CANCELLED, …: the stage is then the caller's to remove.
+ * Links what is planned into the stage, compiles it and writes its records. Throws PACKAGE_DAMAGED, PREFIX_TOO_LONG, NO_SPACE, CANCELLED, …:
+ * the stage is then the caller's to remove.
  */
 export async function fillStage(
-  stage: string,
-  prefix: string,
+  { stage, prefix, beside }: Place,
   wanted: readonly Wanted[],
   plan: LinkPlan,
   request: Request,
@@ -31,7 +39,7 @@ export async function fillStage(
   const linked = await runJob((counters) => native().link(job, counters), { signal, progress })
   clock.lap('link')
   if (plan.compile.length > 0) reporter.phase('compile')
-  const compiled = await compilePython(stage, plan, request)
+  const compiled = await compilePython(stage, beside, plan, request)
   clock.lap('compile')
   const hashes = hashesOf(linked)
   const documents = wanted.map((one, number) => {

@@ -51,11 +51,20 @@ export interface PlanOptions {
   readonly prefix: string
   /** Copies instead of clones and hard links. */
   readonly copy: boolean
+  /** The python that will be there; default: the one among what is wanted. */
+  readonly python?: Python | null
+}
+
+export interface Python {
+  /** `3.11` */
+  readonly version: string
+  /** Relative to the prefix. */
+  readonly sitePackages: string
 }
 
 /** `wanted` in the order of linking: of files that several packages have, the last one's counts. */
-export function planLink(wanted: readonly Wanted[], { prefix, copy }: PlanOptions): LinkPlan {
-  const python = pythonOf(wanted)
+export function planLink(wanted: readonly Wanted[], { prefix, copy, ...given }: PlanOptions): LinkPlan {
+  const python = given.python === undefined ? pythonOf(wanted.map(({ record }) => record)) : given.python
   const entries = new Map<string, LinkEntry>()
   const owners = new Map<string, string[]>()
   const compile: string[] = []
@@ -105,8 +114,9 @@ export function planLink(wanted: readonly Wanted[], { prefix, copy }: PlanOption
   }
 }
 
-function pythonOf(wanted: readonly Wanted[]): { version: string; sitePackages: string } | null {
-  const record = wanted.find((one) => one.record.name === 'python')?.record
+/** The python among packages, as it decides where others are installed. */
+export function pythonOf(records: readonly RepoRecord[]): Python | null {
+  const record = records.find(({ name }) => name === 'python')
   if (record === undefined) return null
   const own = record.raw['python_site_packages_path']
   return {
@@ -123,10 +133,10 @@ function entryOf(item: PathRecord, path: string, source: number, copy: boolean):
   return { path, how: copy || item.noLink ? 'copy' : 'share', source, from }
 }
 
-/** Where Python keeps what it compiled: `a/__pycache__/b.cpython-311.pyc`. */
-function compiled(path: string, version: string): string {
+/** Where Python keeps what it compiled: `a/__pycache__/b.cpython-311.pyc`. `more`: of another optimization, `.opt-1`. */
+export function compiled(path: string, version: string, more = ''): string {
   const slash = path.lastIndexOf('/') + 1
-  return `${path.slice(0, slash)}__pycache__/${path.slice(slash, -3)}.cpython-${version.replace('.', '')}.pyc`
+  return `${path.slice(0, slash)}__pycache__/${path.slice(slash, -3)}.cpython-${version.replace('.', '')}${more}.pyc`
 }
 
 /** Linux reads no longer first lines (BINPRM_BUF_SIZE before 5.1), and none with a blank in the program's path. */

@@ -1,7 +1,6 @@
 /** Chosen packages, unpacked in the cache and read: what is missing there is downloaded and unpacked. */
 import { dirname, join } from 'node:path'
 import type { Clock } from '../clock.js'
-import { parseMatchSpec } from '../conda/match-spec.js'
 import type { Choice } from './choose.js'
 import { type Fetched, fetchPackages } from './fetch.js'
 import type { Wanted } from './link.js'
@@ -24,12 +23,11 @@ export interface Obtained {
  * cache. `clock` counts the phases.
  */
 export async function obtain(
-  { records, secrets }: Choice,
+  { records, secrets, asked }: Choice,
   request: Request,
   clock: Clock<'fetch' | 'unpack'>,
 ): Promise<Obtained> {
-  const { offline, signal, reporter, specs, explicit } = request
-  const asked = new Map(specs.map((spec) => [parseMatchSpec(spec).name, spec]))
+  const { offline, signal, reporter, explicit } = request
   const caches = packageCaches(request.config)
   const cache = await writableCache(caches)
   const there = await Promise.all(records.map((record) => unpackedIn(caches, record)))

@@ -1,6 +1,7 @@
 /** What the verbs that install packages are asked, in the same words: which packages, from where, and how. */
 import { availableParallelism } from 'node:os'
 import { type Config, readConfig } from '../conda/config.js'
+import { findPrefix } from '../conda/find.js'
 import { EnvError } from '../errors.js'
 import { type Reporter, silent } from '../report.js'
 import type { RepoRecord } from './repodata.js'
@@ -28,6 +29,18 @@ export interface RequestOptions {
   readonly signal?: AbortSignal | undefined
   readonly reporter?: Reporter | undefined
 }
+
+/** Which environment a verb is about that changes one. */
+export interface EnvironmentOptions {
+  /** Of the environment; default: the active one. */
+  readonly prefix?: string | undefined
+  /** Or its name. */
+  readonly name?: string | undefined
+}
+
+/** Throws ENV_NOT_FOUND, NOT_AN_ENV, INVALID_OPTION. */
+export const environmentOf = ({ prefix, name }: EnvironmentOptions): string =>
+  findPrefix({ ...(prefix === undefined ? {} : { prefix }), ...(name === undefined ? {} : { name }) })
 
 export const requestShape = {
   specs: 'strings',
@@ -65,9 +78,12 @@ export interface Request {
   readonly warn: (message: string) => void
 }
 
-/** Throws what reading configuration and files does, and INVALID_OPTION for an explicit list beside other specs. */
-export async function readRequest(options: RequestOptions): Promise<Request> {
-  const config = readConfig()
+/**
+ * `prefix`: an environment whose own configuration counts too. Throws what reading configuration and files does, and INVALID_OPTION for an
+ * explicit list beside other specs.
+ */
+export async function readRequest(options: RequestOptions, prefix?: string): Promise<Request> {
+  const config = readConfig(process.env, prefix)
   const files = await Promise.all((options.files ?? []).map((file) => readSpecFile(file, config)))
   const specs = [...(options.specs ?? []), ...files.flatMap((file) => file.specs)]
   const reporter = options.reporter ?? silent

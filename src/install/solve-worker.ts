@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { parseMatchSpec } from '../conda/match-spec.js'
 import { EnvError, type ErrorCode } from '../errors.js'
-import { candidates, checkNames, type Offer, type Priority } from './candidates.js'
+import { candidates, checkNames, isFromChannel, type Offer, type Priority, unique } from './candidates.js'
 import { inOrder } from './order.js'
 import { Repodata, type RepoRecord } from './repodata.js'
 import { Solver, type VirtualPackage } from './solver.js'
@@ -20,6 +20,8 @@ export interface SolveTask {
   readonly platform: string
   readonly virtual: readonly VirtualPackage[]
   readonly installed: readonly RepoRecord[]
+  readonly free: readonly RepoRecord[]
+  readonly alone: boolean
   readonly pins: readonly string[]
   readonly excludeNewer: number | null
   readonly priority: Priority
@@ -46,14 +48,22 @@ async function run(task: SolveTask): Promise<{ records: RepoRecord[]; relaxed: b
     ...offer,
     repodata: new Repodata(readFileSync(file), file),
   }))
-  checkNames(offers, wanted)
+  const here = [...task.installed, ...task.free].filter((record) =>
+    wanted.every((spec) => spec.name !== record.name || isFromChannel(spec, record, offers)),
+  )
+  const [held, free] = [task.installed, task.free].map((some) => here.filter((record) => some.includes(record)))
+  const names = new Set(here.map(({ name }) => name))
+  checkNames(
+    offers,
+    wanted.filter(({ name }) => !names.has(name)),
+  )
   // CommonJS: half the time of its other form, and its panics reach the thread's owner.
   const solver = new Solver(createRequire(import.meta.url)('@conda-org/rattler') as typeof import('@conda-org/rattler'))
   const attempt = async (strict: boolean): Promise<RepoRecord[] | string> => {
     const rules = { strict, pins, excludeNewer: task.excludeNewer }
-    const records = candidates(offers, wanted, rules, solver.matches)
+    const records = unique([...candidates(offers, wanted, here, rules, solver.matches), ...(free ?? [])])
     try {
-      return await solver.solve(wanted, records, task.installed, task.virtual, task.platform)
+      return await solver.solve(wanted, records, held ?? [], task)
     } catch (error) {
       if (typeof error === 'string') return error
       throw error

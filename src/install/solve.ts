@@ -26,8 +26,12 @@ export interface Question {
   readonly indexes: readonly Index[]
   readonly platform: string
   readonly virtual: readonly VirtualPackage[]
-  /** What is installed already: kept where the specs allow it. */
+  /** What is installed already: kept where the specs allow it, also where no channel has it any more. */
   readonly installed?: readonly RepoRecord[]
+  /** Installed too, but one candidate among others. */
+  readonly free?: readonly RepoRecord[]
+  /** Only what the specs name, whatever it needs. */
+  readonly alone?: boolean
   readonly pins?: readonly string[]
   /** Milliseconds since 1970. */
   readonly excludeNewer?: number | null
@@ -45,7 +49,15 @@ export interface Answer {
 /** Throws UNSATISFIABLE with the solver's explanation, INVALID_SPEC, CHANNEL_DAMAGED, CANCELLED. */
 export async function solve(question: Question): Promise<Answer> {
   const { signal, ...rest } = question
-  const task: SolveTask = { installed: [], pins: [], excludeNewer: null, priority: 'flexible', ...rest }
+  const defaults = {
+    installed: [],
+    free: [],
+    alone: false,
+    pins: [],
+    excludeNewer: null,
+    priority: 'flexible',
+  } as const
+  const task: SolveTask = { ...defaults, ...rest }
   const { Piscina } = await import('piscina')
   const pool = new Piscina({ filename: workerFile(), maxThreads: 1, atomics: 'disabled', execArgv: [] })
   try {

@@ -14,6 +14,12 @@ export interface VirtualPackage {
   readonly build: string
 }
 
+export interface Asked {
+  readonly virtual: readonly VirtualPackage[]
+  readonly platform: string
+  readonly alone: boolean
+}
+
 type Rattler = typeof import('@conda-org/rattler')
 
 const base = 'https://channel.invalid/all'
@@ -35,22 +41,24 @@ export class Solver {
     Object.entries(spec.fields).every(([key, value]) => fieldOf(record, key) === value)
 
   /**
-   * The packages to install: of `records`, and of `installed`, which are preferred where the specs allow them. Throws a plain text, the
-   * solver's explanation, when there is no answer.
+   * The packages to install: of `records`, and of `installed`, which are preferred where the specs allow them; `alone`: without what they
+   * need. Throws a plain text, the solver's explanation, when there is no answer.
    */
   async solve(
     wanted: readonly MatchSpec[],
     records: readonly RepoRecord[],
     installed: readonly RepoRecord[],
-    virtual: readonly VirtualPackage[],
-    platform: string,
+    { virtual, platform, alone }: Asked,
   ): Promise<RepoRecord[]> {
     const byUrl = new Map<string, RepoRecord>()
     for (const record of [...records, ...installed]) byUrl.set(urlOf(record), record)
     const fetched = globalThis.fetch
-    globalThis.fetch = answering(indexes(records, [platform, 'noarch']))
+    globalThis.fetch = answering(indexes(records, [platform, 'noarch'], alone))
     try {
-      const locked = [...virtual.map(lockedVirtual(platform)), ...installed.map(locks)]
+      const locked = [
+        ...virtual.map(lockedVirtual(platform)),
+        ...installed.map((record) => ({ ...locks(record), ...(alone ? needless : {}) })),
+      ]
       const specs = wanted.map(printMatchSpec)
       const answer = await this.rattler.simpleSolve(specs, [base], [platform, 'noarch'] as never, locked)
       const urls = answer.map((one) => {
@@ -100,6 +108,9 @@ function lockedVirtual(platform: string) {
   })
 }
 
+/** Of a package that is taken without what it needs. */
+const needless = { depends: [], constrains: [] }
+
 const locks = (record: RepoRecord) => ({
   url: urlOf(record),
   packageName: record.name,
@@ -111,7 +122,7 @@ const locks = (record: RepoRecord) => ({
   subdir: record.subdir,
 })
 
-function indexes(records: readonly RepoRecord[], subdirs: readonly string[]): Map<string, string> {
+function indexes(records: readonly RepoRecord[], subdirs: readonly string[], alone: boolean): Map<string, string> {
   const documents = new Map<string, string>()
   for (const subdir of subdirs) {
     const old: Record<string, unknown> = {}
@@ -128,6 +139,7 @@ function indexes(records: readonly RepoRecord[], subdirs: readonly string[]): Ma
         build_number: record.buildNumber,
         depends: record.depends,
         subdir,
+        ...(alone ? needless : {}),
       }
       ;(record.fn.endsWith('.conda') ? modern : old)[record.fn] = document
     }

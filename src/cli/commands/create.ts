@@ -1,21 +1,9 @@
 /** `conda-deploy create`: a new environment from packages, by the options of conda. */
 import type { Command } from 'commander'
 import type { CreateResult } from '../../install/create.js'
-import { example, type Globals, type Session } from '../common.js'
+import { addChannels, addEnvironment, addYes, type ChannelFlags, commandLine } from '../changes.js'
+import { example, type Session } from '../common.js'
 import { aligned, bytes, count, counted, duration } from '../text.js'
-
-interface Flags extends Globals {
-  readonly name?: string
-  readonly prefix?: string
-  readonly channel?: readonly string[]
-  readonly overrideChannels?: boolean
-  readonly file?: readonly string[]
-  readonly offline?: boolean
-  readonly copy?: boolean
-  readonly dryRun?: boolean
-}
-
-const several = (value: string, before: readonly string[] = []): readonly string[] => [...before, value]
 
 export function addCreate(program: Command, session: Session): void {
   const command = program
@@ -26,15 +14,8 @@ export function addCreate(program: Command, session: Session): void {
         'Channels, package caches and folders of environments are those of .condarc.',
     )
     .argument('[specs...]', "packages, e.g. numpy, python=3.11, 'scipy>=1.10,<2', conda-forge::zlib")
-    .option('-n, --name <env>', 'name of the environment')
-    .option('-p, --prefix <path>', 'path of the environment')
-    .option('-c, --channel <channel>', 'a channel: name, path or URL; may be repeated, first to last', several)
-    .option('--override-channels', 'no channels but those of --channel')
-    .option('--file <file>', 'environment.yml, a list of specs, or an explicit list; may be repeated', several)
-    .option('--offline', 'download nothing: caches, and channels on disk')
-    .option('--copy', 'copy files, instead of clones or hard links of those in the cache')
-    .option('-d, --dry-run', 'solve and print what would be installed')
-    .option('-y, --yes', 'for lines written for conda: nothing is ever asked')
+  addChannels(addEnvironment(command, '')).option('-d, --dry-run', 'solve and print what would be installed')
+  addYes(command)
   example(
     command,
     'conda-deploy create -n myenv -c conda-forge python=3.11 numpy',
@@ -42,12 +23,12 @@ export function addCreate(program: Command, session: Session): void {
   )
   command.action(async (specs: readonly string[], _: unknown, self: Command) => {
     const { name, prefix, channel, file, overrideChannels, offline, copy, dryRun, threads } =
-      self.optsWithGlobals<Flags>()
+      self.optsWithGlobals<ChannelFlags>()
     const { terminal } = session
     const { create } = await import('../../install/create.js')
     const result = await create({
       ...{ name, prefix, specs, channels: channel, files: file, overrideChannels, offline, copy, dryRun, threads },
-      command: ['conda-deploy', ...process.argv.slice(2)].join(' '),
+      command: commandLine(),
       signal: session.signal,
       reporter: terminal,
     })

@@ -1,0 +1,62 @@
+/** `conda-deploy remove` and `repair`: packages out of an environment, or the environment itself; and what a killed command left. */
+import type { Command } from 'commander'
+import { EnvError } from '../../errors.js'
+import { addEnvironment, addYes, type ChannelFlags, commandLine, tellChange } from '../changes.js'
+import { example, type Session } from '../common.js'
+
+interface Flags extends ChannelFlags {
+  readonly force?: boolean
+  readonly all?: boolean
+}
+
+export function addRemove(program: Command, session: Session): void {
+  const command = program
+    .command('remove')
+    .summary('remove packages, or an environment')
+    .description(
+      'Remove packages, with all that need them and all that nothing needs any more; or, with --all, the environment. ' +
+        'Needs no channel. All of it happens, or nothing.',
+    )
+    .argument('[names...]', 'names of installed packages')
+  addEnvironment(command)
+    .option('--force', 'only these packages: what needs them stays, and does not work')
+    .option('--all', 'the environment with everything in it')
+    .option('-d, --dry-run', 'print what would go')
+  addYes(command)
+  example(command, 'conda-deploy remove -n myenv scipy', 'conda-deploy remove -n myenv --all')
+  command.action(async (specs: readonly string[], _: unknown, self: Command) => {
+    const { name, prefix, force, all = false, dryRun = false, threads } = self.optsWithGlobals<Flags>()
+    const { terminal, signal } = session
+    const common = { name, prefix, dryRun, threads, signal, reporter: terminal }
+    if (all) {
+      if (specs.length > 0 || force)
+        throw new EnvError('USAGE', '--all removes the environment: no packages are named with it')
+      const { removeEnvironment } = await import('../../install/remove-environment.js')
+      const result = await removeEnvironment(common)
+      terminal.result(result, result.prefix)
+      terminal.say(result.removed ? 'removed' : 'would be removed with everything in it; nothing was done')
+      return
+    }
+    const { remove } = await import('../../install/remove.js')
+    tellChange(terminal, await remove({ ...common, specs, force, command: commandLine() }), dryRun)
+  })
+}
+
+export function addRepair(program: Command, session: Session): void {
+  const command = program
+    .command('repair')
+    .summary('put right what a killed command left in an environment')
+    .description(
+      'Take back, or end, a change of an environment that was killed midway. install, update and remove do the same before ' +
+        'they begin. Prints what was found: nothing, cleared, taken back or finished.',
+    )
+  addEnvironment(command)
+  example(command, 'conda-deploy repair -n myenv')
+  command.action(async (_: unknown, self: Command) => {
+    const { name, prefix, threads } = self.optsWithGlobals<Flags>()
+    const { terminal, signal } = session
+    const { repair } = await import('../../install/repair.js')
+    const result = await repair({ name, prefix, threads, signal, reporter: terminal })
+    terminal.result(result, result.recovered)
+  })
+}
