@@ -181,7 +181,7 @@ class Changer {
     const At old = find(t.to, path);
     if (!old.is(S_IFDIR)) return;
     const Walker::Place kept = t.kept.at(path);
-    if (::fchmodat(kept.directory, kept.name, (old.st.st_mode & 07777) | 0700, 0) != 0)
+    if (::fchmodat(kept.directory, kept.name, old.st.st_mode & 07777, 0) != 0)
       throw Failure::system("fchmodat", aside_.full(path));
     if (::unlinkat(old.directory, old.name, AT_REMOVEDIR) == 0) return;
     if (errno == ENOTEMPTY || errno == EEXIST) in_the_way(path);
@@ -209,12 +209,11 @@ class Changer {
     if (kept.there) rename({kept.directory, kept.name}, t.to.at(path), path);
   }
 
+  // With all that was kept in it, at once. Where the directory is still there, its place aside may not have its mode yet.
   void refill(Thread& t, const std::string& path) {
     const At kept = find(t.kept, path), old = find(t.to, path);
-    if (!kept.is(S_IFDIR) || old.there) return;
-    if (::mkdirat(old.directory, old.name, 0700) != 0 ||
-        ::fchmodat(old.directory, old.name, kept.st.st_mode & 07777, 0) != 0)
-      throw Failure::system("mkdir", root_.full(path));
+    if (kept.is(S_IFDIR) && old.reached && !old.there)
+      rename({kept.directory, kept.name}, {old.directory, old.name}, path);
   }
 
   const ChangeJob& job_;

@@ -90,7 +90,10 @@ int lock_file(const std::string& path, bool exclusive) {
     Fd fd(::open(path.c_str(), kFlags | O_RDWR | O_CREAT, 0644));
     // Another user's lock file: in a sticky directory it may not be opened with O_CREAT (fs.protected_regular), or only
     // be read.
-    if (!fd && errno == EACCES) fd = Fd(::open(path.c_str(), kFlags | O_RDONLY));
+    if (!fd && errno == EACCES) {
+      fd = Fd(::open(path.c_str(), kFlags | O_RDONLY));
+      if (!fd && errno == ENOENT) errno = EACCES;  // none is there, and none may be made
+    }
     if (!fd && errno == EINTR) continue;
     if (!fd && errno == ELOOP)
       throw Failure("UNSAFE_PATH", path + ": a symbolic link stands where the lock belongs", path);

@@ -30,6 +30,8 @@ export interface Choice {
   readonly secrets: ReadonlyMap<string, Secret>
   /** The specs by which packages were asked for, by their names. */
   readonly asked: ReadonlyMap<string, string>
+  /** Of the wishes, those that do not hold. */
+  readonly unmet: readonly string[]
 }
 
 /** What is asked of an environment that is there already; without it, of one to be made. */
@@ -40,6 +42,8 @@ export interface Standing {
   /** Installed as well, but free to change. */
   readonly free: readonly RepoRecord[]
   readonly pins: readonly string[]
+  /** Specs that need not hold. */
+  readonly wishes?: readonly string[]
   /** Only what the specs name, whatever it needs. */
   readonly alone: boolean
 }
@@ -50,21 +54,21 @@ export async function choose(request: Request, standing?: Standing): Promise<Cho
   const { specs } = standing ?? request
   const asked = new Map(request.specs.map((spec) => [parseMatchSpec(spec).name, spec]))
   const secrets = new Map(files.flatMap((file) => [...file.secrets]))
-  if (explicit !== null) return { records: explicit, secrets, asked }
+  if (explicit !== null) return { records: explicit, secrets, asked, unmet: [] }
   const channels = channelList(request.channels, request.overrideChannels, config)
   for (const { base, secret } of channels) if (secret !== null) secrets.set(base, secret)
-  if (specs.length === 0) return { records: [], secrets, asked }
+  if (specs.length === 0) return { records: [], secrets, asked, unmet: [] }
   const { offline, signal, warn, reporter } = request
   reporter.phase('solve')
   const platform = thisPlatform()
   const indexes = await indexesOf(channels, [platform, 'noarch'], { offline, http: { signal } })
   const { priority, pinned } = config
-  const { installed = [], free = [], alone = false } = standing ?? {}
+  const { installed = [], free = [], alone = false, wishes = [] } = standing ?? {}
   const virtual = virtualPackages(platform)
-  const rules = { pins: [...pinned, ...(standing?.pins ?? [])], priority, installed, free, alone }
-  const { records, relaxed } = await solve({ specs, indexes, platform, virtual, ...rules, signal })
+  const rules = { pins: [...pinned, ...(standing?.pins ?? [])], priority, installed, free, alone, wishes }
+  const { records, relaxed, unmet } = await solve({ specs, indexes, platform, virtual, ...rules, signal })
   if (relaxed) warn('there was no answer with the first channel that has each package: later channels were allowed')
-  return { records, secrets, asked }
+  return { records, secrets, asked, unmet }
 }
 
 function channelList(channels: readonly string[], override: boolean, config: Config): Channel[] {

@@ -43,12 +43,18 @@ export class Change {
   }
 
   async begin(): Promise<void> {
+    const make = async (folder: string): Promise<void> => {
+      await mkdir(folder).catch((error: unknown) => {
+        throw fromSystem(error, 'cannot make', folder)
+      })
+    }
+    await make(this.#folder)
     try {
-      await mkdir(this.#folder)
-      await mkdir(this.stage)
-      await mkdir(join(this.#folder, 'old'))
+      await make(this.stage)
+      await make(join(this.#folder, 'old'))
     } catch (error) {
-      throw fromSystem(error, 'cannot make', this.stage)
+      await this.end({ threads: 1 })
+      throw error
     }
   }
 
@@ -201,11 +207,11 @@ export async function locked<T>(
     if (!(error instanceof EnvError) || error.code !== 'PERMISSION') throw error
     throw new EnvError('PERMISSION', `${prefix} cannot be changed: ${error.message}`, { path: prefix, cause: error })
   })
-  try {
-    return await work(root)
-  } finally {
-    await lock?.release()
+  const release = async (): Promise<void> => {
+    // What was done is done; nobody is kept out by a file that nobody holds.
+    await lock?.release().catch((error: Error) => warn(error.message))
   }
+  return await work(root).finally(release)
 }
 
 /** `locked`, after what an earlier process left in the environment was put right, which is told. */

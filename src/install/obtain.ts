@@ -23,7 +23,7 @@ export interface Obtained {
  * cache. `clock` counts the phases.
  */
 export async function obtain(
-  { records, secrets, asked }: Choice,
+  { records, secrets, asked }: Pick<Choice, 'records' | 'secrets' | 'asked'>,
   request: Request,
   clock: Clock<'fetch' | 'unpack'>,
 ): Promise<Obtained> {

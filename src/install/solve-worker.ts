@@ -23,12 +23,13 @@ export interface SolveTask {
   readonly free: readonly RepoRecord[]
   readonly alone: boolean
   readonly pins: readonly string[]
+  readonly wishes: readonly string[]
   readonly excludeNewer: number | null
   readonly priority: Priority
 }
 
 export type SolveAnswer =
-  | { readonly records: readonly RepoRecord[]; readonly relaxed: boolean }
+  | { readonly records: readonly RepoRecord[]; readonly relaxed: boolean; readonly unmet: readonly string[] }
   | { readonly failed: { readonly code: ErrorCode; readonly message: string; readonly hint: string | undefined } }
 
 export default async function solve(task: SolveTask): Promise<SolveAnswer> {
@@ -41,7 +42,7 @@ export default async function solve(task: SolveTask): Promise<SolveAnswer> {
   }
 }
 
-async function run(task: SolveTask): Promise<{ records: RepoRecord[]; relaxed: boolean }> {
+async function run(task: SolveTask): Promise<{ records: RepoRecord[]; relaxed: boolean; unmet: readonly string[] }> {
   const wanted = task.specs.map(parseMatchSpec)
   const pins = task.pins.map(parseMatchSpec)
   const offers: Offer[] = task.indexes.map(({ file, ...offer }) => ({
@@ -72,7 +73,14 @@ async function run(task: SolveTask): Promise<{ records: RepoRecord[]; relaxed: b
   const first = await attempt(task.priority !== 'disabled')
   const relaxed = typeof first === 'string' && task.priority === 'flexible'
   const answer = relaxed ? await attempt(false) : first
-  if (typeof answer === 'string')
-    throw new EnvError('UNSATISFIABLE', `there is no environment with all of this:\n${answer.trimEnd()}`)
-  return { records: inOrder(answer), relaxed }
+  if (typeof answer === 'string') {
+    // It knows nothing of pins: what they rule out it was not offered.
+    const pinned = task.pins.length > 0 ? `\npinned: ${task.pins.join(', ')}` : ''
+    throw new EnvError('UNSATISFIABLE', `there is no environment with all of this:\n${answer.trimEnd()}${pinned}`)
+  }
+  const unmet = task.wishes.filter((wish) => {
+    const spec = parseMatchSpec(wish)
+    return !answer.some((record) => solver.matches(spec, record))
+  })
+  return { records: inOrder(answer), relaxed, unmet }
 }

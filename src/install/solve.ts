@@ -33,6 +33,8 @@ export interface Question {
   /** Only what the specs name, whatever it needs. */
   readonly alone?: boolean
   readonly pins?: readonly string[]
+  /** Specs that need not hold: which of them do not is part of the answer. */
+  readonly wishes?: readonly string[]
   /** Milliseconds since 1970. */
   readonly excludeNewer?: number | null
   readonly priority?: Priority
@@ -44,6 +46,8 @@ export interface Answer {
   readonly records: readonly RepoRecord[]
   /** With flexible priority there was no answer until packages of later channels were allowed where earlier ones have the name. */
   readonly relaxed: boolean
+  /** Those of the wishes that do not hold. */
+  readonly unmet: readonly string[]
 }
 
 /** Throws UNSATISFIABLE with the solver's explanation, INVALID_SPEC, CHANNEL_DAMAGED, CANCELLED. */
@@ -54,6 +58,7 @@ export async function solve(question: Question): Promise<Answer> {
     free: [],
     alone: false,
     pins: [],
+    wishes: [],
     excludeNewer: null,
     priority: 'flexible',
   } as const

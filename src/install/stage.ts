@@ -45,7 +45,7 @@ export async function publishing<T>(prefix: string, means: Means, fill: (stage: 
       throw error
     }
   } finally {
-    await lock?.release()
+    await lock?.release().catch((error: Error) => means.warn(error.message))
   }
 }
 
@@ -58,7 +58,7 @@ export async function takeAway(root: string, means: Means): Promise<void> {
       throw new EnvError('TARGET_EXISTS', `${stage} is in the way`, { path: stage })
     await discard(stage, means.threads)
   } finally {
-    await lock?.release()
+    await lock?.release().catch((error: Error) => means.warn(error.message))
   }
 }
 

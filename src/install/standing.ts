@@ -54,17 +54,16 @@ export async function chooseBeside(
     const now = new Set(request.specs)
     const earlier = new Map([...present.history.requested].filter(([, spec]) => !now.has(spec)))
     const loosened = standing.specs.map((spec) => (earlier.get(nameIn(spec)) === spec ? nameIn(spec) : spec))
-    const lost = standing.specs.filter((spec, i) => spec !== loosened[i])
-    if (!(error instanceof EnvError) || error.code !== 'UNSATISFIABLE' || lost.length === 0) throw error
+    const wishes = standing.specs.filter((spec, i) => spec !== loosened[i])
+    if (!(error instanceof EnvError) || error.code !== 'UNSATISFIABLE' || wishes.length === 0) throw error
     // What cannot be had in any way is explained by the first answer: it has all specs in it.
-    const choice = await choose(request, { ...standing, specs: loosened }).catch((other: unknown) => {
+    const choice = await choose(request, { ...standing, specs: loosened, wishes }).catch((other: unknown) => {
       throw other instanceof EnvError && other.code === 'UNSATISFIABLE' ? error : other
     })
-    const holds = new Map(choice.records.map((record) => [record.name, record]))
-    request.warn(
-      `asked for earlier, and no longer held to: ${lost.map((spec) => `${spec} (now ${holds.get(nameIn(spec))?.version ?? 'gone'})`).join(', ')}`,
-    )
-    return { choice, neutered: lost.map(nameIn) }
+    const versions = new Map(choice.records.map(({ name, version }) => [name, version]))
+    const lost = choice.unmet.map((spec) => `${spec} (now ${versions.get(nameIn(spec)) ?? 'gone'})`)
+    request.warn(`asked for earlier, and no longer held to: ${lost.join(', ')}`)
+    return { choice, neutered: choice.unmet.map(nameIn) }
   }
 }
 
