@@ -2,12 +2,13 @@
  * The package cache that is shared with conda (`pkgs_dirs`): what is there already, and what is put there. Archives lie in it by their
  * file names, unpacked packages in folders `name-version-build`. Whatever gets its final name there is whole.
  */
-import { access, appendFile, constants, mkdir, mkdtemp, readFile, stat, writeFile } from 'node:fs/promises'
+import { access, appendFile, constants, mkdir, readdir, readFile, stat, writeFile } from 'node:fs/promises'
 import { homedir } from 'node:os'
 import { dirname, isAbsolute, join, resolve } from 'node:path'
 import type { Config } from '../conda/config.js'
 import { EnvError, fromSystem } from '../errors.js'
 import { native, runJob } from '../native.js'
+import { isAbandoned, ownedName } from '../tree/owned.js'
 import type { RepoRecord } from './repodata.js'
 
 export type Variables = Readonly<Record<string, string | undefined>>
@@ -110,6 +111,32 @@ export function repodataRecord(record: RepoRecord): Record<string, unknown> {
   }
 }
 
+/** What this program keeps in an unpacked package, and how the names begin of what it has not finished in a cache. */
+export const ownFolder = '.conda-deploy'
+
+export async function removeFolder(folder: string, threads: number): Promise<void> {
+  await runJob((counters) => native().remove({ root: folder, threads }, counters))
+}
+
+/** Puts a whole folder under its name; false: something stands there. */
+export const placeIn = (folder: string, target: string): boolean => native().rename(folder, target, 'no-replace')
+
+/** A folder for what gets its place in the cache when it is whole. Those that killed processes of this machine left are removed. */
+export async function stageIn(cache: string, threads: number): Promise<string> {
+  const begin = `${ownFolder}-`
+  const stage = join(cache, begin + ownedName())
+  try {
+    for (const name of await readdir(cache))
+      if (name.startsWith(begin) && isAbandoned(name.slice(begin.length)))
+        // Another process may remove it at the same time, and what cannot be removed is in nobody's way.
+        await removeFolder(join(cache, name), threads).catch(() => undefined)
+    await mkdir(stage)
+    return stage
+  } catch (error) {
+    throw error instanceof EnvError ? error : fromSystem(error, 'cannot make', stage)
+  }
+}
+
 export interface Archive {
   readonly record: RepoRecord
   /** Verified. */
@@ -135,7 +162,7 @@ export async function unpackPackages(
   { threads, signal, progress }: UnpackOptions,
 ): Promise<string[]> {
   if (archives.length === 0) return []
-  const stage = await mkdtemp(join(cache, '.conda-deploy-'))
+  const stage = await stageIn(cache, threads)
   try {
     const items = archives.map(({ file, record }) => ({
       archive: file,
@@ -156,7 +183,7 @@ export async function unpackPackages(
   } catch (error) {
     throw error instanceof EnvError ? error : fromSystem(error, 'cannot unpack packages into', cache)
   } finally {
-    await runJob((counters) => native().remove({ root: stage, threads }, counters))
+    await removeFolder(stage, threads)
   }
 }
 
@@ -175,10 +202,10 @@ async function publish(staged: string, cache: string, record: RepoRecord): Promi
   await writeFile(join(staged, 'info', 'repodata_record.json'), document)
   const folder = join(cache, distOf(record.fn))
   for (let attempt = 0; attempt < 10; attempt++) {
-    if (native().rename(staged, folder, 'no-replace')) return folder
+    if (placeIn(staged, folder)) return folder
     if (isSame(await noted(folder), record)) return folder
     // Another package of this name, or one that was never finished: it goes, as conda does it. Who linked from it keeps the files.
-    native().rename(folder, `${staged}.old${attempt}`, 'no-replace')
+    placeIn(folder, `${staged}.old${attempt}`)
   }
   throw new EnvError('LOCK_HELD', `${folder} is made again and again by another program`, { path: folder })
 }
