@@ -16,6 +16,7 @@ import { accessesTrial } from './trials/accesses.js'
 import { callsTrial, diskTrial } from './trials/cost.js'
 import { deltaTrial } from './trials/delta.js'
 import { againTrial, deployTrial, foreignTrial, importTrial, threadsTrial } from './trials/deploy.js'
+import { installTrial } from './trials/install.js'
 import { packTrial, verifyTrial } from './trials/pack.js'
 import { scaleTrial } from './trials/scale.js'
 import { startupTrial } from './trials/startup.js'
@@ -32,6 +33,7 @@ const trials = [
     verifyTrial,
     threadsTrial,
     importTrial,
+    installTrial,
   ],
   ...[accessesTrial, tracingTrial, callsTrial, diskTrial, scaleTrial],
 ]

@@ -4,6 +4,7 @@
  */
 import { spawn } from 'node:child_process'
 import { constants } from 'node:os'
+import { getSystemErrorMap } from 'node:util'
 import { EnvError, fromSystem } from '../errors.js'
 
 export interface Source {
@@ -127,16 +128,13 @@ export async function compileFiles(
     if (source === undefined) throw new Error(`an unexpected answer: ${line}`)
     if (errno === 0 || errno === constants.errno.ENOENT) wrong.add(number)
     else {
-      const text = `system error ${errno}`
-      const error = Object.assign(new Error(nameOf(errno) ?? text), { errno: -errno })
+      const text = getSystemErrorMap().get(-errno)?.[1] ?? `system error ${errno}`
+      const error = Object.assign(new Error(text), { errno: -errno })
       throw fromSystem(error, 'cannot compile', source.target)
     }
   }
   return wrong
 }
-
-const nameOf = (errno: number): string | undefined =>
-  Object.entries(constants.errno).find(([, value]) => value === errno)?.[0]
 
 async function run(
   python: string,
