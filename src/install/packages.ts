@@ -2,9 +2,11 @@
  * The package cache that is shared with conda (`pkgs_dirs`): what is there already, and what is put there. Archives lie in it by their
  * file names, unpacked packages in folders `name-version-build`. Whatever gets its final name there is whole.
  */
+import { existsSync } from 'node:fs'
 import { access, appendFile, constants, mkdir, readdir, readFile, stat, writeFile } from 'node:fs/promises'
 import { homedir } from 'node:os'
 import { dirname, isAbsolute, join, resolve } from 'node:path'
+import { setTimeout } from 'node:timers/promises'
 import type { Config } from '../conda/config.js'
 import { EnvError, fromSystem } from '../errors.js'
 import { native, runJob } from '../native.js'
@@ -147,6 +149,8 @@ export interface UnpackOptions {
   readonly threads: number
   readonly signal?: AbortSignal | undefined
   readonly progress?: ((bytes: number) => void) | undefined
+  /** Milliseconds for which an unfinished package must not grow before it counts as left behind; default 3000. */
+  readonly patience?: number | undefined
 }
 
 /** Bytes that one package may unpack to: ten times the largest there is. */
@@ -159,7 +163,7 @@ const mostBytes = 64 * 2 ** 30
 export async function unpackPackages(
   archives: readonly Archive[],
   cache: string,
-  { threads, signal, progress }: UnpackOptions,
+  { threads, signal, progress, patience = 3000 }: UnpackOptions,
 ): Promise<string[]> {
   if (archives.length === 0) return []
   const stage = await stageIn(cache, threads)
@@ -178,7 +182,8 @@ export async function unpackPackages(
       throw asDamage(error)
     })
     const folders: string[] = []
-    for (const [i, { record }] of archives.entries()) folders.push(await publish(items[i]?.root ?? '', cache, record))
+    for (const [i, { record }] of archives.entries())
+      folders.push(await publish(items[i]?.root ?? '', cache, record, patience))
     return folders
   } catch (error) {
     throw error instanceof EnvError ? error : fromSystem(error, 'cannot unpack packages into', cache)
@@ -195,7 +200,7 @@ function asDamage(error: unknown): unknown {
   return new EnvError('PACKAGE_DAMAGED', message, { cause: error, ...(path === undefined ? {} : { path }) })
 }
 
-async function publish(staged: string, cache: string, record: RepoRecord): Promise<string> {
+async function publish(staged: string, cache: string, record: RepoRecord, patience: number): Promise<string> {
   if ((await sizeOf(join(staged, 'info', 'index.json'))) === null)
     throw new EnvError('PACKAGE_DAMAGED', `${record.fn} is no conda package: it has no info/index.json`)
   const document = JSON.stringify(repodataRecord(record), null, 2)
@@ -203,9 +208,41 @@ async function publish(staged: string, cache: string, record: RepoRecord): Promi
   const folder = join(cache, distOf(record.fn))
   for (let attempt = 0; attempt < 10; attempt++) {
     if (placeIn(staged, folder)) return folder
+    if ((await noted(folder)) === null) await ended(folder, patience)
     if (isSame(await noted(folder), record)) return folder
     // Another package of this name, or one that was never finished: it goes, as conda does it. Who linked from it keeps the files.
     placeIn(folder, `${staged}.old${attempt}`)
   }
   throw new EnvError('LOCK_HELD', `${folder} is made again and again by another program`, { path: folder })
+}
+
+/** Longer than any package takes. */
+const longest = 10 * 60_000
+
+/**
+ * conda and mamba unpack where the package will stand, and say last what it is: returns when that is said, when nothing is there any more, or when
+ * nothing was added for `patience` milliseconds.
+ */
+async function ended(folder: string, patience: number): Promise<void> {
+  const begun = await stat(folder).catch((error: unknown) => {
+    if (isAbsent(error)) return null
+    throw fromSystem(error, 'cannot look at', folder)
+  })
+  if (begun === null || Date.now() - begun.ctimeMs > longest) return
+  const grown = async (): Promise<string> => {
+    const all = await runJob((counters) => native().scan({ root: folder, skip: [], threads: 1 }, counters))
+    return `${all.length} ${all.reduce((sum, { size }) => sum + size, 0)}`
+  }
+  const pause = Math.min(patience, 500)
+  try {
+    for (let before = await grown(), quiet = 0; quiet < patience && (await noted(folder)) === null; ) {
+      await setTimeout(pause)
+      const now = await grown()
+      quiet = now === before ? quiet + pause : 0
+      before = now
+    }
+  } catch (error) {
+    // It is taken away while it is looked at.
+    if (existsSync(folder)) throw error
+  }
 }
