@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import type { Bar, Row, Trial } from '../contender.js'
 import { bareCreation, node } from '../contenders/floor.js'
 import { channelFolder } from '../corpus/corpus.js'
-import { clear, has, type Lab, sh } from '../lab.js'
+import { clear, has, type Lab } from '../lab.js'
 import { type Measurement, measure, median } from '../measure.js'
 import { rowOf } from '../race.js'
 
@@ -96,20 +96,12 @@ function waysOf(lab: Lab, channel: string) {
     ),
     cph: new Way(
       'cph extract, all in one process',
-      (target) => `mkdir '${target}'; printf '%s\\n' ${archives.join(' ')} | python3 -c "${extracting}" '${target}'`,
+      (target) =>
+        `mkdir '${target}'; printf '%s\\n' ${archives.join(' ')} | $(sed -n '1s/^#! *//p' "$(command -v cph)") -c "${extracting}" '${target}'`,
     ),
     theirs: new Way("the channel's installer, warm, not compiling", (target) => theirs(home('theirs'), target)),
     create: new Way(bareCreation.name, (target) => `( ${bareCreation.command(lab, target)} )`),
     node: new Way(node.name, (target) => `( ${node.command(lab, target)} )`),
-  }
-}
-
-const hasCph = (): boolean => {
-  try {
-    sh('python3 -c "import conda_package_handling.api"')
-    return true
-  } catch {
-    return false
   }
 }
 
@@ -124,8 +116,8 @@ export const installTrial: Trial = {
       return { rows: [], bars: [] }
     }
     const { cph, ...others } = waysOf(lab, channel)
-    const ways = hasCph() ? { ...others, cph } : others
-    if (!('cph' in ways)) console.error('not counted: cph: conda_package_handling is not installed')
+    const ways = has('cph') ? { ...others, cph } : others
+    if (!('cph' in ways)) console.error('not counted: cph is not installed (conda-package-handling)')
     for (let round = 0; round <= lab.rounds; round++) for (const way of Object.values(ways)) way.run(lab, round > 0)
     clear(join(lab.folder, 'target.tar.zst'))
     const { cold, warm, straight, theirs, create, node: start } = ways
