@@ -13,7 +13,7 @@ import { noteEnvironment, requestedAnew } from './conda-meta.js'
 import { type Difference, derivedOf, differenceOf, notesOf, type Shares, sharesOf, type Target } from './difference.js'
 import { fillStage, type Place, writeInto } from './fill.js'
 import { revisionText } from './history.js'
-import { type Installed, type Present, readPresent, specIn } from './installed.js'
+import { type Present, readPresent, specIn } from './installed.js'
 import { type Change, changing } from './journal.js'
 import { type Clobber, type LinkPlan, type Python, planLink, pythonOf, type Wanted } from './link.js'
 import { type Obtained, obtain } from './obtain.js'
@@ -249,7 +249,3 @@ async function restore(
   }
   return restored
 }
-
-/** For verbs that take none of it away. */
-export const asTheyAre = ({ packages }: Present): RepoRecord[] =>
-  [...packages.values()].map(({ record }: Installed) => record)
