@@ -173,7 +173,10 @@ class Changer {
     const At old = find(t.to, path);
     if (!old.there) return;
     if (old.is(S_IFDIR)) in_the_way(path);
-    rename({old.directory, old.name}, t.kept.at(path), path);
+    const Walker::Place kept = t.kept.at(path);
+    if (::renameat(old.directory, old.name, kept.directory, kept.name) == 0) return;
+    const int error = errno;  // another program may have removed it meanwhile
+    if (error != ENOENT || find(t.to, path).there) throw Failure::system("rename", root_.full(path), error);
   }
 
   // An emptied directory where something else is to stand; its place aside keeps its mode.

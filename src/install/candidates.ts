@@ -91,7 +91,7 @@ function isFrom({ channel, subdir }: MatchSpec, offer: Pick<Offer, 'base' | 'nam
   return channel === null || channel === offer.name || channel.replace(/\/+$/, '') === offer.base
 }
 
-/** The name in a dependency such as `python >=3.11,<3.12.0a0`. */
+/** The name in a spec, or in a dependency such as `python >=3.11,<3.12.0a0`. */
 export const nameIn = (dependency: string): string => {
   const plain = /^[A-Za-z0-9_.-]+(?=[ ]|$)/.exec(dependency)
   return plain === null ? parseMatchSpec(dependency).name : plain[0].toLowerCase()

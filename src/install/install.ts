@@ -1,6 +1,7 @@
 /** Packages into an environment that is there, beside what it has. */
 import { EnvError } from '../errors.js'
 import { checkOptions } from '../options.js'
+import { nameIn } from './candidates.js'
 import { choose } from './choose.js'
 import type { Target } from './difference.js'
 import type { Present } from './installed.js'
@@ -12,7 +13,7 @@ import {
   readRequest,
   requestShape,
 } from './request.js'
-import { chooseBeside, exactly, nameIn, pinsOf, recordsOf, replaced, specsWith, targetOf } from './standing.js'
+import { chooseBeside, exactly, pinsOf, recordsOf, replaced, specsWith, targetOf } from './standing.js'
 import { type ChangeResult, changeEnvironment } from './transaction.js'
 
 export interface InstallOptions extends RequestOptions, EnvironmentOptions {

@@ -65,13 +65,23 @@ function repoRecordOf(meta: PrefixRecord, config: Config): RepoRecord {
   const text = (key: string): string => (typeof raw[key] === 'string' ? (raw[key] as string) : '')
   const { subdir } = meta
   const url = withoutSecret(text('url'))
-  const fn =
-    text('fn') || url.slice(url.lastIndexOf('/') + 1) || `${distOf(meta.file.replace(/^.*\/|\.json$/g, ''))}.conda`
-  const end = `/${subdir}/${fn}`
-  const [channel] =
-    text('channel') === '' ? [] : channelsOf(text('channel').replace(new RegExp(`/${subdir}/?$`), ''), config)
-  const base = url.endsWith(end) ? url.slice(0, -end.length) : (channel?.base ?? 'file:///')
+  const fn = text('fn') || url.slice(url.lastIndexOf('/') + 1) || `${meta.file.replace(/^.*\/|\.json$/g, '')}.conda`
+  const base = without(url, `/${subdir}/${fn}`) ?? channelIn(text('channel'), subdir, config)
   return repoRecord(base, subdir, fn, raw)
+}
+
+const without = (text: string, end: string): string | null => (text.endsWith(end) ? text.slice(0, -end.length) : null)
+
+/** Old records name the channel, and no address: `defaults`, `conda-forge/linux-64`, `<unknown>`. */
+function channelIn(text: string, subdir: string, config: Config): string {
+  try {
+    const [channel] = channelsOf(without(text, `/${subdir}`) ?? text, config)
+    if (channel !== undefined) return channel.base
+  } catch (error) {
+    if (!(error instanceof EnvError)) throw error
+  }
+  // Nothing can be fetched from there; what is installed stays all the same.
+  return `https://channel.invalid/${encodeURIComponent(text)}`
 }
 
 /** The spec by which a record says that it was asked for; null: it was not. */

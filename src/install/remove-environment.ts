@@ -43,8 +43,8 @@ export async function removeEnvironment(options: RemoveEnvironmentOptions): Prom
   const active = process.env['CONDA_PREFIX']
   if (active && existsSync(active) && (await realpath(active)) === (await realpath(prefix)))
     throw new EnvError('INVALID_OPTION', `${prefix} is active`, { path: prefix, hint: 'deactivate it first' })
-  if (['condabin', 'envs', 'pkgs'].every((folder) => existsSync(join(prefix, folder))))
-    throw new EnvError('INVALID_OPTION', `${prefix} is an installation of conda, with all its environments`, {
+  if (['condabin', 'envs'].some((folder) => existsSync(join(prefix, folder))))
+    throw new EnvError('INVALID_OPTION', `${prefix} holds an installation of conda, or other environments`, {
       ...{ path: prefix, hint: 'remove its folder yourself, if that is meant' },
     })
   if (dryRun) return { prefix, removed: false, warnings }

@@ -1,14 +1,13 @@
 /** What a solver is told of an environment that is there: which specs hold, which packages it should keep, what is pinned. */
 import { parseMatchSpec, printMatchSpec } from '../conda/match-spec.js'
 import { EnvError } from '../errors.js'
+import { nameIn } from './candidates.js'
 import { type Choice, choose, type Standing } from './choose.js'
 import type { Target } from './difference.js'
 import { type Present, rootsOf } from './installed.js'
 import { pythonOf } from './link.js'
 import type { RepoRecord } from './repodata.js'
 import type { Request } from './request.js'
-
-export const nameIn = (spec: string): string => parseMatchSpec(spec).name
 
 export const recordsOf = ({ packages }: Present): RepoRecord[] => [...packages.values()].map(({ record }) => record)
 

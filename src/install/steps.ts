@@ -74,7 +74,7 @@ export function stepsOf(change: Change, there: ReadonlyMap<string, There>, prefi
   if (foreign.length > 0) throw inTheWay(foreign, prefix)
   const left: string[] = []
   const removes: string[] = []
-  for (const path of [...outgoing, ...derived]) {
+  for (const path of new Set([...outgoing, ...derived])) {
     if (incoming.has(path) || kind(path) === 'nothing') continue
     const cleared = foldersOf(path).filter((folder) => clears.has(folder))
     if (!isName(path)) {

@@ -2,7 +2,9 @@
  * Changing what is installed in an environment: all of it at once, or nothing. What comes is fetched, unpacked and linked into a stage; then
  * names change places (journal.ts). The verbs decide which packages shall be there.
  */
+import { existsSync } from 'node:fs'
 import { homedir } from 'node:os'
+import { join } from 'node:path'
 import { Clock } from '../clock.js'
 import type { There } from '../install-jobs.js'
 import { native, runJob } from '../native.js'
@@ -12,7 +14,7 @@ import { noteEnvironment, requestedAnew } from './conda-meta.js'
 import { type Difference, derivedOf, differenceOf, notesOf, type Shares, sharesOf, type Target } from './difference.js'
 import { fillStage, type Place, writeInto } from './fill.js'
 import { revisionText } from './history.js'
-import { type Installed, type Present, readPresent, specIn } from './installed.js'
+import { type Present, readPresent, specIn } from './installed.js'
 import { type Change, changing } from './journal.js'
 import { type Clobber, type LinkPlan, type Python, planLink, pythonOf, type Wanted, warnOfClobbers } from './link.js'
 import { linkScript, linkScripts } from './link-scripts.js'
@@ -76,6 +78,8 @@ export async function changeEnvironment(
   const { prefix, request } = what
   const clock = new Clock<Phase>(phases)
   const begin = async (change: Change | null): Promise<ChangeResult> => {
+    if (existsSync(join(prefix, '.conda-deploy/ready')))
+      request.warn(`${prefix} was deployed from an archive: afterwards verify finds that it is not as it was`)
     const present = await readPresent(prefix, request.config, change !== null)
     const target = await decide(present)
     clock.lap('solve')
@@ -261,7 +265,3 @@ async function restore(
   }
   return restored
 }
-
-/** For verbs that take none of it away. */
-export const asTheyAre = ({ packages }: Present): RepoRecord[] =>
-  [...packages.values()].map(({ record }: Installed) => record)

@@ -2,6 +2,7 @@
 import { parseMatchSpec } from '../conda/match-spec.js'
 import { EnvError } from '../errors.js'
 import { checkOptions } from '../options.js'
+import { nameIn } from './candidates.js'
 import type { Target } from './difference.js'
 import type { Present } from './installed.js'
 import {
@@ -12,7 +13,7 @@ import {
   readRequest,
   requestShape,
 } from './request.js'
-import { chooseBeside, nameIn, pinsOf, recordsOf, specsWith, targetOf } from './standing.js'
+import { chooseBeside, pinsOf, recordsOf, specsWith, targetOf } from './standing.js'
 import { type ChangeResult, changeEnvironment } from './transaction.js'
 
 export interface UpdateOptions extends RequestOptions, EnvironmentOptions {
@@ -47,8 +48,9 @@ async function targetFor(present: Present, request: Request): Promise<Target> {
   for (const spec of specs) checkName(spec, present)
   const here = recordsOf(present)
   const every = { specs: specsWith(present, specs), pins: pinsOf(present, specs), alone: false }
-  // The newest that can be had, with everything free to change.
-  const newest = await chooseBeside(request, present, { ...every, installed: [], free: here })
+  // The newest that can be had, with everything free to change; what is to be warned of comes with the answer that counts.
+  const asking = specs.length === 0 ? request : { ...request, warn: () => {} }
+  const newest = await chooseBeside(asking, present, { ...every, installed: [], free: here })
   if (specs.length === 0) return targetOf({ ...newest.choice, asked: new Map() }, { neutered: newest.neutered })
   // Those, with everything else as it is, as far as it can be: a solver left to itself would rather keep the rest than update these.
   const wanted = newest.choice.records.filter(({ name }) => names.has(name))

@@ -9,6 +9,7 @@ import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { describeTree, differences } from '../support/tree.js'
 
 const root = resolve(import.meta.dirname, '../..')
 const channel = resolve(process.env['CONDA_DEPLOY_CHANNEL'] ?? join(root, '../shared/channel'))
@@ -29,12 +30,13 @@ describe.skipIf(!present)('the Jupyter stack, created', () => {
   let home: string
   let prefix: string
   let oracle: string
+  let specs: string[]
 
   beforeAll(() => {
     home = mkdtempSync(join(tmpdir(), 'conda-deploy-create-'))
     prefix = join(home, '.conda/envs/jupyter')
     oracle = join(home, '.conda/envs/oracle')
-    const specs = readFileSync(join(channel, 'specs-jupyter.txt'), 'utf8')
+    specs = readFileSync(join(channel, 'specs-jupyter.txt'), 'utf8')
       .split('\n')
       .map((line) => line.replace(/#.*/, '').trim())
       .filter((line) => line !== '')
@@ -129,5 +131,32 @@ describe.skipIf(!present)('the Jupyter stack, created', () => {
       }
     }
     expect(wrong).toEqual([])
+  })
+
+  test('is the same when packages went and came again', () => {
+    const state = (): Map<string, string> =>
+      new Map(
+        [...describeTree(prefix, [])]
+          .filter(([path]) => path !== 'conda-meta/history' && !path.startsWith('conda-meta/'))
+          .map(([path, line]) => [path, line.replace(/^(file|directory) (\d+) \d+/, '$1 $2')]),
+      )
+    const texts = (): Document[] =>
+      [...records(prefix).values()].map((one) => ({ ...one, package_tarball_full_path: '' }))
+    const [before, documents] = [state(), texts()]
+    const cli = (verb: string, ...args: string[]) => {
+      const line = [join(root, 'dist/conda-deploy.cjs'), verb, '-n', 'jupyter', '--json', '-q', ...args]
+      const done = spawnSync('node', line, { encoding: 'utf8', env: { PATH: process.env['PATH'], HOME: home } })
+      expect(done.status, done.stderr).toBe(0)
+      return JSON.parse(done.stdout) as { removed: unknown[]; added: unknown[]; warnings: string[] }
+    }
+    const gone = cli('remove', 'traitlets')
+    expect(gone.removed.length).toBeGreaterThan(20)
+    expect(existsSync(join(prefix, 'bin/jupyter'))).toBe(false)
+    const back = cli('install', '-c', channel, '--override-channels', '--offline', ...specs)
+    expect(back).toMatchObject({ removed: [], warnings: [] })
+    expect(back.added).toHaveLength(gone.removed.length)
+    expect(differences(state(), before)).toEqual([])
+    expect(texts()).toEqual(documents)
+    expect(run('jupyter', '--version')).toMatch(/notebook\s*: 6\.4\.12/)
   })
 })

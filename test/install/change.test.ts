@@ -265,6 +265,9 @@ describe('records and history', () => {
       '==> 2024-01-01 00:00:00 <==\n# cmd: /opt/conda/bin/conda create -n env tool alone\n# conda version: 24.1.0\n' +
         "+elsewhere/linux-64::tool-2.0-0\n+elsewhere/linux-64::data-2.0-0\n+elsewhere/linux-64::alone-1.0-0\n# update specs: ['tool', \"alone[version='>=1']\"]",
     )
+    const file = join(prefix, 'conda-meta/alone-1.0-0.json')
+    const { url: _url, fn: _fn, ...older } = JSON.parse(text(file)) as Record<string, unknown>
+    writeFileSync(file, JSON.stringify({ ...older, channel: '<unknown>' }))
     await drop(['tool'])
     expect(text(join(prefix, 'conda-meta/history'))).toMatch(
       /\['tool', "alone\[version='>=1'\]"\]\n==> .*\n.*\n-elsewhere\/linux-64::data-2\.0-0\n-elsewhere\/linux-64::tool-2\.0-0\n/,
@@ -411,9 +414,11 @@ describe('whole environments', () => {
     await expect(removeEnvironment({ prefix })).rejects.toMatchObject({ code: 'INVALID_OPTION' })
     vi.stubEnv('CONDA_PREFIX', undefined)
     await expect(removeEnvironment({})).rejects.toMatchObject({ code: 'INVALID_OPTION' })
-    for (const name of ['condabin', 'envs', 'pkgs']) mkdirSync(join(prefix, name))
-    await expect(removeEnvironment({ prefix })).rejects.toMatchObject({ code: 'INVALID_OPTION' })
-    for (const name of ['condabin', 'envs', 'pkgs']) rmSync(join(prefix, name), { recursive: true })
+    for (const name of ['condabin', 'envs']) {
+      mkdirSync(join(prefix, name))
+      await expect(removeEnvironment({ prefix })).rejects.toMatchObject({ code: 'INVALID_OPTION' })
+      rmSync(join(prefix, name), { recursive: true })
+    }
     expect(await removeEnvironment({ prefix })).toMatchObject({ removed: true })
     expect(lstatSync(prefix, { throwIfNoEntry: false })).toBeUndefined()
     expect(readdirSync(join(prefix, '..'))).toEqual([])
