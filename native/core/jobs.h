@@ -42,8 +42,9 @@ struct PackEntry {
   bool has_sha256 = false, has_in_prefix = false;
   Digest sha256{}, in_prefix{};
   std::string placeholder;  // empty: none
-  bool pristine = false;    // the file is as its package has it: its placeholder stands in it, and no prefix of an installation
-  int mode = -1;            // -1 not recorded, 0 text, 1 binary
+  bool pristine =
+      false;      // the file is as its package has it: its placeholder stands in it, and no prefix of an installation
+  int mode = -1;  // -1 not recorded, 0 text, 1 binary
   Policy policy = Policy::detect;
   uint32_t slot = 0;
   std::string unless_rewritten;

@@ -283,7 +283,7 @@ class Materializer {
   Progress progress_;
   Materialized result_;
   std::map<std::string, uint32_t> numbers_;  // of the prefixes
-  uint32_t lost_ = 0777;  // mode bits that new files may lack; all: not known
+  uint32_t lost_ = 0777;                     // mode bits that new files may lack; all: not known
   std::atomic<uint64_t> trampolines_{0};
   std::mutex guard_, large_;
 };

@@ -50,7 +50,8 @@ std::string plain(std::string path) {
 class Tree {  // being filled from one archive
  public:
   Tree(const UnpackItem& item, const UnpackJob& job, Progress progress, std::string& chunk)
-      : item_(item), job_(job), progress_(progress), chunk_(chunk), root_(item.root), walker_(root_), other_(root_), directories_(root_, 0777) {}
+      : item_(item), job_(job), progress_(progress), chunk_(chunk), root_(item.root), walker_(root_), other_(root_),
+        directories_(root_, 0777) {}
 
   void take(TarReader& tar) {
     for (BatchMember member; tar.next(member);) {
