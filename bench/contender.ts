@@ -47,6 +47,8 @@ export interface Outcome {
   readonly bars: readonly Bar[]
   /** The machine's floor in seconds, where there is one. */
   readonly floor?: number
+  /** What rows cannot say, in markdown. */
+  readonly text?: string
 }
 
 export interface Trial {

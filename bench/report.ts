@@ -8,17 +8,19 @@ export interface Result {
   readonly rows: readonly Row[]
   readonly bars: readonly Bar[]
   readonly floor?: number
+  readonly text?: string
 }
 
 export const isMet = ({ value, limit, is }: Bar): boolean => (is === 'at most' ? value <= limit : value >= limit)
 
-export function table({ trial, title, corpus, rows, bars, floor }: Result): string {
+export function table({ trial, title, corpus, rows, bars, floor, text = '' }: Result): string {
   const timed = rows.filter((row) => !Number.isNaN(row.wall))
   const parts = [
     `### ${trial}, ${corpus}: ${title}`,
     timed.length > 0 ? times(timed, floor) : '',
     ...rows.filter((row) => row.counted !== undefined).map(counts),
     floor === undefined ? '' : `The floor: ${floor.toFixed(3)} s.`,
+    text,
     bars.map(verdict).join('\n'),
   ]
   return `${parts.filter((part) => part !== '').join('\n\n')}\n`

@@ -13,9 +13,11 @@ import type { CorpusName } from './corpus/corpus.js'
 import { buildPrograms, closeLab, makeWork, openLab, removeWork, type Settings } from './lab.js'
 import { isMet, type Result, table } from './report.js'
 import { accessesTrial } from './trials/accesses.js'
+import { concurrencyTrial } from './trials/concurrency.js'
 import { callsTrial, diskTrial } from './trials/cost.js'
 import { deltaTrial } from './trials/delta.js'
 import { againTrial, deployTrial, foreignTrial, importTrial, threadsTrial } from './trials/deploy.js'
+import { fanoutTrial } from './trials/fanout.js'
 import { installTrial } from './trials/install.js'
 import { packTrial, verifyTrial } from './trials/pack.js'
 import { scaleTrial } from './trials/scale.js'
@@ -35,7 +37,7 @@ const trials = [
     importTrial,
     installTrial,
   ],
-  ...[accessesTrial, tracingTrial, callsTrial, diskTrial, scaleTrial],
+  ...[accessesTrial, fanoutTrial, tracingTrial, callsTrial, diskTrial, concurrencyTrial, scaleTrial],
 ]
 const corpora: readonly CorpusName[] = ['jupyter', 'large', 'scale']
 

@@ -192,7 +192,8 @@ Value lock(const CallbackInfo& info) {
   return guarded(env, [&]() -> Value {
     const std::string path = text(info[0], "path"), how = text(info[1], "how");
     if (how != "shared" && how != "exclusive") throw Napi::TypeError::New(env, "how must be one of shared, exclusive");
-    const int descriptor = cd::lock_file(path, how == "exclusive");
+    const unsigned mode = info[2].IsNumber() ? info[2].As<Napi::Number>().Uint32Value() & 0666 : 0644;
+    const int descriptor = cd::lock_file(path, how == "exclusive", mode);
     return descriptor < 0 ? env.Null() : Napi::Number::New(env, descriptor);
   });
 }

@@ -2,6 +2,22 @@
 
 export type { Layout, Resolved } from './conda/layout.js'
 export type { Spare } from './conda/spare.js'
+export { type VerifyCacheOptions, type VerifyCacheResult, verifyCache } from './deploy/cache/check.js'
+export { type ReleaseOptions, type ReleaseResult, releaseLeases } from './deploy/cache/lease.js'
+export {
+  type Cache,
+  type CachedDeployment,
+  type ListCacheOptions,
+  type ListCacheResult,
+  listCache,
+} from './deploy/cache/list.js'
+export {
+  type PruneCacheOptions,
+  type PruneCacheResult,
+  type PrunedDeployment,
+  pruneCache,
+} from './deploy/cache/prune.js'
+export { type RemoveFromCacheOptions, type RemoveFromCacheResult, removeFromCache } from './deploy/cache/remove.js'
 export { type DeployOptions, type DeployResult, deploy } from './deploy/deploy.js'
 export { type InspectOptions, type InspectResult, inspect, type Limit } from './deploy/inspect.js'
 export { type MountOptions, type MountResult, mount } from './deploy/mount.js'
@@ -29,6 +45,13 @@ export { type UpdateOptions, update } from './install/update.js'
 export type { Fault, Reused } from './native.js'
 export { type PackOptions, type PackResult, pack } from './pack/pack.js'
 export type { Reporter } from './report.js'
+export { type BroadcastOptions, type BroadcastResult, broadcast } from './slurm/broadcast.js'
+export { type EpilogOptions, type EpilogResult, epilog } from './slurm/epilog.js'
+export { type SlurmInstallOptions, type SlurmInstallResult, slurmInstall } from './slurm/install.js'
+export type { NodeDeploy, NodeResult } from './slurm/messages.js'
+export { type PrologOptions, type PrologResult, prolog } from './slurm/prolog.js'
+export { type TaskPrologOptions, type TaskPrologResult, taskProlog } from './slurm/task-prolog.js'
+
 export type { Role, Served, Server } from './trace/classify.js'
 export { type ComparedRow, type Comparison, compareReports, readReport } from './trace/compare.js'
 export { type Explained, explain } from './trace/explain.js'

@@ -68,8 +68,8 @@ export interface NativeBinding {
   rename(from: string, to: string, how: 'no-replace' | 'exchange'): boolean
   /** A pipe for a job to write into; its ends are closed by the caller, and not passed on to programs. */
   pipe(): { readonly read: number; readonly write: number }
-  /** Takes an flock without waiting, creating the file; null: held elsewhere. */
-  lock(path: string, how: 'shared' | 'exclusive'): number | null
+  /** Takes an flock without waiting, creating the file with `mode` (default 0644: who may read it may lock it); null: held elsewhere. */
+  lock(path: string, how: 'shared' | 'exclusive', mode?: number): number | null
   unlock(descriptor: number): void
   features(): { readonly zstd: string; readonly sha256: 'hardware' | 'portable' }
 }

@@ -20,6 +20,7 @@ const layers: Readonly<Record<string, number>> = {
   deploy: 3,
   install: 3,
   trace: 3,
+  slurm: 4,
   cli: 5,
 }
 
@@ -33,6 +34,7 @@ const mainFiles: Readonly<Record<string, string>> = {
   deploy: 'deploy.ts',
   install: 'solve.ts',
   trace: 'trace.ts',
+  slurm: 'prolog.ts',
   cli: 'main.ts',
 }
 
@@ -161,6 +163,7 @@ const publishers = new Set([
   'src/install/packages.ts',
   'src/install/stage.ts',
   'src/install/journal.ts',
+  'src/slurm/node-task.ts',
 ])
 
 describe('size and place', () => {

@@ -173,22 +173,47 @@ export const accessesTrial: Trial = {
   title: 'accesses to shared storage, to deploy and to work (seconds: one run, untraced)',
   corpora: ['jupyter'],
   run(lab) {
-    const site = openSite(lab)
-    const target = join(lab.folder, 'on-the-node')
-    const all: Counts[] = []
-    for (const way of ways) {
-      const reason = way.missing?.(site)
-      if (reason !== undefined) {
-        console.error(`not counted: ${way.name}: ${reason}`)
-        continue
-      }
-      if (way.continues !== true) clear(target)
-      all.push(countWay(site, way, target))
-    }
-    clear(target)
+    const all = countAll(lab)
     writeChart(lab, all)
     return { rows: all.map(({ row }) => row), bars: bars(all) }
   },
+}
+
+export interface SharedCost {
+  readonly name: string
+  /** Of deploying and working: at the server, or, where that cannot be counted, by processes. */
+  readonly operations: number
+  readonly bytes: number
+  /** Seconds of processors, untraced, one run. */
+  readonly cpu: number
+}
+
+/** What one node costs shared storage, in each way that is possible here. */
+export function sharedCosts(lab: Lab): SharedCost[] {
+  return countAll(lab).map(({ row, deploying, running }) => {
+    const { 'operations at the server': operations, 'bytes from the server': bytes } = row.counted ?? {}
+    return {
+      ...{ name: row.contender, cpu: row.cpu, operations: operations ?? deploying + running },
+      bytes: bytes ?? row.counted?.['shared bytes read'] ?? 0,
+    }
+  })
+}
+
+function countAll(lab: Lab): Counts[] {
+  const site = openSite(lab)
+  const target = join(lab.folder, 'on-the-node')
+  const all: Counts[] = []
+  for (const way of ways) {
+    const reason = way.missing?.(site)
+    if (reason !== undefined) {
+      console.error(`not counted: ${way.name}: ${reason}`)
+      continue
+    }
+    if (way.continues !== true) clear(target)
+    all.push(countWay(site, way, target))
+  }
+  clear(target)
+  return all
 }
 
 function bars(all: readonly Counts[]): Bar[] {

@@ -299,7 +299,7 @@ Table read_index(const std::string& path);                         // of a deplo
 bool rename_no_replace(const std::string& from, const std::string& to);  // false: destination exists
 bool rename_exchange(const std::string& from, const std::string& to);    // false: one of the two does not exist
 std::pair<int, int> make_pipe();                                         // the end to read from, the end to write to
-int lock_file(const std::string& path, bool exclusive);                  // -1: held elsewhere
+int lock_file(const std::string& path, bool exclusive, unsigned mode = 0644);  // -1: held elsewhere
 void unlock_file(int fd);
 
 }  // namespace cd

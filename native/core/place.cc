@@ -84,10 +84,10 @@ std::pair<int, int> make_pipe() {
   return {ends[0], ends[1]};
 }
 
-int lock_file(const std::string& path, bool exclusive) {
+int lock_file(const std::string& path, bool exclusive, unsigned mode) {
   constexpr int kFlags = O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK;
   for (;;) {
-    Fd fd(::open(path.c_str(), kFlags | O_RDWR | O_CREAT, 0644));
+    Fd fd(::open(path.c_str(), kFlags | O_RDWR | O_CREAT, mode));
     // Another user's lock file: in a sticky directory it may not be opened with O_CREAT (fs.protected_regular), or only
     // be read.
     if (!fd && errno == EACCES) {

@@ -4,17 +4,23 @@
  * errors touch no more than this file.
  */
 import { Command, CommanderError } from 'commander'
-import { shells } from '../conda/shell-code.js'
+import { takers } from '../conda/taker.js'
 import { EnvError } from '../errors.js'
 import { version } from '../version.js'
+import { addActivate, addDeactivate } from './commands/activate.js'
+import { addBroadcast } from './commands/broadcast.js'
+import { addCache } from './commands/cache.js'
+
 import { addCreate } from './commands/create.js'
 import { addDeploy, looksLikeCommand } from './commands/deploy.js'
+import { addHooks } from './commands/hooks.js'
 import { addInspect } from './commands/inspect.js'
 import { addInstall, addUpdate } from './commands/install.js'
 import { addPack } from './commands/pack.js'
 import { addRelocate } from './commands/relocate.js'
 import { addRemove, addRepair } from './commands/remove.js'
 import { addRun } from './commands/run.js'
+import { addSlurm } from './commands/slurm.js'
 import { addTrace } from './commands/trace.js'
 import { addVerify } from './commands/verify.js'
 import { addGlobals, type Globals, type Session } from './common.js'
@@ -58,7 +64,13 @@ function makeProgram(session: Session): Command {
   addInspect(program, session)
   addVerify(program, session)
   addRelocate(program, session)
+  addActivate(program, session)
+  addDeactivate(program, session)
   addTrace(program, session)
+  addHooks(program, session)
+  addSlurm(program, session)
+  addCache(program, session)
+  addBroadcast(program, session)
   return program
 }
 
@@ -78,7 +90,7 @@ function hintFor({ code }: CommanderError, argv: readonly string[]): string | un
   if (code !== 'commander.excessArguments') return undefined
   const shell = argv[argv.indexOf('--shell') + 1] ?? ''
   if (argv.includes('--shell') && !shell.startsWith('-') && rest.at(-1) === shell)
-    return `'${shell}' is no shell that conda-deploy knows; known are ${shells.join(', ')}`
+    return `'${shell}' is no shell that conda-deploy knows; known are ${takers.join(', ')}`
   // Whatever is no command is taken for an archive.
   if (looksLikeCommand(first)) return `'${first}' may be a misspelt command; conda-deploy --help tells what there is`
   return undefined

@@ -20,7 +20,7 @@ export interface TalkSettings {
 interface Phase {
   readonly name: string
   readonly total: number | undefined
-  readonly unit: 'files' | 'bytes'
+  readonly unit: 'files' | 'bytes' | 'nodes'
   readonly start: number
 }
 
@@ -86,15 +86,15 @@ export class Terminal implements Reporter {
     if (this.#settings().verbose && error instanceof Error) this.#line(message(stackOf(error)))
   }
 
-  phase(name: string, total?: number, unit: 'files' | 'bytes' = 'files'): void {
+  phase(name: string, total?: number, unit: 'files' | 'bytes' | 'nodes' = 'files'): void {
     this.#endPhase()
     this.#phase = { name, total, unit, start: now() }
     this.#drawn = 0
     this.#draw(0)
   }
 
-  progress(done: number): void {
-    if (now() - this.#drawn >= interval) this.#draw(done)
+  progress(done: number, waiting?: string): void {
+    if (now() - this.#drawn >= interval) this.#draw(done, waiting)
   }
 
   /** Ends the phase and clears its line. */
@@ -114,10 +114,10 @@ export class Terminal implements Reporter {
     this.#line(`${this.#phase.name}: ${duration((now() - this.#phase.start) / 1000)}`)
   }
 
-  #draw(done: number): void {
+  #draw(done: number, waiting?: string): void {
     if (this.#phase === undefined || this.#settings().quiet || !isTerminal(2) || process.env.TERM === 'dumb') return
     this.#drawn = now()
-    const line = progressLine(this.#phase, done, (this.#drawn - this.#phase.start) / 1000)
+    const line = progressLine(this.#phase, done, (this.#drawn - this.#phase.start) / 1000, waiting)
     talk(`\r${line.slice(0, (process.stderr.columns || 80) - 1)}\x1b[K`)
     this.#lineShown = true
   }
@@ -144,7 +144,7 @@ function isTerminal(descriptor: 1 | 2): boolean {
 }
 
 /** `extract  45 %  12,345 of 27,000 files  3,210/s  4.6 s left`. */
-function progressLine(phase: Phase, done: number, seconds: number): string {
+function progressLine(phase: Phase, done: number, seconds: number, waiting?: string): string {
   const amount = phase.unit === 'bytes' ? bytes : count
   const parts = [phase.name]
   if (phase.total !== undefined && phase.total > 0) {
@@ -152,15 +152,16 @@ function progressLine(phase: Phase, done: number, seconds: number): string {
     parts.push(
       phase.unit === 'bytes'
         ? `${bytes(done)} of ${bytes(phase.total)}`
-        : `${count(done)} of ${count(phase.total)} files`,
+        : `${count(done)} of ${count(phase.total)} ${phase.unit}`,
     )
-  } else if (done > 0) parts.push(phase.unit === 'bytes' ? bytes(done) : `${count(done)} files`)
+  } else if (done > 0) parts.push(phase.unit === 'bytes' ? bytes(done) : `${count(done)} ${phase.unit}`)
   // A rate over less than half a second says nothing.
-  if (done > 0 && seconds >= 0.5) {
+  if (done > 0 && seconds >= 0.5 && phase.unit !== 'nodes') {
     const rate = done / seconds
     parts.push(`${amount(Math.round(rate))}/s`)
     if (phase.total !== undefined && phase.total > done) parts.push(`${duration((phase.total - done) / rate)} left`)
   }
+  if (waiting !== undefined) parts.push(`waiting for ${printable(waiting)}`)
   return parts.join('  ')
 }
 

@@ -1,12 +1,19 @@
 /**
- * What activating an environment means, read once from its files: variables, and the scripts of etc/conda/activate.d. Printed as code
- * for a shell, or applied to an environment for a program to run in. The same as bin/activate does; that is how it is undone too:
- * what a variable was stands in __CONDA_SHLVL_<level>_<NAME>, CONDA_DEPLOY_SET_<level> lists the names.
+ * What activating an environment means, read once from its files: variables, and the scripts of etc/conda/activate.d. steps.ts makes an
+ * order of steps of it, which is printed as code for a shell or applied to an environment for a program. The same as bin/activate does;
+ * that is how it is undone too: what a variable was stands in __CONDA_SHLVL_<level>_<NAME>, CONDA_DEPLOY_SET_<level> lists the names.
  */
 import { readdir, readFile } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
 import { EnvError, fromSystem } from '../errors.js'
 import type { Variables } from './find.js'
+
+/** Paths, in the order in which they run. */
+export interface Scripts {
+  readonly sh: readonly string[]
+  readonly fish: readonly string[]
+  readonly csh: readonly string[]
+}
 
 export interface Activation {
   readonly prefix: string
@@ -16,12 +23,8 @@ export interface Activation {
   readonly prompt: string
   /** Of etc/conda/env_vars.d and conda-meta/state, which wins. */
   readonly variables: Readonly<Record<string, string>>
-  /** Of etc/conda/activate.d, in the order in which they run. */
-  readonly scripts: {
-    readonly sh: readonly string[]
-    readonly fish: readonly string[]
-    readonly csh: readonly string[]
-  }
+  /** Of etc/conda/activate.d. */
+  readonly scripts: Scripts
   /** The prefix has our bin/deactivate. */
   readonly deactivates: boolean
   /** Files that could not be read as what they should be, and variables that an environment may not set. */
@@ -30,7 +33,7 @@ export interface Activation {
 
 /** What activation itself sets; conda would let an environment overwrite them, and break. */
 const reserved = /^(?:__proto__|PATH|CONDA_PREFIX|CONDA_SHLVL|CONDA_DEFAULT_ENV|CONDA_PROMPT_MODIFIER)$/
-const isName = (name: string): boolean => /^[A-Za-z_][A-Za-z0-9_]*$/.test(name)
+export const isName = (name: string): boolean => /^[A-Za-z_][A-Za-z0-9_]*$/.test(name)
 /** conda's word for a variable that `conda env config vars unset` removed. */
 const unset = '***unset***'
 
@@ -48,7 +51,6 @@ export async function readActivation(prefix: string): Promise<Activation> {
     if (text !== null) Object.assign(variables, variablesOf(file, text, warnings))
   }
   for (const [name, value] of Object.entries(variables)) if (value === unset) delete variables[name]
-  const scripts = join(prefix, 'etc/conda/activate.d')
   const shown = basename(prefix)
   return {
     prefix,
@@ -56,14 +58,16 @@ export async function readActivation(prefix: string): Promise<Activation> {
     // A prompt is expanded by the shell: a name that would do something there is not shown.
     prompt: `(${/[$`\\%!]/.test(shown) ? 'environment' : shown}) `,
     variables,
-    scripts: {
-      sh: await listed(scripts, '.sh'),
-      fish: await listed(scripts, '.fish'),
-      csh: await listed(scripts, '.csh'),
-    },
+    scripts: await scriptsIn(join(prefix, 'etc/conda/activate.d')),
     deactivates: (await listed(join(prefix, 'bin'), 'activate.awk')).length > 0,
     warnings,
   }
+}
+
+/** The scripts of a folder, in conda's order; none when there is no such folder. */
+export async function scriptsIn(folder: string): Promise<Scripts> {
+  const [sh, fish, csh] = [await listed(folder, '.sh'), await listed(folder, '.fish'), await listed(folder, '.csh')]
+  return { sh, fish, csh }
 }
 
 /** Paths of the files of a folder with this suffix, in conda's order; none when there is no such folder. */
@@ -107,40 +111,64 @@ function variablesOf(file: string, text: string, warnings: string[]): Record<str
   return found
 }
 
+/** How many environments are active, one upon the other. */
+export const levelOf = (now: Variables): number =>
+  /^\d{1,6}$/.test(now['CONDA_SHLVL'] ?? '') ? Number(now['CONDA_SHLVL']) : 0
+
+/** The name of the variable that lists what was set when this level was activated. */
+export const listOf = (level: number): string => `CONDA_DEPLOY_SET_${level}`
+/** Where the value that `name` had before is kept, when `level` is the one that is left for the new one. */
+export const keptAs = (name: string, level: number): string => `__CONDA_SHLVL_${level}_${name}`
+
 export interface Assignments {
   /** In this order; PATH is not among them. */
   readonly set: readonly (readonly [name: string, value: string])[]
   /** The environment was active already: one deactivation goes back behind the first activation. */
   readonly again: boolean
+  /** Environments that are active beneath this one. */
+  readonly below: number
 }
 
-/** What has to be set in an environment that is `now`; PATH, which every shell spells its own way, is the caller's. */
-export function assignments(activation: Activation, now: Variables): Assignments {
+/**
+ * What has to be set in an environment that is `now`; PATH, which every shell spells its own way, is the caller's. `touched`: variables
+ * that scripts of activate.d change, where what they do is known, so that deactivating restores them too.
+ */
+export function assignments(activation: Activation, now: Variables, touched: readonly string[] = []): Assignments {
   const { prefix, name, prompt, variables } = activation
-  const level = /^\d{1,6}$/.test(now['CONDA_SHLVL'] ?? '') ? Number(now['CONDA_SHLVL']) : 0
-  const again = now['CONDA_PREFIX'] === prefix && now[`CONDA_DEPLOY_SET_${level}`] !== undefined
-  if (again) return { set: Object.entries(variables), again }
-  const below = now['CONDA_PREFIX']
-  const stacked: [string, string][] = level > 0 && below ? [[`CONDA_PREFIX_${level}`, below]] : []
+  const level = levelOf(now)
+  const listed = now[listOf(level)]
+  const again = now['CONDA_PREFIX'] === prefix && listed !== undefined
+  const below = again ? level - 1 : level
+  const before = now['CONDA_PREFIX']
+  const stacked: [string, string][] = !again && level > 0 && before ? [[`CONDA_PREFIX_${level}`, before]] : []
   const own: [string, string][] = [
     ['CONDA_PREFIX', prefix],
     ['CONDA_DEFAULT_ENV', name],
     ['CONDA_PROMPT_MODIFIER', prompt],
     ['CONDA_SHLVL', String(level + 1)],
   ]
-  const all = [...Object.entries(variables), ...stacked, ...own]
-  const kept = all.flatMap(([key]): [string, string][] => {
+  const all = [...Object.entries(variables), ...stacked, ...(again ? [] : own)]
+  const known = again ? listed.split(' ') : []
+  const others = touched.filter((key) => key !== 'PATH' && isName(key))
+  const names = [...new Set([...all.map(([key]) => key), ...others])].filter((key) => !known.includes(key))
+  const kept = names.flatMap((key): [string, string][] => {
     // Of an object literal `constructor` would be a function.
     const old = Object.hasOwn(now, key) ? now[key] : undefined
-    return old === undefined ? [] : [[`__CONDA_SHLVL_${level}_${key}`, old]]
+    return old === undefined ? [] : [[keptAs(key, below), old]]
   })
-  const notes: [string, string][] = [[`CONDA_DEPLOY_SET_${level + 1}`, all.map(([key]) => key).join(' ')]]
-  if (level > 0) notes.push([`CONDA_STACKED_${level + 1}`, 'true'])
-  return { set: [...kept, ...all, ...notes], again }
+  const notes: [string, string][] = []
+  if (names.length > 0) notes.push([listOf(below + 1), [...known, ...names].join(' ')])
+  if (below > 0) notes.push([`CONDA_STACKED_${below + 1}`, 'true'])
+  return { set: [...kept, ...all, ...notes], again, below }
 }
 
 /** `path` with the environment's programs first. */
-export const pathWith = (activation: Activation, path: string | undefined): string => {
-  const bin = `${activation.prefix}/bin`
-  return path === undefined || path === '' ? bin : path.split(':')[0] === bin ? path : `${bin}:${path}`
+export const pathWith = (folder: string, path: string | undefined): string =>
+  path === undefined || path === '' ? folder : path.split(':')[0] === folder ? path : `${folder}:${path}`
+
+/** `path` without the first place at which `folder` stands in it. */
+export function pathWithout(folder: string, path: string | undefined): string {
+  const folders = path === undefined || path === '' ? [] : path.split(':')
+  const at = folders.indexOf(folder)
+  return (at < 0 ? folders : folders.toSpliced(at, 1)).join(':')
 }

@@ -22,7 +22,7 @@ export interface DeltaWish {
 export async function baseFor(content: Content, plan: Plan, wish: DeltaWish): Promise<Base | undefined> {
   if (content.size === null) return undefined // An archive made by others tells its content only when it has been read.
   if (wish.base !== undefined) return await named(resolve(wish.base), wish)
-  if (!plan.cached || content.name === null || !wish.readOnly) return undefined
+  if (plan.cache === null || content.name === null || !wish.readOnly) return undefined
   const folder = dirname(plan.prefix)
   const found: (Ready & { readonly at: string })[] = []
   for (const name of await namesIn(folder)) {

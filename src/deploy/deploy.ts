@@ -1,61 +1,29 @@
 /**
- * The verb: an archive becomes a working environment. This folder plans where (plan, scratch, file-system, node-cache), refuses early
+ * The verb: an archive becomes a working environment. This folder plans where (plan, scratch, cache/), refuses early
  * (preflight), keeps others out (lock), marks (ready) and publishes; the bytes are the native core's. What is in an archive is decided
  * in pack; nothing here knows a format.
  */
-import { availableParallelism } from 'node:os'
 import { basename, join, resolve } from 'node:path'
 import { checkLimits, limitsFor } from '../archive/limits.js'
 import { Clock } from '../clock.js'
 import { EnvError } from '../errors.js'
 import { type Base, native } from '../native.js'
-import { checkOptions, type Shape } from '../options.js'
-import { type Reporter, silent } from '../report.js'
 import { acquire, cancelled } from '../tree/lock.js'
+import { adopt, Claim, type Holders } from './cache/claim.js'
+import { jobHolder } from './cache/holder.js'
+import { keepBase } from './cache/keep-base.js'
+import { defaultPolicy, type Policy, readPolicy } from './cache/policy.js'
 import { baseFor } from './delta.js'
+import { type DeployOptions, type Settings, settle } from './deploy-options.js'
 import { byName, holdStage } from './hold.js'
-import { type Plan, planDeploy, type Target } from './plan.js'
+import { type Plan, planDeploy, type Target, type Wish } from './plan.js'
+import { roomOf } from './preflight.js'
 import { discard, lockOf, makePlace, makeStage, publish, sweep, takeBack } from './publish.js'
 import { indexOf, standingAt, targetExists, writeReady } from './ready.js'
-import { type Source, standardInput, type Unpacked, withSource } from './source.js'
+import { type Source, standardInput, type Unpacked, withCopy, withSource } from './source.js'
 import { checkStage } from './verify.js'
 
-export interface DeployOptions {
-  /** An archive, a directory that holds an environment, or `-`: standard input. */
-  readonly archive: string
-  /** The target directory; it must not exist. Default: a directory named after the content, in the node's local scratch folder. */
-  readonly to?: string | undefined
-  /** The scratch folder to use instead of the one that is found. Not with `to`. */
-  readonly root?: string | undefined
-  /** Let the target be on a network or parallel file system. */
-  readonly allowShared?: boolean | undefined
-  /** Take write permission away from files and directories; default true. */
-  readonly readOnly?: boolean | undefined
-  /** Default: all cores. */
-  readonly threads?: number | undefined
-  /**
-   * Read the tree back and hash every file before it is published; default false. What comes out of the archive is checked anyway, by
-   * its checksums; this finds what the target's file system made wrong.
-   */
-  readonly verify?: boolean | undefined
-  /** Bytes that the files may have together; default 100 times the size of the archive, at least 1 GiB. */
-  readonly maxBytes?: number | undefined
-  /** Files, directories and links that there may be; default 4 million. */
-  readonly maxFiles?: number | undefined
-  /**
-   * A deployment on this node to take equal content from, by hard links where both are read-only and this user's. Default: the newest one
-   * of an environment of the same name in the node's cache, when no target is named.
-   */
-  readonly base?: string | undefined
-  /** Take content from an earlier deployment; default true. */
-  readonly delta?: boolean | undefined
-  /** Seconds to wait for another deployment to the same place; default: as long as it takes. */
-  readonly wait?: number | undefined
-  /** Say what would be done, and do nothing. */
-  readonly dryRun?: boolean | undefined
-  readonly signal?: AbortSignal | undefined
-  readonly reporter?: Reporter | undefined
-}
+export type { DeployOptions } from './deploy-options.js'
 
 /** `wait`: for another deployment to the same place. */
 type Phase = 'plan' | 'wait' | 'extract' | 'verify' | 'publish'
@@ -74,42 +42,14 @@ export interface DeployResult extends Unpacked {
   readonly threads: number
   readonly seconds: Readonly<Record<Phase | 'total', number>>
   readonly target: Target
+  /** The holder that a lease was taken for; null: none. */
+  readonly lease: string | null
+  /** Deployments of the cache that had to go to make room, or would have to. */
+  readonly evicted: readonly string[]
   readonly warnings: readonly string[]
 }
 
-const shape: Shape<DeployOptions> = {
-  archive: 'string',
-  to: 'string',
-  root: 'string',
-  allowShared: 'boolean',
-  readOnly: 'boolean',
-  threads: 'number',
-  verify: 'boolean',
-  maxBytes: 'number',
-  maxFiles: 'number',
-  base: 'string',
-  delta: 'boolean',
-  wait: 'number',
-  dryRun: 'boolean',
-  signal: 'object',
-  reporter: 'object',
-}
-
 type Phases = Clock<Phase>
-
-/** The options with their defaults. */
-interface Settings {
-  readonly readOnly: boolean
-  readonly threads: number
-  readonly verify: boolean
-  readonly said: Pick<DeployOptions, 'maxBytes' | 'maxFiles'>
-  readonly base: string | undefined
-  readonly delta: boolean
-  readonly wait: number | undefined
-  readonly dryRun: boolean
-  readonly signal: AbortSignal | undefined
-  readonly reporter: Reporter
-}
 
 /**
  * Deploys an archive, or adopts an equal deployment. Throws EnvError: ARCHIVE_NOT_FOUND, ARCHIVE_UNKNOWN, ARCHIVE_CORRUPT, UNSAFE_PATH,
@@ -117,14 +57,25 @@ interface Settings {
  * PERMISSION, VERIFY_FAILED, INVALID_OPTION, IO, CANCELLED. On any of them nothing is left at the target or beside it.
  */
 export async function deploy(options: DeployOptions): Promise<DeployResult> {
+  return (await deployFor(options, [])).result
+}
+
+export interface Deployed {
+  readonly result: DeployResult
+  /** Its leases; null: it is in no cache, where nothing is evicted. */
+  readonly claim: Claim | null
+}
+
+/** As `deploy`, with leases for more holders. */
+export async function deployFor(options: DeployOptions, more: readonly string[]): Promise<Deployed> {
   const settings = settle(options)
   const { threads, reporter, signal } = settings
   const clock: Phases = new Clock(['plan', 'wait', 'extract', 'verify', 'publish'])
   if (signal?.aborted) throw cancelled(signal)
   reporter.phase('plan')
   const archive = options.archive === standardInput ? standardInput : resolve(options.archive)
-  return await withSource(archive, { threads, signal }, (source) =>
-    deployFrom(source, archive, options, settings, clock),
+  return await withSource(archive, { threads, signal }, (source, path) =>
+    deployFrom(source, path, options, more, settings, clock),
   )
 }
 
@@ -132,42 +83,97 @@ async function deployFrom(
   source: Source,
   archive: string,
   options: DeployOptions,
+  more: readonly string[],
   settings: Settings,
   clock: Phases,
-): Promise<DeployResult> {
-  const { readOnly, dryRun, threads, reporter } = settings
-  const limits = limitsFor(source.packedBytes, settings.said)
-  const { size } = source.content
-  if (size !== null) checkLimits(archive, limits, size.entries, size.bytes)
-  const wish = {
+): Promise<Deployed> {
+  const { readOnly, dryRun, reporter } = settings
+  const { content } = source
+  check(source, archive, settings)
+  const lease = options.lease ?? jobHolder(process.env) ?? null
+  const leaseWarnings: string[] = []
+  const holders: Holders = {
+    all: [...(lease === null ? [] : [lease]), ...more],
+    asked: options.lease !== undefined,
+    warn: (message) => void leaseWarnings.push(message),
+  }
+  const policy = options.to === undefined ? await readPolicy(options.policy) : defaultPolicy
+  const evicted: string[] = []
+  const wish = wishOf(options, settings, policy, evicted)
+  const claimOn = ({ cache, prefix }: Plan): Claim | null =>
+    cache === null || dryRun ? null : new Claim(cache, basename(prefix), holders)
+  let plan = await planDeploy(content, wish, process.env)
+  let claim = claimOn(plan)
+  const { prefix, method: planned } = plan
+  if (
+    planned === 'adopted' &&
+    claim !== null &&
+    !(await adopt(claim, () => isThere(prefix, content.digest, readOnly)))
+  ) {
+    // It is being removed by who evicts, or has been: whoever has the lock next decides.
+    const own = wish.shared === 'use' ? { ...wish, shared: 'pass' as const } : wish
+    plan = { ...(await planDeploy(content, own, process.env)), method: 'deployed' }
+    claim = claimOn(plan)
+  }
+  const found = await baseOf(content, plan, settings)
+  const { base, end } = await keepBase(found, dryRun ? null : plan.cache, holders.warn)
+  clock.lap('plan')
+  const isDone = dryRun || plan.method === 'adopted'
+  const made = isDone ? null : await make(source, archive, plan, claim, base, settings, clock).finally(end)
+  const method = made !== null ? 'deployed' : dryRun ? plan.method : 'adopted'
+  const done = made ?? (await nothingDone(source, plan.prefix, method))
+  const warnings = [...plan.warnings, ...done.warnings, ...baseWarnings(source, settings, done), ...leaseWarnings]
+  for (const warning of warnings) reporter.warn(warning)
+  const result = {
+    prefix: plan.prefix,
+    digest: content.digest,
+    base: method === 'adopted' ? null : (base?.root ?? null),
+    ...{ method, dryRun, readOnly, threads: settings.threads },
+    ...done,
+    seconds: clock.seconds(),
+    target: plan.target,
+    lease: plan.cache === null || leaseWarnings.length > 0 ? null : lease,
+    evicted,
+    warnings,
+  }
+  return { result, claim }
+}
+
+/** Throws LIMIT_EXCEEDED, UNSUPPORTED. */
+function check({ content: { size }, packedBytes }: Source, archive: string, { said, shared }: Settings): void {
+  if (size !== null) checkLimits(archive, limitsFor(packedBytes, said), size.entries, size.bytes)
+  else if (shared) {
+    const hint = 'pack the environment with conda-deploy'
+    const message = `${archive} was not made by conda-deploy: it holds no hashes, and is not shared with other users`
+    throw new EnvError('UNSUPPORTED', message, { path: archive, hint })
+  }
+}
+
+function wishOf(options: DeployOptions, settings: Settings, { cache }: Policy, evicted: string[]): Wish {
+  const { readOnly, dryRun, threads, shared } = settings
+  const { leaseAge } = cache
+  return {
     ...(options.to === undefined ? {} : { to: options.to }),
     ...(options.root === undefined ? {} : { root: options.root }),
     allowShared: options.allowShared === true,
     readOnly,
-    sweep: dryRun ? async () => false : (prefix: string) => sweep(prefix, threads),
+    shared: shared ? 'fill' : cache.shared ? 'use' : 'pass',
+    site: cache.root,
+    sweep: dryRun ? async () => false : (prefix) => sweep(prefix, threads),
+    // Read only where there is no room.
+    idle: async (folder) => (await import('./cache/evict.js')).idleIn(folder, leaseAge),
+    async evict(folder, entry) {
+      const { evict, withCache } = await import('./cache/evict.js')
+      const kept = await withCache(folder, 'gone', (open) => evict(open, entry, { leaseAge, threads, dryRun }))
+      if (kept === null) evicted.push(join(folder.path, entry.entry))
+      return kept === null && dryRun ? roomOf(entry) : { bytes: 0, entries: 0 }
+    },
   }
-  const plan = await planDeploy(source.content, wish, process.env)
-  const { base: named, verify: check } = settings
-  const base =
-    plan.method === 'adopted' || !settings.delta
-      ? undefined
-      : await baseFor(source.content, plan, { base: named, readOnly, check })
-  clock.lap('plan')
-  const made = dryRun || plan.method === 'adopted' ? null : await make(source, plan, base, settings, clock)
-  const method = made !== null ? 'deployed' : dryRun ? plan.method : 'adopted'
-  const done = made ?? (await nothingDone(source, plan.prefix, method))
-  const warnings = [...plan.warnings, ...done.warnings, ...baseWarnings(source, settings, done)]
-  for (const warning of warnings) reporter.warn(warning)
-  return {
-    prefix: plan.prefix,
-    digest: source.content.digest,
-    base: method === 'adopted' ? null : (base?.root ?? null),
-    ...{ method, dryRun, readOnly, threads },
-    ...done,
-    seconds: clock.seconds(),
-    target: plan.target,
-    warnings,
-  }
+}
+
+async function baseOf(content: Source['content'], plan: Plan, settings: Settings): Promise<Base | undefined> {
+  if (plan.method === 'adopted' || !settings.delta) return undefined
+  return await baseFor(content, plan, { base: settings.base, readOnly: settings.readOnly, check: settings.verify })
 }
 
 /** What is there, or would be written: as the archive tells, else the deployment itself; zeros where neither does. */
@@ -190,43 +196,20 @@ function baseWarnings({ content }: Source, { base }: Settings, { reused }: Unpac
   return said
 }
 
-function settle(options: DeployOptions): Settings {
-  checkOptions<DeployOptions>('deploy', options, shape)
-  const { archive, to, root, threads = availableParallelism(), signal, reporter = silent } = options
-  const { maxBytes, maxFiles } = options
-  const refuse = (message: string): never => {
-    throw new EnvError('INVALID_OPTION', `deploy: ${message}`)
-  }
-  if (archive === undefined || archive === '') refuse('no archive is named')
-  if (to === '' || root === '') refuse(`option '${to === '' ? 'to' : 'root'}' is empty`)
-  if (to !== undefined && root !== undefined) refuse("'to' and 'root' exclude each other")
-  if (!Number.isInteger(threads) || threads < 1)
-    refuse(`option 'threads' must be a whole number from 1, got ${threads}`)
-  for (const [name, value] of Object.entries({ maxBytes, maxFiles }))
-    if (value !== undefined && value <= 0) refuse(`option '${name}' must be a number above 0, got ${value}`)
-  const { readOnly = true, verify = false, dryRun = false, base, delta = true, wait } = options
-  if (base === '') refuse("option 'base' is empty")
-  if (base !== undefined && !delta) refuse("'base' needs 'delta'")
-  if (wait !== undefined && wait < 0) refuse(`option 'wait' must be a number of seconds from 0, got ${wait}`)
-  return { readOnly, threads, verify, said: { maxBytes, maxFiles }, base, delta, wait, dryRun, signal, reporter }
-}
-
 /** Makes the deployment; null: while this one waited, another process made an equal one. */
 async function make(
   source: Source,
+  archive: string,
   plan: Plan,
+  claim: Claim | null,
   base: Base | undefined,
   settings: Settings,
   clock: Phases,
 ): Promise<Unpacked | null> {
   const { prefix } = plan
-  const { signal, readOnly, reporter, wait } = settings
-  const isThere = async (): Promise<boolean> => {
-    const standing = await standingAt(prefix, source.content.digest, readOnly)
-    if (standing.is === 'other') throw targetExists(prefix, standing.what)
-    return standing.is === 'equal'
-  }
-  const makeFolder = () => makePlace(prefix, plan.cached ? plan.target.root : undefined)
+  const { signal, readOnly, reporter, wait, threads } = settings
+  const stands = (): Promise<boolean> => isThere(prefix, source.content.digest, readOnly)
+  const makeFolder = () => makePlace(prefix, plan.cache)
   const place = await makeFolder()
   const at = join(place.folder, basename(prefix))
   try {
@@ -235,12 +218,23 @@ async function make(
       signal,
       wait,
       onWait: () => reporter.phase('wait for another deployment'),
-      enough: isThere,
+      enough: async () => (await stands()) && (claim === null || (await adopt(claim, stands))),
     })
     clock.lap('wait')
     if (lock === null) return null
     try {
-      return (await isThere()) ? null : await fill(source, plan, at, base, settings, clock)
+      await claim?.take()
+      if (await stands()) {
+        claim?.touch()
+        return null
+      }
+      const fillFrom = (from: Source) => fill(from, plan, at, base, settings, clock)
+      if (!settings.shared) return await fillFrom(source)
+      reporter.phase('copy', source.packedBytes, 'bytes')
+      return await withCopy(source, archive, place.folder, { threads, signal }, fillFrom)
+    } catch (error) {
+      claim?.giveBack()
+      throw error
     } finally {
       // A file that stays keeps nobody out, and the next deployment takes it away: no reason to fail, nor to hide why this one failed.
       await lock.release().catch((failure: Error) => reporter.warn(`a lock file is left behind: ${failure.message}`))
@@ -251,6 +245,13 @@ async function make(
   } finally {
     place.held?.letGo()
   }
+}
+
+/** Throws TARGET_EXISTS for something else. */
+async function isThere(prefix: string, digest: string, readOnly: boolean): Promise<boolean> {
+  const standing = await standingAt(prefix, digest, readOnly)
+  if (standing.is === 'other') throw targetExists(prefix, standing.what)
+  return standing.is === 'equal'
 }
 
 /** Under the lock: stage, fill, check, mark, publish. `at`: the prefix, by a way that is safe to use. */
@@ -280,7 +281,9 @@ async function fill(
     clock.lap('verify')
     reporter.phase('publish')
     const created = new Date().toISOString()
-    await writeReady(inside, { version: 1, digest, prefix, readOnly, created, ...(name === null ? {} : { name }) })
+    const { bytes, entries } = size ?? { bytes: unpacked.bytes, entries: unpacked.files }
+    const named = name === null ? {} : { name }
+    await writeReady(inside, { version: 1, digest, prefix, readOnly, created, ...named, bytes, entries })
     if (signal?.aborted) throw cancelled(signal)
     if (!(await publish(stage, at, readOnly, inside)))
       throw targetExists(prefix, 'it was made while this deployment ran')

@@ -6,6 +6,7 @@
 import {
   closeSync,
   constants,
+  existsSync,
   fstatSync,
   lstatSync,
   mkdirSync,
@@ -14,7 +15,7 @@ import {
   readlinkSync,
   type Stats,
 } from 'node:fs'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { EnvError, fromSystem } from '../errors.js'
 
 export interface Held {
@@ -39,10 +40,34 @@ const nobody = 65534
 function isMapped(): boolean {
   return !/^\s*0\s+0\s+4294967295\s*$/.test(readFileSync('/proc/self/uid_map', 'utf8'))
 }
-const isRoots = (stat: Stats): boolean => stat.uid === 0 || (stat.uid === nobody && isMapped())
+export const isRoots = (stat: Stats): boolean => stat.uid === 0 || (stat.uid === nobody && isMapped())
 
 /** May nobody but root change the names in this directory? In a sticky one users change only their own. */
 const isGuarded = (stat: Stats): boolean => isRoots(stat) && ((stat.mode & 0o022) === 0 || (stat.mode & 0o1000) !== 0)
+
+/**
+ * The first part of the way to an existing folder that someone besides root could exchange for another, links included; null: there is
+ * none. Throws what node:fs throws.
+ */
+export function unguardedOn(folder: string): string | null {
+  const rest = folder.split('/').reverse()
+  let at = '/'
+  for (let links = 0; ; ) {
+    const stat = lstatSync(at)
+    if (!stat.isSymbolicLink() && !isGuarded(stat)) return at
+    if (stat.isSymbolicLink()) {
+      if (!isRoots(stat) || ++links > maxLinks) return at
+      const text = readlinkSync(at)
+      rest.push(...text.split('/').reverse())
+      at = text.startsWith('/') ? '/' : dirname(at)
+      continue
+    }
+    let part = rest.pop()
+    while (part === '' || part === '.') part = rest.pop()
+    if (part === undefined) return null
+    at = join(at, part)
+  }
+}
 
 /**
  * The existing directory `folder`, held; null: it need not be, because this is not root, or only root can change the way to it. Throws
@@ -110,21 +135,52 @@ export function holdOwn(parent: Held, base: string): Held {
   return held
 }
 
-/** The directory at `path`, which root just made, held as the one it made. Throws PERMISSION when it is another's by now. */
-export function holdStage(path: string, name: string): Held {
+/** The directory at `path`, which root just made, held as the one it made. Throws PERMISSION when it is not `owner`'s alone by now. */
+export function holdStage(path: string, name: string, owner: number | undefined = process.geteuid?.()): Held {
   let fd: number
   try {
     fd = openSync(path, constants.O_RDONLY | constants.O_DIRECTORY | constants.O_NOFOLLOW)
   } catch (error) {
     throw fromSystem(error, 'cannot enter', name)
   }
-  const { uid, mode } = fstatSync(fd)
   const letGo = (): void => closeSync(fd)
-  if (uid === process.geteuid?.() && (mode & 0o022) === 0) return { path: through(fd), name, letGo }
-  letGo()
-  throw new EnvError('PERMISSION', `${name} was replaced by something of user ${uid} while root worked in it`, {
+  try {
+    checkOwner(fstatSync(fd), name, owner)
+  } catch (error) {
+    letGo()
+    throw error
+  }
+  return { path: through(fd), name, letGo }
+}
+
+function checkOwner({ uid, mode }: Stats, name: string, owner: number | undefined): void {
+  if (uid === owner && (mode & 0o022) === 0) return
+  const found = uid === owner ? `can be written by others (mode ${(mode & 0o7777).toString(8)})` : `is user ${uid}'s`
+  throw new EnvError('PERMISSION', `${name} ${found}, not user ${owner}'s alone: root does not work in it`, {
     path: name,
   })
+}
+
+/**
+ * The directory `name` in `parent`, which has to be `owner`'s alone, held; null: there is none. Throws PERMISSION for what is something else,
+ * UNSAFE_PATH for a link of a user on the way, IO.
+ */
+export function holdFolder(parent: string, name: string, owner: number): Held | null {
+  if (!existsSync(parent)) return null
+  const way = hold(parent)
+  const called = join(parent, name)
+  try {
+    const at = join(way?.path ?? parent, name)
+    const stat = lstatSync(at, { throwIfNoEntry: false })
+    if (stat === undefined) return null
+    if (process.platform === 'linux') return holdStage(at, called, owner)
+    checkOwner(stat, called, owner)
+    return { path: at, name: called, letGo() {} }
+  } catch (error) {
+    throw error instanceof EnvError ? error : fromSystem(error, 'cannot enter', called)
+  } finally {
+    way?.letGo()
+  }
 }
 
 /** An error as it would be if what is held had been called by its name. */

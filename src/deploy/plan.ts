@@ -1,11 +1,13 @@
 /** Where a deployment goes, and whether one is there already. Decides; writes nothing. */
 import { stat } from 'node:fs/promises'
 import { userInfo } from 'node:os'
-import { dirname, resolve } from 'node:path'
+import { dirname, join, resolve } from 'node:path'
 import { EnvError, type ErrorCode } from '../errors.js'
 import { type FileSystem, fileSystemOf, type Locality } from '../tree/file-system.js'
-import { cachedPrefix, checkCacheFolder } from './node-cache.js'
-import { type Content, preflight } from './preflight.js'
+import type { Entry } from './cache/entries.js'
+import { type CacheFolder, checkCacheFolder, entryOf, privateCache, sharedCache } from './cache/folder.js'
+import { distrust, findShared } from './cache/shared.js'
+import { type Content, preflight, type Room, roomOf } from './preflight.js'
 import { standingAt, targetExists } from './ready.js'
 import { type Candidate, candidates, type Rejected } from './scratch.js'
 
@@ -13,7 +15,7 @@ import { type Candidate, candidates, type Rejected } from './scratch.js'
 export interface Target {
   /** The scratch folder that was chosen; for a target named by `to` its parent. */
   readonly root: string
-  /** `to`, `root`, the variable that named the root (`$SLURM_TMPDIR`), or `default`. */
+  /** `to`, `root`, `shared`, the variable that named the root (`$SLURM_TMPDIR`), `policy`, or `default`. */
   readonly reason: string
   readonly fileSystem: { readonly type: string; readonly locality: Locality }
   /** Roots that come earlier in the order and were passed over. */
@@ -25,16 +27,24 @@ export interface Wish {
   readonly root?: string
   readonly allowShared: boolean
   readonly readOnly: boolean
+  /** The cache of all users: root fills it, the others look there first, or it is passed over. */
+  readonly shared: 'fill' | 'use' | 'pass'
+  /** The scratch folder of the site's policy. */
+  readonly site: string | null
   /** Takes away what dead processes left beside a prefix; true: there was something. */
   readonly sweep: (prefix: string) => Promise<boolean>
+  /** The deployments of a cache that may be removed, in that order. */
+  readonly idle: (cache: CacheFolder) => Promise<readonly Entry[]>
+  /** Removes one of them; what there will be more room than is told to be free. */
+  readonly evict: (cache: CacheFolder, entry: Entry) => Promise<Room>
 }
 
 export interface Plan {
   readonly prefix: string
   readonly method: 'deployed' | 'adopted'
   readonly target: Target
-  /** The prefix lies in the folder of this user beneath the root. */
-  readonly cached: boolean
+  /** The cache folder that the prefix lies in; null: it is named by `to`. */
+  readonly cache: CacheFolder | null
   readonly warnings: readonly string[]
 }
 
@@ -49,17 +59,45 @@ export async function planDeploy(content: Content, wish: Wish, env: Surroundings
     const prefix = checkPrefix('deploy', resolve(wish.to))
     return await planAt(prefix, { path: dirname(prefix), source: 'to' }, content, wish, [])
   }
+  if (wish.shared === 'fill') return await planShared(content, wish)
   if (wish.root !== undefined) {
     const root = resolve(wish.root)
     await checkCacheFolder(root)
     return await planCached({ path: root, source: 'root' }, content, wish, [])
   }
-  return await planDetected(content, wish, env)
+  const site = wish.shared === 'use' && wish.readOnly ? wish.site : null
+  const { prefix, why } = site === null ? nothingShared : await findShared(site, content.digest)
+  if (site === null || prefix === null) return await planDetected(content, wish, env, why)
+  const { type, locality } = await fileSystemOf(sharedCache(site).path)
+  const target = { root: site, reason: 'shared', fileSystem: { type, locality }, rejected: [] }
+  return { prefix, method: 'adopted', target, cache: sharedCache(site), warnings: [] }
 }
 
-async function planDetected(content: Content, wish: Wish, env: Surroundings): Promise<Plan> {
-  const places = candidates(env, userName(env))
+const nothingShared = { prefix: null, why: null }
+
+/** Root's own work: for all users. */
+async function planShared(content: Content, wish: Wish): Promise<Plan> {
+  const root = wish.root === undefined ? wish.site : resolve(wish.root)
+  if (root === null) {
+    const hint = 'name one with --root, or cache.root in /etc/conda-deploy.yaml'
+    throw new EnvError('INVALID_OPTION', 'deploy: the shared cache has no root', { hint })
+  }
+  const distrusted = distrust(root)
+  if (distrusted !== null)
+    throw new EnvError('PERMISSION', `${distrusted}: nothing is shared there`, {
+      ...{ path: root, hint: 'share below a folder that only root can rename or replace' },
+    })
+  const cache = sharedCache(root)
+  const prefix = checkPrefix('deploy', join(cache.path, entryOf(content.digest, true)))
+  return await planAt(prefix, { path: root, source: 'shared' }, content, wish, [], cache)
+}
+
+/** `unshared`: why a shared copy is not used. */
+async function planDetected(content: Content, wish: Wish, env: Surroundings, unshared: string | null): Promise<Plan> {
+  const places = candidates(env, userName(env), wish.site)
   const rejected: Rejected[] = [...places.rejected]
+  if (unshared !== null && wish.site !== null)
+    rejected.push({ path: sharedCache(wish.site).path, source: 'shared', why: unshared })
   const refusals: EnvError[] = []
   for (const candidate of places.try) {
     try {
@@ -110,8 +148,9 @@ async function checkScratch(root: string, allowShared: boolean): Promise<void> {
 }
 
 function planCached(root: Candidate, content: Content, wish: Wish, rejected: readonly Rejected[]): Promise<Plan> {
-  const prefix = checkPrefix('deploy', cachedPrefix(root.path, content.digest, wish.readOnly))
-  return planAt(prefix, root, content, wish, rejected)
+  const cache = privateCache(root.path)
+  const prefix = checkPrefix('deploy', join(cache.path, entryOf(content.digest, wish.readOnly)))
+  return planAt(prefix, root, content, wish, rejected, cache)
 }
 
 async function planAt(
@@ -120,26 +159,54 @@ async function planAt(
   content: Content,
   wish: Wish,
   rejected: readonly Rejected[],
+  cache: CacheFolder | null = null,
 ): Promise<Plan> {
-  const cached = source !== 'to'
   const plan = (method: Plan['method'], { type, locality }: FileSystem, warnings: readonly string[]): Plan => {
     const target = { root, reason: source, fileSystem: { type, locality }, rejected }
-    return { prefix, method, target, cached, warnings }
+    return { prefix, method, target, cache, warnings }
   }
   const standing = await standingAt(prefix, content.digest, wish.readOnly)
   if (standing.is === 'other') throw targetExists(prefix, standing.what)
   if (standing.is === 'equal') {
     await wish.sweep(prefix)
-    return plan('adopted', await fileSystemOf(prefix), [])
+    // In a cache it may be evicted meanwhile, until it is claimed.
+    return plan('adopted', await fileSystemOf(cache?.path ?? prefix), [])
   }
-  const fileSystem = await preflight(prefix, content, wish.allowShared).catch(async (error: unknown) => {
-    // What a killed deployment left here may be what fills the place.
-    const full = error instanceof EnvError && error.code === 'NO_SPACE'
-    if (full && (await wish.sweep(prefix))) return await preflight(prefix, content, wish.allowShared)
-    throw error
-  })
+  const fileSystem = await checkedPlace(prefix, content, wish, cache)
   return plan('deployed', fileSystem, remarks(prefix, source, fileSystem, rejected))
 }
+
+/** Preflight; where there is no room, what is left over goes first, and then deployments of the cache that are not in use. */
+async function checkedPlace(
+  prefix: string,
+  content: Content,
+  wish: Wish,
+  cache: CacheFolder | null,
+): Promise<FileSystem> {
+  const look = (more: Room): Promise<FileSystem | EnvError> =>
+    preflight(prefix, content, wish.allowShared, more).catch((error: unknown) => {
+      if (error instanceof EnvError && error.code === 'NO_SPACE') return error
+      throw error
+    })
+  let gained: Room = { bytes: 0, entries: 0 }
+  let found = await look(gained)
+  // What a killed deployment left here may be what fills the place.
+  if (found instanceof EnvError && (await wish.sweep(prefix))) found = await look(gained)
+  if (found instanceof EnvError && cache !== null) {
+    const idle = await wish.idle(cache)
+    // Nothing goes for a deployment that would not fit then either.
+    const wouldFit = !((await look(idle.map(roomOf).reduce(sum, gained))) instanceof EnvError)
+    for (const entry of wouldFit ? idle : []) {
+      gained = sum(gained, await wish.evict(cache, entry))
+      found = await look(gained)
+      if (!(found instanceof EnvError)) break
+    }
+  }
+  if (found instanceof EnvError) throw found
+  return found
+}
+
+const sum = (a: Room, b: Room): Room => ({ bytes: a.bytes + b.bytes, entries: a.entries + b.entries })
 
 function remarks(prefix: string, source: string, fileSystem: FileSystem, rejected: readonly Rejected[]): string[] {
   const said: string[] = []

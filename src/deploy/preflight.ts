@@ -25,8 +25,24 @@ export interface Content {
 /** Bytes of the entry table to an entry, with two SHA-256 and a few spots; measured on Python environments: 60 to 130. */
 const tableBytes = 256
 
+/** What a file system would have besides what it tells to be free. */
+export interface Room {
+  readonly bytes: number
+  readonly entries: number
+}
+
+/** What a deployment takes: its files end in the middle of a block each. */
+export function roomOf({ bytes = 0, entries = 0 }: { readonly bytes?: number; readonly entries?: number }): Room {
+  return { bytes: bytes + entries * 2048, entries }
+}
+
 /** Throws TARGET_SHARED, TARGET_NOEXEC, PERMISSION, PREFIX_TOO_LONG, NO_SPACE, IO. */
-export async function preflight(prefix: string, content: Content, allowShared: boolean): Promise<FileSystem> {
+export async function preflight(
+  prefix: string,
+  content: Content,
+  allowShared: boolean,
+  more: Room = { bytes: 0, entries: 0 },
+): Promise<FileSystem> {
   const parent = dirname(prefix)
   const { at, fileSystem } = await look(parent)
   const place = at === parent ? parent : `${parent} (${at})`
@@ -43,7 +59,7 @@ export async function preflight(prefix: string, content: Content, allowShared: b
     throw fromSystem(error, 'cannot write to', at)
   }
   await checkLength(prefix, content)
-  await checkRoom(place, fileSystem, content)
+  await checkRoom(place, fileSystem, content, more)
   return fileSystem
 }
 
@@ -62,12 +78,15 @@ async function checkLength(prefix: string, { longestPrefix, list }: Content): Pr
   if (longestPrefix !== null && Buffer.byteLength(prefix) > longestPrefix) checkFits(await list(), prefix)
 }
 
-async function checkRoom(place: string, fileSystem: FileSystem, content: Content): Promise<void> {
-  const { freeBytes, freeFiles, type } = fileSystem
+async function checkRoom(place: string, fileSystem: FileSystem, content: Content, more: Room): Promise<void> {
+  const { type } = fileSystem
+  const freeBytes = fileSystem.freeBytes + more.bytes
+  const freeFiles = fileSystem.freeFiles === null ? null : fileSystem.freeFiles + more.entries
   const refuse = (free: string, needed: string): never => {
     throw new EnvError('NO_SPACE', `${place} has ${free} on ${type}; ${needed} are needed`, { path: place })
   }
-  const needed = freeBytes < content.leastBytes ? content.leastBytes : await bytesNeeded(fileSystem, content)
+  const needed =
+    freeBytes < content.leastBytes ? content.leastBytes : await bytesNeeded({ ...fileSystem, freeBytes }, content)
   if (freeBytes < needed) refuse(`${amount(freeBytes)} free`, amount(needed))
   const files = content.size?.entries ?? 1
   if (freeFiles !== null && freeFiles < files) refuse(`${freeFiles} free inodes`, `${files}`)

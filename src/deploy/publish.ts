@@ -9,9 +9,10 @@ import { basename, dirname, join } from 'node:path'
 import { EnvError, fromSystem } from '../errors.js'
 import { native, runJob } from '../native.js'
 import { makeFolders } from '../tree/folders.js'
-import { type Lock, tryLock } from '../tree/lock.js'
+import { isLocked, type Lock, tryLock } from '../tree/lock.js'
+import { type CacheFolder, makeCacheFolder, sharedCache } from './cache/folder.js'
+import { makeSharedFolder } from './cache/shared.js'
 import { type Held, hold, holdOwn } from './hold.js'
-import { makeCacheFolder } from './node-cache.js'
 
 /** Bytes of a name that leave room for what is put around it; file names have at most 255. */
 const longestName = 220
@@ -35,15 +36,17 @@ export interface Place {
   readonly made: string | undefined
 }
 
-/** Makes the folder that a target will stand in; `cacheRoot`: where it is the folder of this user, its root. */
-export async function makePlace(prefix: string, cacheRoot: string | undefined): Promise<Place> {
+/** Makes the folder that a target will stand in; `cache`: the cache folder that it is, where it is one. */
+export async function makePlace(prefix: string, cache: CacheFolder | null): Promise<Place> {
   const folder = dirname(prefix)
-  const parent = hold(cacheRoot ?? folder)
+  if (cache !== null && cache.path === sharedCache(cache.root).path)
+    return { folder, held: null, made: await makeSharedFolder(cache.root) }
+  const parent = hold(cache?.root ?? folder)
   if (parent !== null) {
-    const held = cacheRoot === undefined ? parent : holdOwn(parent, basename(folder))
+    const held = cache === null ? parent : holdOwn(parent, basename(folder))
     return { folder: held.path, held, made: undefined }
   }
-  if (cacheRoot !== undefined) return { folder, held: null, made: await makeCacheFolder(cacheRoot) }
+  if (cache !== null) return { folder, held: null, made: await makeCacheFolder(cache.root) }
   try {
     return { folder, held: null, made: makeFolders(folder) }
   } catch (error) {
@@ -96,10 +99,11 @@ async function beside(prefix: string, what: 'stage' | 'aside'): Promise<string[]
     .filter(isOwn)
 }
 
-/** Where all may write, somebody else's stage may stand beside: it is not ours to remove, and not in the way. */
+/** Where all may write, somebody else's stage may stand beside, or a link: it is not ours to remove, and not in the way. */
 function isOwn(stage: string): boolean {
   const user = process.geteuid?.()
-  return user === 0 || lstatSync(stage, { throwIfNoEntry: false })?.uid === user
+  const stat = lstatSync(stage, { throwIfNoEntry: false })
+  return stat?.isDirectory() === true && (user === 0 || stat.uid === user)
 }
 
 /**
@@ -116,6 +120,31 @@ export async function sweep(prefix: string, threads: number): Promise<boolean> {
     await lock.release().catch(notOurs)
   }
   return true
+}
+
+/**
+ * As `sweep`, and where no lock tells of what was left, too; names of what was removed, or would be. While another process holds the lock,
+ * nothing is touched.
+ */
+export async function clearLeftOvers(prefix: string, threads: number, dryRun: boolean): Promise<string[]> {
+  const lock = lockOf(prefix)
+  const numberOf = (): number | undefined => lstatSync(lock, { throwIfNoEntry: false })?.ino
+  const stale = numberOf()
+  const names = async (): Promise<string[]> =>
+    [...(await beside(prefix, 'stage')), ...(stale !== undefined && numberOf() === stale ? [lock] : [])].map((path) =>
+      basename(path),
+    )
+  if ((await names()).length === 0) return []
+  if (dryRun) return isLocked(lock) ? [] : await names()
+  const got = await tryLock(lock).catch(notOurs)
+  if (got === null) return []
+  try {
+    const left = await names()
+    await clear(prefix, threads)
+    return left
+  } finally {
+    await got.release().catch(notOurs)
+  }
 }
 
 /** A lock of another user is not ours to clear away. */
@@ -204,10 +233,15 @@ export async function bringBack(prefix: string, threads: number): Promise<void> 
     if (!native().rename(aside, prefix, 'no-replace')) await discard(aside, threads)
 }
 
-/** Takes the name from a tree that is no longer wanted, at once, and then the tree. Under the lock. */
-export async function removeTree(prefix: string, threads: number): Promise<void> {
+/**
+ * Takes the name from a tree that is no longer wanted, at once, and then the tree. `isWanted`, asked between, gives it its name back: false.
+ * Under the lock.
+ */
+export async function removeTree(prefix: string, threads: number, isWanted = (): boolean => false): Promise<boolean> {
   const stage = stageOf(prefix)
   if (!native().rename(prefix, stage, 'no-replace'))
     throw new EnvError('TARGET_EXISTS', `${stage} is in the way`, { path: stage })
+  if (isWanted() && native().rename(stage, prefix, 'no-replace')) return false
   await discard(stage, threads)
+  return true
 }

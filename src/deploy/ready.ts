@@ -15,11 +15,14 @@ export interface Ready {
   readonly created: string
   /** Of the environment, where its archive tells. */
   readonly name?: string
+  /** Bytes of the files as deployed, and files, directories and links; absent in deployments of earlier versions. */
+  readonly bytes?: number
+  readonly entries?: number
 }
 
 export const ownFolder = '.conda-deploy'
 export const indexOf = (prefix: string): string => join(prefix, ownFolder, 'index')
-const markerOf = (prefix: string): string => join(prefix, ownFolder, 'ready')
+export const markerOf = (prefix: string): string => join(prefix, ownFolder, 'ready')
 
 /** The marker of the tree at `prefix`; null: it has none, or what is there says nothing to this version. */
 export async function readReady(prefix: string): Promise<Ready | null> {
@@ -34,7 +37,8 @@ export async function readReady(prefix: string): Promise<Ready | null> {
   return parseReady(text)
 }
 
-function parseReady(text: string): Ready | null {
+/** null: it says nothing to this version. Pure. */
+export function parseReady(text: string): Ready | null {
   let value: Partial<Record<keyof Ready, unknown>> | null
   try {
     value = JSON.parse(text)
@@ -42,10 +46,15 @@ function parseReady(text: string): Ready | null {
     if (error instanceof SyntaxError) return null
     throw error
   }
-  const { version, digest, prefix, readOnly, created, name } = value ?? {}
+  const { version, digest, prefix, readOnly, created, name, bytes, entries } = value ?? {}
   const known = version === 1 && typeof digest === 'string' && typeof prefix === 'string'
   if (!known || typeof readOnly !== 'boolean' || typeof created !== 'string') return null
-  return { version, digest, prefix, readOnly, created, ...(typeof name === 'string' ? { name } : {}) }
+  return {
+    ...{ version, digest, prefix, readOnly, created },
+    ...(typeof name === 'string' ? { name } : {}),
+    ...(typeof bytes === 'number' ? { bytes } : {}),
+    ...(typeof entries === 'number' ? { entries } : {}),
+  }
 }
 
 /** Marks a stage as complete. A read-only one gets read-only modes here too. */
@@ -66,20 +75,29 @@ export async function writeReady(stage: string, ready: Ready): Promise<void> {
 /** What stands at a target: nothing; the very deployment that is wanted; something else, in words. */
 export type Standing = { readonly is: 'absent' | 'equal' } | { readonly is: 'other'; readonly what: string }
 
-/** Compares what stands at `prefix` with what is wanted there. Follows no link at the target itself. */
-export async function standingAt(prefix: string, digest: string, readOnly: boolean): Promise<Standing> {
-  let stat: Stats
+/** What has the name; null: nothing. */
+async function lookAt(prefix: string): Promise<Stats | null> {
   try {
-    stat = await lstat(prefix)
+    return await lstat(prefix)
   } catch (error) {
-    if (['ENOENT', 'ENOTDIR'].includes((error as NodeJS.ErrnoException).code ?? '')) return { is: 'absent' }
+    if (['ENOENT', 'ENOTDIR'].includes((error as NodeJS.ErrnoException).code ?? '')) return null
     throw fromSystem(error, 'cannot look at', prefix)
   }
+}
+
+/** Compares what stands at `prefix` with what is wanted there. Follows no link at the target itself. */
+export async function standingAt(prefix: string, digest: string, readOnly: boolean): Promise<Standing> {
+  const stat = await lookAt(prefix)
+  if (stat === null) return { is: 'absent' }
   const other = (what: string): Standing => ({ is: 'other', what })
   if (stat.isSymbolicLink()) return other('a symbolic link')
   if (!stat.isDirectory()) return other('a file')
   const ready = await readReady(prefix)
-  if (ready === null) return other('a directory that conda-deploy did not make')
+  if (ready === null) {
+    // It may have lost its name to who evicts it, between the two looks.
+    const still = (await lookAt(prefix))?.ino === stat.ino
+    return still ? other('a directory that conda-deploy did not make') : await standingAt(prefix, digest, readOnly)
+  }
   // What others have put there could run as us.
   const user = process.getuid?.()
   if (stat.uid !== user && stat.uid !== 0) return other(`a deployment of another user (${stat.uid})`)

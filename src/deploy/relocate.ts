@@ -118,7 +118,7 @@ export async function relocate(options: RelocateOptions): Promise<RelocateResult
   if (signal?.aborted) throw cancelled(signal)
   reporter.phase('plan')
   const prefix = to ?? at
-  const place = to === null || dryRun ? undefined : await makePlace(to, undefined)
+  const place = to === null || dryRun ? undefined : await makePlace(to, null)
   let from: Held | null = null
   let done: Done
   try {
@@ -194,7 +194,7 @@ async function locked(settings: Settings, clock: Phases, body: () => Promise<Don
   try {
     for (const { way } of places) {
       const lock = await acquire(lockOf(way), {
-        makeFolder: async () => (to === null || there !== to ? undefined : makePlace(to, undefined)),
+        makeFolder: async () => (to === null || there !== to ? undefined : makePlace(to, null)),
         signal,
         wait,
         onWait: () => reporter.phase('wait for another process'),

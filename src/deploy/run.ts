@@ -2,14 +2,15 @@
 import { spawn } from 'node:child_process'
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
-import { environmentOf } from '../conda/activated.js'
 import { readActivation } from '../conda/activation.js'
+import { recordActivating } from '../conda/recorded.js'
 import { type Spare, spares, sparing } from '../conda/spare.js'
 import { EnvError, fromSystem } from '../errors.js'
 import { forwardSignals } from '../forward-signals.js'
 import { silent } from '../report.js'
 import { cancelled } from '../tree/lock.js'
-import { type DeployOptions, type DeployResult, deploy } from './deploy.js'
+import { ProgramLease } from './cache/program-lease.js'
+import { type DeployOptions, type DeployResult, deployFor } from './deploy.js'
 import { standardInput } from './source.js'
 
 export interface RunOptions extends Omit<DeployOptions, 'dryRun'> {
@@ -44,11 +45,29 @@ export async function run(options: RunOptions): Promise<RunResult> {
   if (onStart !== undefined && typeof onStart !== 'function')
     throw new EnvError('INVALID_OPTION', `run: option 'onStart' must be a function, got ${typeof onStart}`)
   checkSpare(spare)
-  const deployment = await deploy(rest)
-  const { signal, reporter = silent } = rest
+  const { reporter = silent } = rest
+  const lease = new ProgramLease((message) => reporter.warn(message))
+  const { result: deployment, claim } = await deployFor(rest, lease.holders)
+  lease.of(claim)
+  try {
+    return await runIn(deployment, [program, ...args], options, (pid) => {
+      lease.passTo(pid)
+      onStart?.(pid)
+    })
+  } finally {
+    await lease.end()
+  }
+}
+
+async function runIn(
+  deployment: DeployResult,
+  [program, ...args]: readonly [string, ...string[]],
+  { spare = [], signal, reporter = silent }: RunOptions,
+  onStart: (pid: number) => void,
+): Promise<RunResult> {
   reporter.phase('activate')
   const activation = await sparing(await readActivation(deployment.prefix), spare)
-  const { variables, warnings: said } = await environmentOf(activation, process.env, signal)
+  const { variables, warnings: said } = await recordActivating(activation, process.env, { signal })
   const warnings = [...activation.warnings, ...said]
   for (const warning of warnings) reporter.warn(warning)
   if (signal?.aborted) throw cancelled(signal)

@@ -3,7 +3,7 @@ import { isAbsolute, resolve } from 'node:path'
 
 export interface Candidate {
   readonly path: string
-  /** Who names it: `$SLURM_TMPDIR`, `default`, … */
+  /** Who names it: `$SLURM_TMPDIR`, `policy`, `default`, … */
   readonly source: string
 }
 
@@ -21,16 +21,20 @@ export interface Candidates {
 }
 
 /**
- * Pure. `/mnt/bb/USER` is the burst buffer of Frontier and its kin; `/dev/shm` comes last because it is memory. A place named twice is
+ * Pure. `site`: the scratch folder of the site's policy, which only the administrator's variable comes before. `/mnt/bb/USER` is the burst buffer of Frontier and its kin; `/dev/shm` comes last because it is memory. A place named twice is
  * tried once. `user` is null where the system knows no name.
  */
-export function candidates(env: Readonly<Record<string, string | undefined>>, user: string | null): Candidates {
+export function candidates(
+  env: Readonly<Record<string, string | undefined>>,
+  user: string | null,
+  site: string | null = null,
+): Candidates {
   const found = new Map<string, Candidate>()
   const rejected: Rejected[] = []
-  for (const name of variables) {
-    const value = env[name]
+  const named = variables.map((name): [source: string, value: string | undefined] => [`$${name}`, env[name]])
+  named.splice(1, 0, ['policy', site ?? undefined])
+  for (const [source, value] of named) {
     if (value === undefined || value === '') continue
-    const source = `$${name}`
     if (!isAbsolute(value)) rejected.push({ path: value, source, why: 'it is not an absolute path' })
     else if (!found.has(resolve(value))) found.set(resolve(value), { path: resolve(value), source })
   }

@@ -1,5 +1,5 @@
 /** An archive as deploying sees it: what is known of its content beforehand, and the way to unpack it. */
-import { statSync } from 'node:fs'
+import { createReadStream, statSync } from 'node:fs'
 import type { Limits } from '../archive/limits.js'
 import { openTarZst } from '../archive/tar-zst.js'
 import { EnvError } from '../errors.js'
@@ -61,23 +61,45 @@ export interface Source {
 export const standardInput = '-'
 
 /**
- * Opens an archive, a directory, or standard input (`-`) for the time of `use`. Throws what `use` throws, ARCHIVE_NOT_FOUND,
+ * Opens an archive, a directory, or standard input (`-`) for the time of `use`, which is told a path that leads to it. Throws what `use` throws, ARCHIVE_NOT_FOUND,
  * ARCHIVE_UNKNOWN, ARCHIVE_CORRUPT, UNSAFE_PATH, UNSUPPORTED, PERMISSION, IO.
  */
 export async function withSource<T>(
   archive: string,
   opening: Opening,
-  use: (source: Source) => Promise<T>,
+  use: (source: Source, path: string) => Promise<T>,
 ): Promise<T> {
-  if (archive !== standardInput) return await use(await openSource(archive, opening))
+  if (archive !== standardInput) return await use(await openSource(archive, opening), archive)
   const { spool } = await import('./spool.js')
   const spooled = await spool(process.stdin, opening.signal)
   try {
-    return await use(await openSource(spooled.path, opening))
+    return await use(await openSource(spooled.path, opening), spooled.path)
   } catch (error) {
     throw error instanceof EnvError ? named(error, spooled) : error
   } finally {
     await spooled.close()
+  }
+}
+
+/**
+ * The archive at `path`, from a copy in `folder` which nobody else can change, for the time of `use`: what is said of the digest and what is
+ * extracted is then said of the same bytes. Throws what `use` throws, SOURCE_CHANGED when it is not the content it was, NO_SPACE, IO.
+ */
+export async function withCopy<T>(
+  { content: { digest } }: Source,
+  path: string,
+  folder: string,
+  opening: Opening,
+  use: (source: Source) => Promise<T>,
+): Promise<T> {
+  const { spoolIn } = await import('./spool.js')
+  const copy = await spoolIn(folder, createReadStream(path), opening.signal)
+  try {
+    const source = await openSource(copy.path, opening)
+    if (source.content.digest === digest) return await use(source)
+    throw new EnvError('SOURCE_CHANGED', `${path} was changed while it was read`, { path, hint: 'deploy it again' })
+  } finally {
+    await copy.close()
   }
 }
 

@@ -16,7 +16,21 @@ export interface Spool {
 
 /** Reads `input` to its end. Throws NO_SPACE, IO, CANCELLED; ARCHIVE_UNKNOWN when nothing comes. */
 export async function spool(input: AsyncIterable<Uint8Array>, signal?: AbortSignal): Promise<Spool> {
-  const folder = await makeFolder()
+  return await fill(await makeFolder(), input, signal)
+}
+
+/** As `spool`, in a folder that is known. Throws the same. */
+export async function spoolIn(place: string, input: AsyncIterable<Uint8Array>, signal?: AbortSignal): Promise<Spool> {
+  try {
+    return await fill(await mkdtemp(join(place, prefix)), input, signal)
+  } catch (error) {
+    throw error instanceof EnvError ? error : fromSystem(error, 'cannot keep a copy in', place)
+  }
+}
+
+const prefix = '.conda-deploy-spool-'
+
+async function fill(folder: string, input: AsyncIterable<Uint8Array>, signal: AbortSignal | undefined): Promise<Spool> {
   const file = await open(join(folder, 'archive'), 'wx+', 0o600)
   try {
     await rm(folder, { recursive: true })
@@ -39,7 +53,7 @@ async function makeFolder(): Promise<string> {
   const told: string[] = []
   for (const { path } of candidates(process.env, process.env['USER'] ?? null).try) {
     try {
-      if ((await fileSystemOf(path)).locality !== 'shared') return await mkdtemp(join(path, '.conda-deploy-spool-'))
+      if ((await fileSystemOf(path)).locality !== 'shared') return await mkdtemp(join(path, prefix))
       told.push(`${path}: on a network or parallel file system`)
     } catch (error) {
       told.push((error as Error).message)

@@ -5,6 +5,7 @@
 import { fstatSync, statSync } from 'node:fs'
 import { unlink } from 'node:fs/promises'
 import { constants } from 'node:os'
+import { dirname } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { EnvError, fromSystem } from '../errors.js'
 import { native } from '../native.js'
@@ -77,12 +78,26 @@ export async function tryLock(path: string): Promise<Lock | null> {
   }
 }
 
+/** Does a process hold it now? Throws as tryLock. */
+export function isLocked(path: string): boolean {
+  if (statSync(path, { throwIfNoEntry: false }) === undefined) return false
+  const descriptor = lockNow(path)
+  if (descriptor !== null) native().unlock(descriptor)
+  return descriptor === null
+}
+
 function lockNow(path: string): number | null {
   try {
-    return native().lock(path, 'exclusive')
+    return native().lock(path, 'exclusive', modeFor(path))
   } catch (error) {
     throw error instanceof EnvError ? (withoutLocks(path, error) ?? error) : error
   }
+}
+
+/** Where nobody else can deploy nobody else needs the lock, and could only hold us up with it. */
+function modeFor(path: string): number {
+  const folder = statSync(dirname(path), { throwIfNoEntry: false })
+  return folder?.uid === process.geteuid?.() && ((folder?.mode ?? 0) & 0o022) === 0 ? 0o600 : 0o644
 }
 
 const { errno: errnos } = constants

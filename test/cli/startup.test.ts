@@ -73,6 +73,18 @@ describe.skipIf(!hasStrace)('files of its own and archive that are touched', () 
     expect(touched('--version')).toEqual(start)
   })
 
+  test('no more for a lease, and one for a policy', () => {
+    const scratch = join(sample.folder, 'scratch')
+    const policy = join(sample.folder, 'policy.yaml')
+    writeFileSync(policy, 'cache:\n  maxAge: 14d\n', { mode: 0o644 })
+    mkdirSync(scratch)
+    const args = [sample.archive, '--root', scratch, '--lease', 'slurm:1']
+    expect(touched(...args)).toEqual([...start, core, archive, archive])
+    expect(touched(...args)).toEqual([...start, core, archive])
+    const yaml = `openat ${join(dirname(cliFile), 'yaml.cjs')}`
+    expect(touched(...args, '--policy', policy)).toEqual([...start, core, archive, yaml])
+  })
+
   test('six to deploy, five to find that it is deployed', () => {
     const target = join(sample.folder, 'started')
     expect(touched(sample.archive, '--to', target)).toEqual([...start, core, archive, archive])

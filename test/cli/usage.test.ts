@@ -6,7 +6,7 @@ import { describe, expect, test } from 'vitest'
 import { version } from '../../src/version.js'
 import { runCli } from '../support/run-cli.js'
 
-const commands = ['deploy', 'run', 'pack', 'inspect', 'verify']
+const commands = ['deploy', 'run', 'pack', 'inspect', 'verify', 'prolog', 'task-prolog', 'epilog', 'slurm']
 
 describe('help', () => {
   test('--version prints the version alone', async () => {

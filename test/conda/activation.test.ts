@@ -3,9 +3,11 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { environmentOf } from '../../src/conda/activated.js'
 import { type Activation, assignments, readActivation } from '../../src/conda/activation.js'
+import { recordActivating } from '../../src/conda/recorded.js'
 import { type Shell, shellCode } from '../../src/conda/shell-code.js'
+import { activating } from '../../src/conda/steps.js'
+import { tellActivating } from '../../src/conda/taker.js'
 import { activationScripts } from '../../src/pack/scripts/index.js'
 import { hostile, isInstalled, makeActivationFiles, runScript, shells, write } from '../support/shells.js'
 
@@ -116,7 +118,7 @@ describe.each(shells.filter((shell) => isInstalled(shell.command[0] ?? '')))('co
 
   test('case 38: activates by eval, and deactivate goes back', () => {
     const code = join(work, `code-${word}`)
-    writeFileSync(code, shellCode(activation, name, base))
+    writeFileSync(code, shellCode(activating(activation, base), name))
     const read = { sh: `eval "$(cat '${code}')"`, fish: `cat '${code}' | source`, csh: `eval "\`cat '${code}'\`"` }[
       shell.family
     ]
@@ -145,24 +147,26 @@ describe.each(shells.filter((shell) => isInstalled(shell.command[0] ?? '')))('co
 
   test('a second eval does not enter it twice', () => {
     const first = join(work, `first-${word}`)
-    writeFileSync(first, shellCode(activation, name, base))
+    writeFileSync(first, shellCode(activating(activation, base), name))
     const read = (file: string): string =>
       ({ sh: `eval "$(cat '${file}')"`, fish: `cat '${file}' | source`, csh: `eval "\`cat '${file}'\`"` })[shell.family]
     const active = runScript(shell, `${read(first)}\nSNAPSHOT active\n`, base).seen.get('active') ?? {}
     const second = join(work, `second-${word}`)
-    writeFileSync(second, shellCode(activation, name, active))
+    writeFileSync(second, shellCode(activating(activation, active), name))
     const again = runScript(shell, `${read(second)}\nSNAPSHOT again\n`, active)
     expect(again.seen.get('again'), again.stderr).toEqual({ ...active, ORDER: '+B+a+B+a' })
   })
 })
 
-test('as JSON', () => {
-  const told = JSON.parse(shellCode(activation, 'json', { PATH: '/bin' })) as Record<string, unknown>
+test('as JSON', async () => {
+  const { text } = await tellActivating(activation, 'json', { now: { PATH: '/usr/bin:/bin', OVER: 'before' } })
+  const told = JSON.parse(text) as Record<string, unknown>
   expect(told).toMatchObject({
     prefix,
-    variables: { CONDA_PREFIX: prefix, PATH: `${prefix}/bin:/bin`, PKG_VAR: hostile },
+    variables: { CONDA_PREFIX: prefix, PATH: `${prefix}/bin:/usr/bin:/bin`, PKG_VAR: hostile, ORDER: '+B+a' },
+    unset: [],
+    warnings: activation.warnings,
   })
-  expect(told['scripts']).toEqual(activation.scripts)
 })
 
 describe('the environment for a program', () => {
@@ -175,9 +179,9 @@ describe('the environment for a program', () => {
       SHLVL: '3',
       BASH_ENV: '/nonexistent/startup',
     }
-    const { variables, warnings } = await environmentOf(activation, env)
+    const { variables, warnings } = await recordActivating(activation, env)
     expect(warnings).toEqual([])
-    const { set } = assignments(activation, env)
+    const { set } = assignments(activation, env, ['ORDER'])
     expect(variables).toEqual({
       ...env,
       ...Object.fromEntries(set),
@@ -189,7 +193,7 @@ describe('the environment for a program', () => {
   test('without scripts no shell is started', async () => {
     const { scripts: _, ...rest } = activation
     const plain: Activation = { ...rest, scripts: { sh: [], fish: [], csh: [] } }
-    expect((await environmentOf(plain, { PATH: '' })).variables['PATH']).toBe(`${prefix}/bin`)
+    expect((await recordActivating(plain, { PATH: '' })).variables['PATH']).toBe(`${prefix}/bin`)
   })
 
   test('what scripts say is told, and one that ends the shell is named', async () => {
@@ -197,7 +201,7 @@ describe('the environment for a program', () => {
     write(join(loud, 'etc/conda/activate.d/1.sh'), 'echo hello; echo warning >&2; export ONE=1\n')
     write(join(loud, 'etc/conda/activate.d/2.sh'), 'export TWO=2; exit 3\n')
     write(join(loud, 'etc/conda/activate.d/3.sh'), 'export THREE=3\n')
-    const { variables, warnings } = await environmentOf(await readActivation(loud), { PATH: '/usr/bin:/bin' })
+    const { variables, warnings } = await recordActivating(await readActivation(loud), { PATH: '/usr/bin:/bin' })
     expect(variables).toMatchObject({ ONE: '1', TWO: '2' })
     expect(variables).not.toHaveProperty('THREE')
     expect(variables).not.toHaveProperty('CONDA_DEPLOY_SOURCING')
@@ -210,9 +214,9 @@ describe('the environment for a program', () => {
 
   test('it can be cancelled', async () => {
     const slow = join(work, 'slow')
-    write(join(slow, 'etc/conda/activate.d/1.sh'), 'exec sleep 20\n')
+    write(join(slow, 'etc/conda/activate.d/1.sh'), 'sleep 20\n')
     const stop = new AbortController()
-    const going = environmentOf(await readActivation(slow), { PATH: '/usr/bin:/bin' }, stop.signal)
+    const going = recordActivating(await readActivation(slow), { PATH: '/usr/bin:/bin' }, { signal: stop.signal })
     setTimeout(() => stop.abort(), 100)
     await expect(going).rejects.toMatchObject({ code: 'CANCELLED' })
   })

@@ -13,8 +13,8 @@ import {
 } from 'node:fs'
 import { join } from 'node:path'
 import { beforeAll, describe, expect, test } from 'vitest'
+import { cachedPrefix } from '../../src/deploy/cache/folder.js'
 import { type DeployOptions, deploy } from '../../src/deploy/deploy.js'
-import { cachedPrefix } from '../../src/deploy/node-cache.js'
 import { verify } from '../../src/deploy/verify.js'
 import { removeTree, temporaryFolder } from '../support/temp.js'
 import { filesWith } from '../support/tree.js'
@@ -50,7 +50,16 @@ describe('a fresh deployment', () => {
     expect(readdirSync(at)).toEqual(['env'])
     const ready = JSON.parse(readFileSync(join(prefix, '.conda-deploy/ready'), 'utf8'))
     const created = expect.stringMatching(/^\d{4}-.*Z$/)
-    expect(ready).toEqual({ version: 1, digest, prefix, readOnly: true, created, name: 'sample' })
+    expect(ready).toEqual({
+      version: 1,
+      digest,
+      prefix,
+      readOnly: true,
+      created,
+      name: 'sample',
+      bytes: 100_241,
+      entries: 11,
+    })
     expect((await verify(prefix)).faults).toEqual([])
   })
 

@@ -13,7 +13,7 @@ import { assignments, readActivation } from '../../src/conda/activation.js'
 import { legacyPaths } from '../../src/conda/paths.js'
 import { parseRecord } from '../../src/conda/record.js'
 import { historyText, recordText } from '../../src/conda/record-text.js'
-import { shellCode, shells } from '../../src/conda/shell-code.js'
+import { takers, tellActivating } from '../../src/conda/taker.js'
 import { isRecord, Knowledge } from '../../src/deploy/foreign/knowledge.js'
 import { EnvError } from '../../src/errors.js'
 import { parseIdentity } from '../../src/tree/manifest.js'
@@ -197,7 +197,7 @@ describe('activation', () => {
           const activation = await readActivation(work)
           expect(Object.keys(activation.variables).every((name) => /^[A-Za-z_][A-Za-z0-9_]*$/.test(name))).toBe(true)
           assignments(activation, { CONDA_SHLVL: '1', CONDA_PREFIX: '/x' })
-          for (const shell of shells) expect(shellCode(activation, shell, {})).not.toBe('')
+          for (const taker of takers) expect((await tellActivating(activation, taker, { now: {} })).text).not.toBe('')
         }),
         { numRuns: 150 },
       )

@@ -4,7 +4,7 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import { readActivation } from '../../src/conda/activation.js'
-import { shellCode } from '../../src/conda/shell-code.js'
+import { tellActivating } from '../../src/conda/taker.js'
 import { deploy } from '../../src/deploy/deploy.js'
 import { verify } from '../../src/deploy/verify.js'
 import { EnvError } from '../../src/errors.js'
@@ -106,7 +106,7 @@ describe('programs', () => {
     })
     const prefix = await deployed(archive as string, join(work, `to${count}`))
     for (const path of files) expect(existsSync(join(prefix, path))).toBe(true)
-    const code = shellCode(await readActivation(prefix), 'bash', {})
+    const code = (await tellActivating(await readActivation(prefix), 'bash', { now: {} })).text
     execFileSync('bash', ['--norc', '-c', `${code}\n:`], { cwd: work })
     expect(readdirSync(work)).not.toContain('evil')
   })

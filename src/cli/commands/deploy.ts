@@ -1,11 +1,12 @@
 /** `conda-deploy ARCHIVE`: the one step. Its flags are those of `run` too. */
-import { type Command, Option } from 'commander'
-import { type Shell, shells } from '../../conda/shell-code.js'
+import type { Command } from 'commander'
+import type { Taker } from '../../conda/taker.js'
 import type { DeployOptions, DeployResult } from '../../deploy/deploy.js'
 import { EnvError } from '../../errors.js'
 import { addSpare, amount, example, type Globals, type Session, type SpareFlags, seconds } from '../common.js'
-import { callingShell, guessShell } from '../shell.js'
+import { type callingShell, takerNamed } from '../shell.js'
 import { aligned, bytes, counted, duration } from '../text.js'
+import { activationOf, shellOption } from './activate.js'
 
 export interface DeployFlags extends Globals {
   readonly to?: string
@@ -17,13 +18,16 @@ export interface DeployFlags extends Globals {
   readonly maxFiles?: number
   readonly base?: string
   readonly delta?: boolean
+  readonly lease?: string
+  readonly shared?: boolean
+  readonly policy?: string
   readonly wait?: number
   readonly dryRun?: boolean
 }
 
 interface Flags extends DeployFlags, SpareFlags {
   readonly mount?: boolean
-  readonly shell?: Shell | typeof callingShell
+  readonly shell?: Taker | typeof callingShell
 }
 
 export function addDeployFlags(command: Command): Command {
@@ -31,7 +35,7 @@ export function addDeployFlags(command: Command): Command {
     .option('--to <dir>', 'the target, which must not exist (default: a directory named after the content, in scratch)')
     .option(
       '--root <dir>',
-      'the scratch folder (default: the first local one of $CONDA_DEPLOY_ROOT, $SLURM_TMPDIR, $LOCAL_SCRATCH, $TMPDIR, ' +
+      "the scratch folder (default: the first local one of $CONDA_DEPLOY_ROOT, the site's policy, $SLURM_TMPDIR, $LOCAL_SCRATCH, $TMPDIR, " +
         '/mnt/bb/$USER, /scratch/$USER, /local, /tmp, /dev/shm)',
     )
     .option('--allow-shared', 'let the target be on a network or parallel file system')
@@ -45,6 +49,12 @@ export function addDeployFlags(command: Command): Command {
     )
     .option('--no-delta', 'take nothing from earlier deployments')
     .option(
+      '--lease <holder>',
+      "who needs it, so that it is not evicted: slurm:ID, pbs:ID, sge:ID, lsf:ID or pid:PID:START (default: this process's job)",
+    )
+    .option('--shared', "as root: deploy into the node's cache for all users, every content checked")
+    .option('--policy <file>', "the site's policy (default: /etc/conda-deploy.yaml)")
+    .option(
       '--wait <seconds>',
       'how long to wait for another deployment to the same place (default: no limit)',
       seconds,
@@ -54,8 +64,10 @@ export function addDeployFlags(command: Command): Command {
 
 export function deployOptions(archive: string, flags: DeployFlags, session: Session): DeployOptions {
   const { to, root, allowShared, verify, maxBytes, maxFiles, base, delta, wait, dryRun, threads } = flags
+  const { lease, shared, policy } = flags
   return {
     ...{ archive, to, root, allowShared, verify, maxBytes, maxFiles, base, delta, wait, dryRun, threads },
+    ...{ lease, shared, policy },
     readOnly: flags.writable !== true,
     signal: session.signal,
     reporter: session.terminal,
@@ -68,9 +80,7 @@ export function addDeploy(program: Command, session: Session): void {
     .summary('put an archive onto this node (the default command)')
     .description('Put an archive onto this node, or find that it is there. Prints the prefix.')
     .argument('<archive>', 'an archive of conda-deploy, conda-pack, tar or zip, a directory, or - for standard input')
-  addDeployFlags(command).addOption(
-    new Option('--shell [name]', 'print what eval needs to activate it').choices([callingShell, ...shells]),
-  )
+  addDeployFlags(command).addOption(shellOption('print what eval needs to activate it'))
   command.option(
     '--mount',
     'mount a squashfs image read-only at --to, the prefix it was packed for with --dest-prefix, instead of extracting it; ' +
@@ -105,9 +115,10 @@ export function addDeploy(program: Command, session: Session): void {
   })
 }
 
-async function mountIt(archive: string, flags: Flags, shell: Shell | undefined, session: Session): Promise<void> {
+async function mountIt(archive: string, flags: Flags, shell: Taker | undefined, session: Session): Promise<void> {
   const { to = '', dryRun, root, allowShared, writable, verify, maxBytes, maxFiles, base, wait } = flags
-  const others = { root, allowShared, writable, verify, maxBytes, maxFiles, base, wait }
+  const { lease, shared, policy } = flags
+  const others = { root, allowShared, writable, verify, maxBytes, maxFiles, base, wait, lease, shared, policy }
   const [other] = Object.entries(others).find(([, value]) => value !== undefined) ?? []
   const flag = other?.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)
   if (flag !== undefined) throw new EnvError('USAGE', `--mount and --${flag} exclude each other`)
@@ -129,7 +140,7 @@ async function mountIt(archive: string, flags: Flags, shell: Shell | undefined, 
   )
 }
 
-function shellOf({ shell, json, dryRun, spare }: Flags): Shell | undefined {
+function shellOf({ shell, json, dryRun, spare }: Flags): Taker | undefined {
   if (shell === undefined && spare !== undefined) {
     const hint = 'it changes what activating means: use it with --shell or with conda-deploy run'
     throw new EnvError('USAGE', '--spare needs --shell', { hint })
@@ -140,16 +151,18 @@ function shellOf({ shell, json, dryRun, spare }: Flags): Shell | undefined {
     const hint = '--shell json prints the activation as JSON'
     throw new EnvError('USAGE', `--shell and ${other} exclude each other`, { hint })
   }
-  return shell === callingShell ? guessShell() : shell
+  return takerNamed(shell)
 }
 
-async function activationCode(prefix: string, shell: Shell, flags: Flags, { terminal }: Session): Promise<string> {
-  const { readActivation } = await import('../../conda/activation.js')
-  const { shellCode } = await import('../../conda/shell-code.js')
-  const { sparing } = await import('../../conda/spare.js')
-  const activation = await sparing(await readActivation(prefix), flags.spare ?? [])
-  for (const warning of activation.warnings) terminal.warn(warning)
-  return shellCode(activation, shell).trimEnd()
+async function activationCode(
+  prefix: string,
+  shell: Taker,
+  flags: Flags,
+  { terminal, signal }: Session,
+): Promise<string> {
+  const told = await activationOf(prefix, shell, flags.spare ?? [], signal)
+  for (const warning of told.warnings) terminal.warn(warning)
+  return told.text.trimEnd()
 }
 
 export function summary(result: DeployResult): string {
@@ -167,6 +180,8 @@ export function summary(result: DeployResult): string {
     ['content', result.files === 0 && result.bytes === 0 ? 'not known before it is read' : size],
     ['relocated', wrote ? relocated(result) : undefined],
     ['reused', reused(result)],
+    ['leased', result.lease === null ? undefined : `for ${result.lease}`],
+    ...result.evicted.map((path) => [dryRun ? 'would evict' : 'evicted', path] as const),
     [
       'took',
       dryRun
@@ -196,6 +211,8 @@ function reused({ base, dryRun, reused: taken, readBytes }: DeployResult): strin
 
 function reason({ root, reason: named }: DeployResult['target']): string {
   if (named === 'default') return `${root} is local`
+  if (named === 'shared') return `${root} has deployments for all users`
+  if (named === 'policy') return `the site's policy names ${root}`
   return `${named === 'root' ? '--root' : named} is ${root}`
 }
 

@@ -28,7 +28,7 @@ export function addVerify(program: Command, session: Session): void {
   })
 }
 
-const faultLine = ({ path, kind, expected, found }: VerifyResult['faults'][number]): string =>
+export const faultLine = ({ path, kind, expected, found }: VerifyResult['faults'][number]): string =>
   printable(`${path}: ${kind}: expected ${expected}, found ${found}`)
 
 function summary({ path, faults, entries, bytes: hashed, seconds }: VerifyResult): string {
