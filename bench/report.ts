@@ -45,8 +45,9 @@ function times(rows: readonly Row[], floor: number | undefined): string {
     `${row.fastest.toFixed(3)}–${row.slowest.toFixed(3)}`,
     (row.wall / first).toFixed(2),
     floor === undefined ? '' : (row.wall / floor).toFixed(2),
-    row.cpu.toFixed(2),
-    (row.memory / 1e6).toFixed(0),
+    // Of a phase only the time is known.
+    Number.isNaN(row.cpu) ? '' : row.cpu.toFixed(2),
+    Number.isNaN(row.memory) ? '' : (row.memory / 1e6).toFixed(0),
     row.bytes === undefined ? '' : (row.bytes / 1e6).toFixed(1),
   ])
   const shown = head.map((_, i) => (i !== 4 || floor !== undefined) && (i !== 7 || sized))

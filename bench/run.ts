@@ -18,6 +18,7 @@ import { callsTrial, diskTrial } from './trials/cost.js'
 import { deltaTrial } from './trials/delta.js'
 import { againTrial, deployTrial, foreignTrial, importTrial, threadsTrial } from './trials/deploy.js'
 import { fanoutTrial } from './trials/fanout.js'
+import { installTrial } from './trials/install.js'
 import { packTrial, verifyTrial } from './trials/pack.js'
 import { scaleTrial } from './trials/scale.js'
 import { startupTrial } from './trials/startup.js'
@@ -34,6 +35,7 @@ const trials = [
     verifyTrial,
     threadsTrial,
     importTrial,
+    installTrial,
   ],
   ...[accessesTrial, fanoutTrial, tracingTrial, callsTrial, diskTrial, concurrencyTrial, scaleTrial],
 ]

@@ -66,7 +66,7 @@ std::vector<cd::PackEntry> pack_entries(Value list, Held& held) {
   const EntryKeys keys(env);
   const Key data(env, "data"), digests(env, "digests"), expect(env, "expect"), policy(env, "policy"), slot(env, "slot"),
       unless(env, "unlessRewritten"), source(env, "source"), sha256(env, "sha256"), in_prefix(env, "sha256InPrefix"),
-      placeholder(env, "placeholder"), mode(env, "mode");
+      placeholder(env, "placeholder"), mode(env, "mode"), pristine(env, "pristine");
   std::vector<cd::PackEntry> out(length(list, "entries"));
   each(list, "entries", [&](Value value, uint32_t i) {
     const Fields f(value, "an entry");
@@ -94,6 +94,7 @@ std::vector<cd::PackEntry> pack_entries(Value list, Held& held) {
     if (const Value v = f.get(slot); !v.IsUndefined()) e.slot = static_cast<uint32_t>(natural(v, "slot", UINT32_MAX));
     if (const Value v = f.get(unless); !v.IsUndefined()) e.unless_rewritten = text(v, "unlessRewritten");
     if (const Value v = f.get(source); !v.IsUndefined()) e.source = text(v, "source");
+    if (const Value v = f.get(pristine); !v.IsUndefined()) e.pristine = flag(v, "pristine");
   });
   return out;
 }

@@ -38,7 +38,7 @@ std::unique_ptr<cd::LinkJob> link_job(Value value, Held& held) {
       return;
     }
     e.source = natural(g.get(source), "source");
-    e.from = g.text(from);
+    if (const Value v = g.get(from); !v.IsUndefined()) e.from = text(v, "from");
     if (e.how != cd::LinkHow::rewrite) return;
     e.rewrite = {g.text(placeholder), flag(g.get(is_text), "text")};
     if (e.rewrite.prefix.empty()) wrong(env, "placeholder", "a text that is not empty");

@@ -41,6 +41,7 @@ export type ErrorCode =
   | 'DOWNLOAD_FAILED'
   | 'PACKAGE_DAMAGED'
   | 'LIMIT_EXCEEDED'
+  | 'LINK_SCRIPT_FAILED'
 
 /** Exit statuses: 1 the request failed, 2 wrong usage, 3 verification found faults, 75 try again. */
 const codes: Readonly<Record<ErrorCode, { readonly exit: number; readonly hint?: string }>> = {
@@ -80,6 +81,7 @@ const codes: Readonly<Record<ErrorCode, { readonly exit: number; readonly hint?:
   DOWNLOAD_FAILED: { exit: 1 },
   PACKAGE_DAMAGED: { exit: 1, hint: 'download it again' },
   LIMIT_EXCEEDED: { exit: 1, hint: 'if you trust the archive, allow more with --max-bytes or --max-files' },
+  LINK_SCRIPT_FAILED: { exit: 1, hint: 'leave out --run-link-scripts' },
 }
 
 export interface ErrorDetails {

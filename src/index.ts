@@ -1,5 +1,6 @@
 /** The public surface: the verbs, their options and results, and the one error class. No logic. */
 
+export type { Layout, Resolved } from './conda/layout.js'
 export type { Spare } from './conda/spare.js'
 export { type VerifyCacheOptions, type VerifyCacheResult, verifyCache } from './deploy/cache/check.js'
 export { type ReleaseOptions, type ReleaseResult, releaseLeases } from './deploy/cache/lease.js'
@@ -30,6 +31,7 @@ export type { ChosenPackage } from './install/choose.js'
 export { type CreateOptions, type CreateResult, create } from './install/create.js'
 export { type InstallOptions, install } from './install/install.js'
 export type { Recovered } from './install/journal.js'
+export { type LayoutOptions, withLayout } from './install/layout.js'
 export type { Clobber } from './install/link.js'
 export { type RemoveOptions, remove } from './install/remove.js'
 export {

@@ -23,20 +23,21 @@ export interface Unpacked {
 
 /**
  * What comes into a tree. `share`: as a clone, else a hard link, else a copy; `copy`; `rewrite`: with the prefix in place of the
- * placeholder; `symlink`: a link of the same text; `write`: from memory. `source`: number in `sources`, `from`: the path beneath it.
+ * placeholder; `symlink`: a link of the same text; `write`: from memory. `source`: number in `sources`, `from`: the path beneath it, unless it
+ * is the same.
  */
 export type LinkEntry =
   | {
       readonly path: string
       readonly how: 'share' | 'copy' | 'symlink'
       readonly source: number
-      readonly from: string
+      readonly from?: string
     }
   | {
       readonly path: string
       readonly how: 'rewrite'
       readonly source: number
-      readonly from: string
+      readonly from?: string
       readonly placeholder: string
       readonly text: boolean
     }

@@ -27,6 +27,10 @@ export interface Scanned {
   readonly inode?: string
   /** Never of a scan: where the content of a link stands that is packed as what it leads to. */
   readonly source?: string
+  /** Never of a scan: the file of an unpacked package that this one would be made of, by its whole path. */
+  readonly origin?: string
+  /** Never of a scan: the content of a file that is nowhere. */
+  readonly data?: Uint8Array
 }
 
 /** What conda recorded about a file: lets its stored form be proven. */
@@ -64,6 +68,8 @@ export interface PackEntry {
   readonly digests?: readonly { readonly offset: number; readonly path: string }[]
   readonly expect?: Expectation
   readonly policy?: Policy
+  /** The file is as its package has it: prefixes stand where its placeholder does, and nothing has to be proven. */
+  readonly pristine?: boolean
   /** Slot to try for C strings of an unproven file (the placeholder's length its installer used); its closing NULs must show it. */
   readonly slot?: number
   /** Left out when the entry of this path, which stands earlier in the list, gets spots (a `.pyc` and its `.py`). */

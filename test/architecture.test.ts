@@ -161,9 +161,9 @@ const publishers = new Set([
   'src/tree/replace-file.ts',
   'src/install/fetch.ts',
   'src/install/packages.ts',
-  'src/slurm/node-task.ts',
   'src/install/stage.ts',
   'src/install/journal.ts',
+  'src/slurm/node-task.ts',
 ])
 
 describe('size and place', () => {

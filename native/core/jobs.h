@@ -42,7 +42,9 @@ struct PackEntry {
   bool has_sha256 = false, has_in_prefix = false;
   Digest sha256{}, in_prefix{};
   std::string placeholder;  // empty: none
-  int mode = -1;            // -1 not recorded, 0 text, 1 binary
+  bool pristine =
+      false;      // the file is as its package has it: its placeholder stands in it, and no prefix of an installation
+  int mode = -1;  // -1 not recorded, 0 text, 1 binary
   Policy policy = Policy::detect;
   uint32_t slot = 0;
   std::string unless_rewritten;
@@ -198,8 +200,9 @@ enum class LinkHow : uint8_t { share, copy, rewrite, symlink, write };
 struct LinkEntry {
   std::string path;
   LinkHow how = LinkHow::share;
-  size_t source = 0;  // number in `sources`, and the path there; of what is not written from memory
+  size_t source = 0;  // number in `sources`, and the path there where it is another; of what is not written from memory
   std::string from;
+  const std::string& origin() const { return from.empty() ? path : from; }
   Rewrite rewrite;
   Bytes data;
   uint32_t mode = 0;  // of what is written from memory; others have their source's

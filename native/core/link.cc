@@ -4,7 +4,6 @@
 #include <unistd.h>
 #include <algorithm>
 #include <climits>
-#include <unordered_set>
 #ifdef __linux__
 #include <linux/fs.h>
 #endif
@@ -27,7 +26,7 @@ class Linker {
     check_prefix(job.prefix);
     for (const LinkEntry& e : job.entries) {
       check_path(e.path);
-      if (e.how != LinkHow::write) check_path(e.from);
+      if (!e.from.empty()) check_path(e.from);
       if (e.how != LinkHow::write && e.source >= job.sources.size())
         throw std::invalid_argument("source must be the number of one of the sources");
     }
@@ -36,8 +35,8 @@ class Linker {
   }
 
   Linked run() {
-    Walker walker(root_);
-    for (const LinkEntry& e : job_.entries) make_directories(walker, e.path);
+    Directories directories(root_, 0777);
+    for (const LinkEntry& e : job_.entries) directories.make_parents(e.path);
     const size_t batches = (job_.entries.size() + kBatch - 1) / kBatch;
     run_team(batches, job_.threads, [&] {
       auto own = std::make_shared<Thread>(root_);
@@ -65,31 +64,20 @@ class Linker {
     Walker to;
     std::unique_ptr<Walker> from;
     size_t source = SIZE_MAX;
-    std::string chunk;
+    std::string chunk, content, rewritten;  // kept: memory is not asked for again for every file
   };
-
-  void make_directories(Walker& walker, const std::string& path) {
-    const size_t slash = path.rfind('/');
-    if (slash == std::string::npos) return;
-    const std::string directory = path.substr(0, slash);
-    if (!made_.insert(directory).second) return;
-    make_directories(walker, directory);
-    const Walker::Place place = walker.at(directory);
-    if (::mkdirat(place.directory, place.name, 0777) != 0 && errno != EEXIST)
-      throw Failure::system("mkdir", root_.full(directory));
-  }
 
   Walker::Place source_of(Thread& t, const LinkEntry& e) {
     if (t.source != e.source) {
       t.from = std::make_unique<Walker>(sources_[e.source]);
       t.source = e.source;
     }
-    return t.from->at(e.from);
+    return t.from->at(e.origin());
   }
 
   [[noreturn]] void failed(const char* call, const LinkEntry& e) const {
     const int error = errno;
-    const std::string full = sources_[e.source].full(e.from);
+    const std::string full = sources_[e.source].full(e.origin());
     if (error == ENOENT)
       throw Failure("PACKAGE_DAMAGED", full + " is missing, but its package lists it: unpack the package again", full);
     throw Failure::system(call, root_.full(e.path), error);
@@ -148,7 +136,7 @@ class Linker {
     if (!fd) failed("open", e);
     if (::fstat(fd.get(), &st) != 0) failed("fstat", e);
     if (!S_ISREG(st.st_mode)) {
-      const std::string full = sources_[e.source].full(e.from);
+      const std::string full = sources_[e.source].full(e.origin());
       throw Failure("PACKAGE_DAMAGED", full + ": expected a regular file", full);
     }
     return fd;
@@ -203,7 +191,9 @@ class Linker {
     const Fd from = open_source(t, e, st);
     std::unique_lock<std::mutex> single(large_, std::defer_lock);
     if (static_cast<uint64_t>(st.st_size) > kLarge) single.lock();
-    std::string in(static_cast<size_t>(st.st_size), '\0'), out;
+    std::string& in = t.content;
+    std::string& out = t.rewritten;
+    in.resize(static_cast<size_t>(st.st_size));
     const ssize_t got = read_all_at(from.get(), &in[0], in.size(), 0);
     if (got < 0) failed("pread", e);
     in.resize(static_cast<size_t>(got));
@@ -227,7 +217,6 @@ class Linker {
   Root root_;
   std::vector<Root> sources_;
   Progress progress_;
-  std::unordered_set<std::string> made_;
   std::atomic<bool> clones_{true}, links_{true};
   std::atomic<uint64_t> linked_{0}, cloned_{0}, copied_{0}, trampolines_{0};
   std::mutex guard_, large_;

@@ -108,8 +108,9 @@ class Materializer {
       return numbers;
     };
     Walker walker(root_);
+    Directories parents(root_, 0755);
     for (const MaterializeEntry& e : job_.entries)
-      make_directories(walker, e.entry.kind == Kind::directory ? e.entry.path + '/' : e.entry.path);
+      e.entry.kind == Kind::directory ? parents.make(e.entry.path) : parents.make_parents(e.entry.path);
     const std::vector<size_t> files = of(Kind::file);
     if (files.size() >= kProbe) lost_ = lost_bits();
     run_team(files.size(), job_.threads, [&] {
@@ -146,18 +147,6 @@ class Materializer {
   }
 
   mode_t allowed(mode_t mode) const { return mode & (job_.read_only ? 0555 : 0777); }
-
-  // Every directory on the way to the last slash.
-  void make_directories(Walker& walker, const std::string& path) {
-    const size_t slash = path.rfind('/');
-    if (slash == std::string::npos) return;
-    const std::string directory = path.substr(0, slash);
-    if (!made_.insert(directory).second) return;
-    make_directories(walker, directory);
-    const Walker::Place place = walker.at(directory);
-    if (::mkdirat(place.directory, place.name, 0755) != 0 && errno != EEXIST)
-      throw Failure::system("mkdir", root_.full(directory));
-  }
 
   void file(Walker& walker, const MaterializeEntry& job, Entry& entry) {
     if (job.in_memory || job.in_contents) {
@@ -294,8 +283,7 @@ class Materializer {
   Progress progress_;
   Materialized result_;
   std::map<std::string, uint32_t> numbers_;  // of the prefixes
-  std::unordered_set<std::string> made_;
-  uint32_t lost_ = 0777;  // mode bits that new files may lack; all: not known
+  uint32_t lost_ = 0777;                     // mode bits that new files may lack; all: not known
   std::atomic<uint64_t> trampolines_{0};
   std::mutex guard_, large_;
 };

@@ -91,13 +91,36 @@ Fd Root::directory(const std::string& beneath, int flags) const {
 Walker::Place Walker::at(const std::string& beneath) {
   const size_t slash = beneath.rfind('/');
   if (slash == std::string::npos) return {root_.fd(), beneath.c_str()};
-  if (!known_ || beneath.compare(0, slash, parent_) != 0) {
-    known_ = false;
-    parent_.assign(beneath, 0, slash);
-    directory_ = root_.directory(parent_);
-    known_ = true;
+  const char* name = beneath.c_str() + slash + 1;
+  for (size_t i = 0; i < kKept; ++i) {
+    const size_t number = (newest_ + kKept - i) % kKept;
+    const Kept& kept = kept_[number];
+    if (!kept.fd || beneath.compare(0, slash, kept.path) != 0) continue;
+    return {kept.fd.get(), name};
   }
-  return {directory_.get(), beneath.c_str() + slash + 1};
+  const size_t next = (newest_ + 1) % kKept;
+  Kept& kept = kept_[next];
+  kept.path.assign(beneath, 0, slash);
+  kept.fd = Fd();
+  kept.fd = root_.directory(kept.path);
+  newest_ = next;
+  return {kept.fd.get(), name};
+}
+
+void Directories::make(const std::string& path) {
+  if (!made_.insert(path).second) return;
+  make_parents(path);
+  const Walker::Place place = walker_.at(path);
+  if (::mkdirat(place.directory, place.name, mode_) != 0 && errno != EEXIST)
+    throw Failure::system("mkdir", walker_.root().full(path));
+}
+
+void Directories::make_parents(const std::string& path) {
+  const size_t slash = path.rfind('/');
+  if (slash == std::string::npos || path.compare(0, slash, last_) == 0) return;
+  std::string parent = path.substr(0, slash);
+  make(parent);
+  last_ = std::move(parent);
 }
 
 bool write_all(int fd, const void* data, size_t size) {

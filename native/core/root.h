@@ -4,6 +4,7 @@
 #include <sys/stat.h>
 #include <cstdint>
 #include <string>
+#include <unordered_set>
 #include <utility>
 #include "failure.h"
 
@@ -47,22 +48,40 @@ class Root {
   Fd fd_;
 };
 
-// One thread's way through a root: keeps the directory it used last, so that its neighbours cost no second walk.
+// One thread's way through a root: keeps the directories it used last, so that neighbours, and those of a parent, cost no second walk.
 class Walker {
  public:
   explicit Walker(const Root& root) : root_(root) {}
   struct Place {
-    int directory;     // open until the next call
+    int directory;     // open until kKept others have been asked for
     const char* name;  // in `beneath`
   };
   Place at(const std::string& beneath);
   const Root& root() const { return root_; }
 
  private:
+  static constexpr size_t kKept = 4;
+  struct Kept {
+    std::string path;
+    Fd fd;
+  };
   const Root& root_;
-  bool known_ = false;
-  std::string parent_;
-  Fd directory_;
+  Kept kept_[kKept];   // no descriptor: nothing
+  size_t newest_ = 0;  // of them
+};
+
+// Directories beneath a root, each asked for once. What stands there already stays; a link in the way is UNSAFE_PATH, as for Walker.
+class Directories {
+ public:
+  Directories(const Root& root, mode_t mode) : walker_(root), mode_(mode) {}
+  void make(const std::string& path);          // with all above it
+  void make_parents(const std::string& path);  // all above it
+
+ private:
+  Walker walker_;
+  const mode_t mode_;
+  std::unordered_set<std::string> made_;
+  std::string last_;  // made: neighbours share theirs
 };
 
 // false: failed, errno says why. Callers name the path only then: building it for every file would cost more than some

@@ -266,6 +266,37 @@ void relocate(Source& source, const PackEntry& entry, const std::vector<std::str
   }
 }
 
+// --- what no installer has touched -----------------------------------------------------------------------------------------------
+
+bool has(const std::string& text, const std::string& part) {
+  return !part.empty() && text.find(part) != std::string::npos;
+}
+
+// Every placeholder, as an installer would replace it: see rewrite_search.
+void place(Source& source, const PackEntry& entry, bool text, Studied& s) {
+  uint64_t begin = 0, end = 0;  // of the C string being read
+  Encoding encoding = Encoding::text;
+  bool fits = true;
+  for (const Hit& hit : hits_of(source, entry.placeholder, kPlaceholder, text, false)) {
+    Spot spot = hit.spot;
+    const unsigned unit = unit_of(spot.encoding);
+    if (text) {
+      s.solid.push_back({spot.offset, hit.end()});
+    } else if (spot.offset >= end) {
+      begin = spot.offset;
+      end = nul_after(source, hit.end(), unit);
+      encoding = spot.encoding;
+      fits = end - begin <= kLongestString;
+      if (fits) s.solid.push_back({begin, std::min(end + unit, source.size())});
+    } else if (spot.encoding != encoding || (spot.offset - begin) % unit != 0) {
+      continue;  // part of the text of that string
+    }
+    if (!fits) continue;
+    spot.slot = text ? 0 : static_cast<uint32_t>(hit.length / unit);
+    s.spots.push_back(spot);
+  }
+}
+
 }  // namespace
 
 Studied study(Source& source, const PackEntry& entry, const std::vector<std::string>& prefixes,
@@ -275,6 +306,16 @@ Studied study(Source& source, const PackEntry& entry, const std::vector<std::str
   s.sha256 = found.sha256;
   s.size = source.size();
   const bool recorded_text = entry.mode < 0 ? !found.has_nul : entry.mode == 0;
+  if (entry.pristine) {
+    if (entry.has_sha256) s.state = found.sha256 == entry.sha256 ? State::proven : State::modified;
+    if (!entry.placeholder.empty()) place(source, entry, recorded_text, s);
+    // What is relocated is not kept.
+    const bool marked = has(entry.placeholder, marker);
+    const auto relocated = static_cast<uint64_t>(
+        std::count_if(s.spots.begin(), s.spots.end(), [](const Spot& spot) { return unit_of(spot.encoding) == 1; }));
+    s.kept_placeholder = found.names - (marked ? std::min<uint64_t>(found.names, relocated) : 0);
+    return s;
+  }
   if (entry.has_sha256 && found.sha256 == entry.sha256) {
     s.state = State::proven;
   } else if (entry.has_sha256 && !entry.placeholder.empty() && Proof(source, entry, prefixes).find(recorded_text, s)) {

@@ -2,7 +2,6 @@
 // later member names again takes the place of the earlier one, as with tar. No member is written through a link.
 #include <unistd.h>
 #include <algorithm>
-#include <unordered_set>
 #include "frames.h"
 #include "jobs.h"
 #include "root.h"
@@ -51,7 +50,8 @@ std::string plain(std::string path) {
 class Tree {  // being filled from one archive
  public:
   Tree(const UnpackItem& item, const UnpackJob& job, Progress progress, std::string& chunk)
-      : item_(item), job_(job), progress_(progress), chunk_(chunk), root_(item.root), walker_(root_), other_(root_) {}
+      : item_(item), job_(job), progress_(progress), chunk_(chunk), root_(item.root), walker_(root_), other_(root_),
+        directories_(root_, 0777) {}
 
   void take(TarReader& tar) {
     for (BatchMember member; tar.next(member);) {
@@ -62,7 +62,7 @@ class Tree {  // being filled from one archive
       check_path(entry.path);
       count(entry);
       switch (entry.kind) {
-        case Kind::directory: directory(entry.path); break;
+        case Kind::directory: directories_.make(entry.path); break;
         case Kind::file: file(entry, tar); break;
         case Kind::symlink: symlink(entry); break;
         case Kind::hardlink: hardlink(entry); break;
@@ -83,23 +83,10 @@ class Tree {  // being filled from one archive
                     item_.archive);
   }
 
-  void directory(const std::string& path) {
-    if (!made_.insert(path).second) return;
-    parents(path);
-    const Walker::Place place = walker_.at(path);
-    if (::mkdirat(place.directory, place.name, 0777) != 0 && errno != EEXIST)
-      throw Failure::system("mkdir", root_.full(path));
-  }
-
-  void parents(const std::string& path) {
-    const size_t slash = path.rfind('/');
-    if (slash != std::string::npos) directory(path.substr(0, slash));
-  }
-
   // `make(place)` returns what the system call did: below 0 failed.
   template <class Make>
   int create(const char* call, const std::string& path, Make make) {
-    parents(path);
+    directories_.make_parents(path);
     const Walker::Place place = walker_.at(path);
     int got = make(place);
     if (got < 0 && errno == EEXIST && ::unlinkat(place.directory, place.name, 0) == 0) got = make(place);
@@ -162,7 +149,7 @@ class Tree {  // being filled from one archive
   std::string& chunk_;
   Root root_;
   Walker walker_, other_;
-  std::unordered_set<std::string> made_;
+  Directories directories_;
   Unpacked result_;
 };
 

@@ -1,7 +1,7 @@
 /** What the commands share that install packages: their flags, and how their results are told. */
 import type { Command } from 'commander'
 import type { ChangeResult } from '../install/transaction.js'
-import type { Globals } from './common.js'
+import { type Globals, several } from './common.js'
 import type { Terminal } from './terminal.js'
 import { aligned, bytes, count, counted, duration } from './text.js'
 
@@ -13,10 +13,9 @@ export interface ChannelFlags extends Globals {
   readonly file?: readonly string[]
   readonly offline?: boolean
   readonly copy?: boolean
+  readonly runLinkScripts?: boolean
   readonly dryRun?: boolean
 }
-
-const several = (value: string, before: readonly string[] = []): readonly string[] => [...before, value]
 
 /** Which environment; `-p` and `-n` as everywhere. */
 export const addEnvironment = (command: Command, otherwise = ' (default: the active one)'): Command =>
@@ -32,6 +31,7 @@ export function addChannels(command: Command): Command {
     .option('-f, --file <file>', 'environment.yml, a list of specs, or an explicit list; may be repeated', several)
     .option('--offline', 'download nothing: caches, and channels on disk')
     .option('--copy', 'copy files, instead of clones or hard links of those in the cache')
+    .option('--run-link-scripts', 'run scripts of packages that act when they are linked; else they are named')
 }
 
 export const addYes = (command: Command): Command =>

@@ -44,6 +44,9 @@ function spareList(text: string): readonly Spare[] {
   return spares.filter((spare) => words.includes(spare) || words.includes('all'))
 }
 
+/** Values of a flag that may be repeated. */
+export const several = (value: string, before: readonly string[] = []): readonly string[] => [...before, value]
+
 export function integer(text: string): number {
   if (!/^[+-]?\d{1,9}$/.test(text)) throw new InvalidArgumentError('It must be a whole number.')
   return Number(text)

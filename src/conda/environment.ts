@@ -45,6 +45,23 @@ export interface Environment {
  */
 export async function openEnvironment(prefix: string, variables: Variables = process.env): Promise<Environment> {
   const records = await readRecords(prefix)
+  const { python, packages } = packagesOf(prefix, records)
+  const heads = await scriptHeads(prefix, packages)
+  const same = spellingsOf(prefix, heads.flatMap(namedBy), variables)
+  const [origin] = originByScripts(heads)
+  const movedFrom = origin === undefined || same.includes(resolve(origin)) ? null : resolve(origin)
+  const spellings = movedFrom === null ? same : longestFirst([...same, movedFrom])
+  return { prefix, spellings, movedFrom, name: basename(prefix), platform: platformOf(records), python, packages }
+}
+
+/** An environment that stands nowhere: of its records, as if they were at `prefix`. */
+export function unplacedEnvironment(name: string, prefix: string, records: readonly PrefixRecord[]): Environment {
+  const sorted = [...records].sort((a, b) => (a.file < b.file ? -1 : 1))
+  const platform = platformOf(sorted)
+  return { prefix, spellings: [prefix], movedFrom: null, name, platform, ...packagesOf(prefix, sorted) }
+}
+
+function packagesOf(prefix: string, records: readonly PrefixRecord[]): Pick<Environment, 'python' | 'packages'> {
   const python = pythonOf(prefix, records)
   const packages: Package[] = []
   for (const record of records) {
@@ -52,14 +69,9 @@ export async function openEnvironment(prefix: string, variables: Variables = pro
       const message = `noarch: python package installed ('${record.name}'), but Python not found in environment ('${prefix}')`
       throw new EnvError('ENV_DAMAGED', message, { path: join(prefix, record.file) })
     }
-    packages.push({ record, owned: await ownedBy(record, python?.sitePackages ?? '') })
+    packages.push({ record, owned: ownedBy(record, python?.sitePackages ?? '') })
   }
-  const heads = await scriptHeads(prefix, packages)
-  const same = spellingsOf(prefix, heads.flatMap(namedBy), variables)
-  const [origin] = originByScripts(heads)
-  const movedFrom = origin === undefined || same.includes(resolve(origin)) ? null : resolve(origin)
-  const spellings = movedFrom === null ? same : longestFirst([...same, movedFrom])
-  return { prefix, spellings, movedFrom, name: basename(prefix), platform: platformOf(records), python, packages }
+  return { python, packages }
 }
 
 /** Folder in `conda-meta` that is there while `install`, `update` and `remove` change an environment, and after one of them was killed. */
@@ -110,9 +122,9 @@ function pythonOf(prefix: string, records: readonly PrefixRecord[]): Environment
 }
 
 /** Every path once; `.nonadmin` is a marker of installers on Windows, never a file of the package. */
-async function ownedBy(record: PrefixRecord, sitePackages: string): Promise<OwnedFile[]> {
+function ownedBy(record: PrefixRecord, sitePackages: string): OwnedFile[] {
   const files = new Set(record.files)
-  const paths = record.paths ?? (record.source === '' ? null : await readPackagePaths(record.source)) ?? []
+  const paths = record.paths ?? (record.source === '' ? null : readPackagePaths(record.source)) ?? []
   const owned = new Map<string, OwnedFile>()
   for (const recorded of paths) {
     const path = ownPath(record, files, recorded.path, sitePackages)

@@ -23,8 +23,10 @@ export interface PrefixRecord {
 }
 
 /** Throws ENV_DAMAGED, naming the file, for what is not a record. */
-export function parseRecord(file: string, text: string): PrefixRecord {
-  const raw = object(file, text)
+export const parseRecord = (file: string, text: string): PrefixRecord => recordOf(file, object(file, text))
+
+/** Of a document that was parsed already, or is yet to be written. Throws as parseRecord. */
+export function recordOf(file: string, raw: Readonly<Record<string, unknown>>): PrefixRecord {
   const word = (key: string): string => {
     const value = raw[key]
     if (typeof value === 'string' && value !== '') return value

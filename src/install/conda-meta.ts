@@ -14,13 +14,22 @@ const hardlink = 1
 const copied = 3
 
 /** `conda-meta/*.json` of an installed package, as conda writes it. `number`: that of the package in the plan. */
-export function prefixRecord(
+export function prefixRecord(...of: Parameters<typeof recordDocument>): {
+  readonly name: string
+  readonly text: string
+} {
+  const { name, document } = recordDocument(...of)
+  return { name, text: JSON.stringify(document, null, 2) }
+}
+
+/** The same, not written yet. */
+export function recordDocument(
   { record, unpacked, archive, spec }: Wanted,
   number: number,
   plan: LinkPlan,
   hashes: ReadonlyMap<number, string>,
   copy: boolean,
-): { readonly name: string; readonly text: string } {
+): { readonly name: string; readonly document: Readonly<Record<string, unknown>> } {
   const placed = plan.placed[number] ?? []
   const document = {
     ...unpacked.index,
@@ -35,30 +44,44 @@ export function prefixRecord(
     paths_data: { paths: placed.map((file) => pathData(file, hashes)), paths_version: 1 },
     requested_spec: spec ?? 'None',
   }
-  return { name: `${distOf(record.fn)}.json`, text: JSON.stringify(document, sorted, 2) }
+  const name = `${distOf(record.fn)}.json`
+  return { name, document: Object.fromEntries(Object.entries(document).sort(byKey).map(inOrder)) }
 }
 
 /** A record that stays, of a package that is asked for by another spec now. */
 export const requestedAnew = ({ raw }: PrefixRecord, spec: string): string =>
-  JSON.stringify({ ...raw, requested_spec: spec }, sorted, 2)
+  JSON.stringify(sorted({ ...raw, requested_spec: spec }), null, 2)
 
-/** Keys in conda's order. */
-function sorted(_: string, value: unknown): unknown {
-  if (typeof value !== 'object' || value === null || Array.isArray(value)) return value
-  return Object.fromEntries(Object.entries(value).sort(([a], [b]) => (a < b ? -1 : 1)))
+type Member = [key: string, value: unknown]
+const byKey = ([a]: Member, [b]: Member): number => (a < b ? -1 : 1)
+
+/** Keys in conda's order; those of `paths_data` stand in it, and are many. */
+const inOrder = ([key, value]: Member): Member => [key, key === 'paths_data' ? value : sorted(value)]
+
+function sorted(value: unknown): unknown {
+  if (Array.isArray(value)) return value.map(sorted)
+  if (typeof value !== 'object' || value === null) return value
+  return Object.fromEntries(
+    Object.entries(value)
+      .sort(byKey)
+      .map(([key, own]) => [key, sorted(own)]),
+  )
 }
 
 function pathData({ path, type, recorded, entry }: Placed, hashes: ReadonlyMap<number, string>): object {
   if (recorded === undefined) return { _path: path, path_type: type }
   const { sha256, placeholder, mode, size, noLink } = recorded
   const written = placeholder === undefined || entry === undefined ? undefined : hashes.get(entry)
+  // Absent ones are not written; the order is conda's.
   return {
     _path: path,
+    file_mode: placeholder === undefined ? undefined : (mode ?? 'text'),
+    no_link: noLink,
     path_type: recorded.type,
-    ...(sha256 === undefined ? {} : { sha256, sha256_in_prefix: written ?? sha256 }),
-    ...(size === undefined ? {} : { size_in_bytes: size }),
-    ...(placeholder === undefined ? {} : { file_mode: mode ?? 'text', prefix_placeholder: placeholder }),
-    ...(noLink ? { no_link: true } : {}),
+    prefix_placeholder: placeholder,
+    sha256,
+    sha256_in_prefix: sha256 === undefined ? undefined : (written ?? sha256),
+    size_in_bytes: size,
   }
 }
 

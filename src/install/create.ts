@@ -8,13 +8,15 @@ import { Clock } from '../clock.js'
 import { EnvError } from '../errors.js'
 import { checkOptions } from '../options.js'
 import { type ChosenPackage, choose, packageOf } from './choose.js'
+import { compilePackages, compilerAmong } from './compile.js'
 import { noteEnvironment, noteOf } from './conda-meta.js'
 import { fillStage, writeInto } from './fill.js'
 import { revisionText } from './history.js'
-import { type Clobber, planLink } from './link.js'
+import { type Clobber, planLink, type Wanted, warnOfClobbers } from './link.js'
+import { linkScript, linkScripts } from './link-scripts.js'
 import { obtain } from './obtain.js'
 import { type Request, type RequestOptions, readRequest, requestShape } from './request.js'
-import { checkFree, publishing } from './stage.js'
+import { checkFree, publishing, takeAway } from './stage.js'
 
 export interface CreateOptions extends RequestOptions {
   /** Where the environment will stand; nothing may be there, or an empty directory. */
@@ -67,15 +69,23 @@ export async function create(options: CreateOptions): Promise<CreateResult> {
   }
   const { wanted, ...obtained } = await obtain(choice, request, clock)
   const packages = wanted.map(({ record }) => packageOf(record))
-  const plan = planLink(wanted, { prefix, copy: request.copy })
-  for (const { path, packages: owners } of plan.clobbers)
-    warn(`${path} is in ${owners.join(' and in ')}: the last one's is installed`)
+  clock.lap('link') // Reading what the packages say of themselves is part of it.
+  const made = await compilePackages(wanted, compilerAmong(wanted), request)
+  clock.lap('compile')
+  const plan = planLink(wanted, { prefix, copy: request.copy, compiled: made.packages })
+  warnOfClobbers(plan.clobbers, warn)
   const { linked, compiled } = await publishing(prefix, request, async (stage) => {
     const filled = await fillStage({ stage, prefix, beside: null }, wanted, plan, request, clock)
     const command = options.command ?? `conda-deploy create -p ${prefix} ${specs.join(' ')}`
     const added = wanted.map(({ record }) => noteOf(record))
     await writeInto(stage, new Map([['conda-meta/history', revisionText({ command, added, update: specs })]]))
     return filled
+  }).finally(made.dispose)
+  const filesOf = ({ unpacked }: Wanted): string[] => unpacked.paths.map(({ path }) => path)
+  const scripts = wanted.flatMap((one) => linkScript(one.record, filesOf(one), 'post-link'))
+  await linkScripts(prefix, scripts, request).catch(async (error: unknown) => {
+    await takeAway(prefix, request)
+    throw error
   })
   await noteEnvironment(prefix, process.env['HOME'] || homedir()).catch((error: Error) => warn(error.message))
   const installed = {
@@ -85,7 +95,7 @@ export async function create(options: CreateOptions): Promise<CreateResult> {
     cloned: linked.cloned,
     copied: linked.copied,
     rewritten: linked.written.length,
-    compiled,
+    compiled: made.compiled + compiled,
   }
   return { prefix, packages, installed, clobbered: plan.clobbers, warnings, seconds: clock.seconds() }
 }

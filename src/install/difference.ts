@@ -2,7 +2,7 @@
 import type { Secret } from '../conda/channel.js'
 import { noteOf } from './conda-meta.js'
 import { type Installed, isSamePackage, type Present } from './installed.js'
-import { type Clobber, compiled, type LinkPlan, pythonOf, type Wanted } from './link.js'
+import { type Clobber, type LinkPlan, pycOf, pythonOf, type Wanted } from './link.js'
 import { distOf } from './packages.js'
 import type { RepoRecord } from './repodata.js'
 
@@ -111,6 +111,6 @@ export function derivedOf(gone: readonly Installed[], { packages }: Present): Se
   const python = pythonOf([...packages.values()].map(({ record }) => record))
   const sources = gone.flatMap(({ meta }) => meta.files.filter((path) => path.endsWith('.py')))
   return new Set(
-    python === null ? [] : sources.flatMap((path) => optimizations.map((more) => compiled(path, python.version, more))),
+    python === null ? [] : sources.flatMap((path) => optimizations.map((more) => pycOf(path, python.version, more))),
   )
 }

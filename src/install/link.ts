@@ -6,6 +6,7 @@ import { defaultSitePackages, installedPath } from '../conda/noarch.js'
 import type { PathRecord } from '../conda/paths.js'
 import { EnvError } from '../errors.js'
 import type { LinkEntry } from '../install-jobs.js'
+import type { Compiled } from './compile.js'
 import type { RepoRecord } from './repodata.js'
 import type { EntryPoint, Unpacked } from './unpacked.js'
 
@@ -34,13 +35,13 @@ export interface Clobber {
 }
 
 export interface LinkPlan {
-  /** Folders of the packages, in the order of the packages. */
+  /** Folders of the packages, in the order of the packages, and of what was compiled of them. */
   readonly sources: readonly string[]
   readonly entries: readonly LinkEntry[]
   /** Of each package. */
   readonly placed: readonly (readonly Placed[])[]
   readonly clobbers: readonly Clobber[]
-  /** Python files to compile, relative to the prefix. */
+  /** Python files that are to be compiled once they are there, relative to the prefix. */
   readonly compile: readonly string[]
   /** `3.11`; null: no python in this environment. */
   readonly python: string | null
@@ -53,6 +54,8 @@ export interface PlanOptions {
   readonly copy: boolean
   /** The python that will be there; default: the one among what is wanted. */
   readonly python?: Python | null
+  /** What is compiled already, by the numbers of the packages. */
+  readonly compiled?: ReadonlyMap<number, Compiled> | undefined
 }
 
 export interface Python {
@@ -63,55 +66,76 @@ export interface Python {
 }
 
 /** `wanted` in the order of linking: of files that several packages have, the last one's counts. */
-export function planLink(wanted: readonly Wanted[], { prefix, copy, ...given }: PlanOptions): LinkPlan {
+export function planLink(wanted: readonly Wanted[], { prefix, copy, compiled, ...given }: PlanOptions): LinkPlan {
   const python = given.python === undefined ? pythonOf(wanted.map(({ record }) => record)) : given.python
-  const entries = new Map<string, LinkEntry>()
-  const owners = new Map<string, string[]>()
+  // Twenty thousand files: each path is hashed once.
+  const entries: LinkEntry[] = []
+  const numbers = new Map<string, number>()
+  const owners: string[] = []
+  const clobbers = new Map<string, string[]>()
   const compile: string[] = []
+  const folders = wanted.map(({ unpacked }) => unpacked.folder)
+  // Not told of twice: its source is another's, too.
+  const isCompiled = (entry: LinkEntry): boolean => entry.how !== 'write' && entry.source >= wanted.length
+  const add = (entry: LinkEntry, owner: string): number => {
+    const there = numbers.get(entry.path)
+    if (there === undefined) {
+      numbers.set(entry.path, entries.length)
+      owners.push(owner)
+      return entries.push(entry) - 1
+    }
+    entries[there] = entry
+    const others = clobbers.get(entry.path)
+    if (owners[there] === owner || isCompiled(entry)) return there
+    if (others === undefined) clobbers.set(entry.path, [owners[there] ?? '', owner])
+    else others.push(owner)
+    return there
+  }
   const placed = wanted.map(({ record, unpacked }, source) => {
     const isPython = record.noarch === 'python'
     if (isPython && python === null)
       throw new EnvError('UNSATISFIABLE', `${record.fn} is a Python package, but no python is to be installed with it`)
-    const add = (entry: LinkEntry): void => {
-      const own = owners.get(entry.path)
-      if (own === undefined) owners.set(entry.path, [record.fn])
-      else own.push(record.fn)
-      entries.set(entry.path, entry)
-    }
     const files: Placed[] = []
-    const sources: string[] = []
+    const pycs: Placed[] = []
+    const shared: LinkEntry[] = []
+    const done = compiled?.get(source)
+    const from = done === undefined ? 0 : folders.push(done.folder) - 1
     for (const item of unpacked.paths) {
       const path = isPython && python !== null ? installedPath(item.path, python.sitePackages) : item.path
-      add(entryOf(item, path, source, copy))
-      files.push({ path, type: 'package', recorded: item })
-      if (isPython && /^site-packages\/.+\.py$/.test(item.path)) sources.push(path)
+      const entry = add(entryOf(item, path, source, copy), record.fn)
+      files.push({ path, type: 'package', recorded: item, entry })
+      if (!isPython || python === null || !isPythonSource(item.path)) continue
+      const pyc = pycOf(path, python.version)
+      pycs.push({ path: pyc, type: 'pyc_file' })
+      const own = pycOf(item.path, python.version)
+      if (done === undefined || item.placeholder !== undefined) compile.push(path)
+      else if (done.paths.has(own)) shared.push({ path: pyc, how: copy ? 'copy' : 'share', source: from, from: own })
     }
+    // Not between the others: neighbours are linked from one folder.
+    for (const entry of shared) add(entry, record.fn)
     if (!isPython || python === null) return files
-    compile.push(...sources)
-    for (const path of sources) files.push({ path: compiled(path, python.version), type: 'pyc_file' })
+    files.push(...pycs)
     for (const point of unpacked.entryPoints) {
       const path = `bin/${point.name}`
       const data = Buffer.from(entryPointText(point, prefix, python.version))
-      add({ path, how: 'write', data, mode: 0o775 })
-      files.push({ path, type: 'unix_python_entry_point' })
+      const entry = add({ path, how: 'write', data, mode: 0o775 }, record.fn)
+      files.push({ path, type: 'unix_python_entry_point', entry })
     }
     return files
   })
-  const list = [...entries.values()]
-  const numbers = new Map(list.map((entry, number) => [entry.path, number]))
   return {
-    sources: wanted.map(({ unpacked }) => unpacked.folder),
-    entries: list,
-    placed: placed.map((files) =>
-      files.map((file) => {
-        const entry = numbers.get(file.path)
-        return entry === undefined ? file : { ...file, entry }
-      }),
-    ),
-    clobbers: [...owners].flatMap(([path, packages]) => (packages.length > 1 ? [{ path, packages }] : [])),
+    sources: folders,
+    entries,
+    placed,
+    clobbers: [...clobbers].map(([path, packages]) => ({ path, packages })),
     compile,
     python: python?.version ?? null,
   }
+}
+
+export function warnOfClobbers(clobbers: readonly Clobber[], warn: (message: string) => void): void {
+  for (const { path, packages } of clobbers)
+    warn(`${path} is in ${packages.join(' and in ')}: the last one's is installed`)
 }
 
 /** The python among packages, as it decides where others are installed. */
@@ -126,15 +150,18 @@ export function pythonOf(records: readonly RepoRecord[]): Python | null {
 }
 
 function entryOf(item: PathRecord, path: string, source: number, copy: boolean): LinkEntry {
-  const from = item.path
-  if (item.type === 'softlink') return { path, how: 'symlink', source, from }
+  const from = item.path === path ? {} : { from: item.path }
+  if (item.type === 'softlink') return { path, how: 'symlink', source, ...from }
   if (item.placeholder !== undefined)
-    return { path, how: 'rewrite', source, from, placeholder: item.placeholder, text: item.mode !== 'binary' }
-  return { path, how: copy || item.noLink ? 'copy' : 'share', source, from }
+    return { path, how: 'rewrite', source, ...from, placeholder: item.placeholder, text: item.mode !== 'binary' }
+  return { path, how: copy || item.noLink ? 'copy' : 'share', source, ...from }
 }
 
+/** Of a path in a noarch: python package: is it compiled? */
+export const isPythonSource = (path: string): boolean => /^site-packages\/.+\.py$/.test(path)
+
 /** Where Python keeps what it compiled: `a/__pycache__/b.cpython-311.pyc`. `more`: of another optimization, `.opt-1`. */
-export function compiled(path: string, version: string, more = ''): string {
+export function pycOf(path: string, version: string, more = ''): string {
   const slash = path.lastIndexOf('/') + 1
   return `${path.slice(0, slash)}__pycache__/${path.slice(slash, -3)}.cpython-${version.replace('.', '')}${more}.pyc`
 }

@@ -37,15 +37,13 @@ export async function obtain(
   const folders = await unpack(fetched, cache, request)
   clock.lap('unpack')
   const archives = new Map(fetched.archives.map(({ record, file }) => [record, file]))
-  const read = await Promise.all(
-    records.map(async (record, i) => {
-      const unpacked = await readUnpacked(there[i] ?? folders.get(record) ?? '')
-      const archive = archives.get(record) ?? join(dirname(unpacked.folder), record.fn)
-      const { channel, subdir, fn } = record
-      const whole = explicit === null ? record : repoRecord(channel, subdir, fn, { ...unpacked.index, ...record.raw })
-      return { record: whole, unpacked, archive, spec: asked.get(record.name) ?? null }
-    }),
-  )
+  const read = records.map((record, i) => {
+    const unpacked = readUnpacked(there[i] ?? folders.get(record) ?? '')
+    const archive = archives.get(record) ?? join(dirname(unpacked.folder), record.fn)
+    const { channel, subdir, fn } = record
+    const whole = explicit === null ? record : repoRecord(channel, subdir, fn, { ...unpacked.index, ...record.raw })
+    return { record: whole, unpacked, archive, spec: asked.get(record.name) ?? null }
+  })
   // Of an explicit list it is known only now what depends on what.
   const order = new Map(inOrder(read.map(({ record }) => record)).map((record, number) => [record, number]))
   const wanted: Wanted[] = read.sort((a, b) => (order.get(a.record) ?? 0) - (order.get(b.record) ?? 0))

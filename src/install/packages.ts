@@ -2,12 +2,15 @@
  * The package cache that is shared with conda (`pkgs_dirs`): what is there already, and what is put there. Archives lie in it by their
  * file names, unpacked packages in folders `name-version-build`. Whatever gets its final name there is whole.
  */
-import { access, appendFile, constants, mkdir, mkdtemp, readFile, stat, writeFile } from 'node:fs/promises'
+import { existsSync } from 'node:fs'
+import { access, appendFile, constants, mkdir, readdir, readFile, stat, writeFile } from 'node:fs/promises'
 import { homedir } from 'node:os'
 import { dirname, isAbsolute, join, resolve } from 'node:path'
+import { setTimeout } from 'node:timers/promises'
 import type { Config } from '../conda/config.js'
 import { EnvError, fromSystem } from '../errors.js'
 import { native, runJob } from '../native.js'
+import { isAbandoned, ownedName } from '../tree/owned.js'
 import type { RepoRecord } from './repodata.js'
 
 export type Variables = Readonly<Record<string, string | undefined>>
@@ -110,6 +113,32 @@ export function repodataRecord(record: RepoRecord): Record<string, unknown> {
   }
 }
 
+/** What this program keeps in an unpacked package, and how the names begin of what it has not finished in a cache. */
+export const ownFolder = '.conda-deploy'
+
+export async function removeFolder(folder: string, threads: number): Promise<void> {
+  await runJob((counters) => native().remove({ root: folder, threads }, counters))
+}
+
+/** Puts a whole folder under its name; false: something stands there. */
+export const placeIn = (folder: string, target: string): boolean => native().rename(folder, target, 'no-replace')
+
+/** A folder for what gets its place in the cache when it is whole. Those that killed processes of this machine left are removed. */
+export async function stageIn(cache: string, threads: number): Promise<string> {
+  const begin = `${ownFolder}-`
+  const stage = join(cache, begin + ownedName())
+  try {
+    for (const name of await readdir(cache))
+      if (name.startsWith(begin) && isAbandoned(name.slice(begin.length)))
+        // Another process may remove it at the same time, and what cannot be removed is in nobody's way.
+        await removeFolder(join(cache, name), threads).catch(() => undefined)
+    await mkdir(stage)
+    return stage
+  } catch (error) {
+    throw error instanceof EnvError ? error : fromSystem(error, 'cannot make', stage)
+  }
+}
+
 export interface Archive {
   readonly record: RepoRecord
   /** Verified. */
@@ -120,6 +149,8 @@ export interface UnpackOptions {
   readonly threads: number
   readonly signal?: AbortSignal | undefined
   readonly progress?: ((bytes: number) => void) | undefined
+  /** Milliseconds for which an unfinished package must not grow before it counts as left behind; default 3000. */
+  readonly patience?: number | undefined
 }
 
 /** Bytes that one package may unpack to: ten times the largest there is. */
@@ -132,10 +163,10 @@ const mostBytes = 64 * 2 ** 30
 export async function unpackPackages(
   archives: readonly Archive[],
   cache: string,
-  { threads, signal, progress }: UnpackOptions,
+  { threads, signal, progress, patience = 3000 }: UnpackOptions,
 ): Promise<string[]> {
   if (archives.length === 0) return []
-  const stage = await mkdtemp(join(cache, '.conda-deploy-'))
+  const stage = await stageIn(cache, threads)
   try {
     const items = archives.map(({ file, record }) => ({
       archive: file,
@@ -151,12 +182,13 @@ export async function unpackPackages(
       throw asDamage(error)
     })
     const folders: string[] = []
-    for (const [i, { record }] of archives.entries()) folders.push(await publish(items[i]?.root ?? '', cache, record))
+    for (const [i, { record }] of archives.entries())
+      folders.push(await publish(items[i]?.root ?? '', cache, record, patience))
     return folders
   } catch (error) {
     throw error instanceof EnvError ? error : fromSystem(error, 'cannot unpack packages into', cache)
   } finally {
-    await runJob((counters) => native().remove({ root: stage, threads }, counters))
+    await removeFolder(stage, threads)
   }
 }
 
@@ -168,17 +200,49 @@ function asDamage(error: unknown): unknown {
   return new EnvError('PACKAGE_DAMAGED', message, { cause: error, ...(path === undefined ? {} : { path }) })
 }
 
-async function publish(staged: string, cache: string, record: RepoRecord): Promise<string> {
+async function publish(staged: string, cache: string, record: RepoRecord, patience: number): Promise<string> {
   if ((await sizeOf(join(staged, 'info', 'index.json'))) === null)
     throw new EnvError('PACKAGE_DAMAGED', `${record.fn} is no conda package: it has no info/index.json`)
   const document = JSON.stringify(repodataRecord(record), null, 2)
   await writeFile(join(staged, 'info', 'repodata_record.json'), document)
   const folder = join(cache, distOf(record.fn))
   for (let attempt = 0; attempt < 10; attempt++) {
-    if (native().rename(staged, folder, 'no-replace')) return folder
+    if (placeIn(staged, folder)) return folder
+    if ((await noted(folder)) === null) await ended(folder, patience)
     if (isSame(await noted(folder), record)) return folder
     // Another package of this name, or one that was never finished: it goes, as conda does it. Who linked from it keeps the files.
-    native().rename(folder, `${staged}.old${attempt}`, 'no-replace')
+    placeIn(folder, `${staged}.old${attempt}`)
   }
   throw new EnvError('LOCK_HELD', `${folder} is made again and again by another program`, { path: folder })
+}
+
+/** Longer than any package takes. */
+const longest = 10 * 60_000
+
+/**
+ * conda and mamba unpack where the package will stand, and say last what it is: returns when that is said, when nothing is there any more, or when
+ * nothing was added for `patience` milliseconds.
+ */
+async function ended(folder: string, patience: number): Promise<void> {
+  const begun = await stat(folder).catch((error: unknown) => {
+    if (isAbsent(error)) return null
+    throw fromSystem(error, 'cannot look at', folder)
+  })
+  if (begun === null || Date.now() - begun.ctimeMs > longest) return
+  const grown = async (): Promise<string> => {
+    const all = await runJob((counters) => native().scan({ root: folder, skip: [], threads: 1 }, counters))
+    return `${all.length} ${all.reduce((sum, { size }) => sum + size, 0)}`
+  }
+  const pause = Math.min(patience, 500)
+  try {
+    for (let before = await grown(), quiet = 0; quiet < patience && (await noted(folder)) === null; ) {
+      await setTimeout(pause)
+      const now = await grown()
+      quiet = now === before ? quiet + pause : 0
+      before = now
+    }
+  } catch (error) {
+    // It is taken away while it is looked at.
+    if (existsSync(folder)) throw error
+  }
 }

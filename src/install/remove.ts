@@ -9,7 +9,7 @@ import { recordsOf } from './standing.js'
 import { type ChangeResult, changeEnvironment } from './transaction.js'
 
 export interface RemoveOptions
-  extends Pick<RequestOptions, 'dryRun' | 'command' | 'threads' | 'signal' | 'reporter'>,
+  extends Pick<RequestOptions, 'dryRun' | 'linkScripts' | 'command' | 'threads' | 'signal' | 'reporter'>,
     EnvironmentOptions {
   /** Names of packages. */
   readonly specs?: readonly string[] | undefined
@@ -17,9 +17,9 @@ export interface RemoveOptions
   readonly force?: boolean | undefined
 }
 
-const { dryRun, command, threads, signal, reporter, specs } = requestShape
+const { dryRun, linkScripts, command, threads, signal, reporter, specs } = requestShape
 const shape = {
-  ...{ dryRun, command, threads, signal, reporter, specs },
+  ...{ dryRun, linkScripts, command, threads, signal, reporter, specs },
   prefix: 'string',
   name: 'string',
   force: 'boolean',

@@ -20,6 +20,8 @@ export interface RequestOptions {
   readonly offline?: boolean | undefined
   /** Copies in place of clones and hard links. */
   readonly copy?: boolean | undefined
+  /** Run the link scripts of packages, once they stand where they belong; default: they are named. */
+  readonly linkScripts?: boolean | undefined
   /** Solve, and write nothing but the cache of channels' indexes. */
   readonly dryRun?: boolean | undefined
   /** For `conda-meta/history`; credentials in it are left out. Default: the verb, the prefix and the specs. */
@@ -49,6 +51,7 @@ export const requestShape = {
   overrideChannels: 'boolean',
   offline: 'boolean',
   copy: 'boolean',
+  linkScripts: 'boolean',
   dryRun: 'boolean',
   command: 'string',
   threads: 'number',
@@ -69,6 +72,7 @@ export interface Request {
   readonly overrideChannels: boolean
   readonly offline: boolean
   readonly copy: boolean
+  readonly linkScripts: boolean
   readonly dryRun: boolean
   readonly threads: number
   readonly signal: AbortSignal | undefined
@@ -95,6 +99,7 @@ export async function readRequest(options: RequestOptions, prefix?: string): Pro
     overrideChannels: options.overrideChannels ?? false,
     offline: options.offline ?? config.offline,
     copy: options.copy ?? false,
+    linkScripts: options.linkScripts ?? false,
     dryRun: options.dryRun ?? false,
     threads: options.threads ?? availableParallelism(),
     signal: options.signal,

@@ -9,13 +9,15 @@ import { Clock } from '../clock.js'
 import type { There } from '../install-jobs.js'
 import { native, runJob } from '../native.js'
 import { type ChosenPackage, packageOf } from './choose.js'
+import { compilePackages, compilerOf } from './compile.js'
 import { noteEnvironment, requestedAnew } from './conda-meta.js'
 import { type Difference, derivedOf, differenceOf, notesOf, type Shares, sharesOf, type Target } from './difference.js'
 import { fillStage, type Place, writeInto } from './fill.js'
 import { revisionText } from './history.js'
 import { type Present, readPresent, specIn } from './installed.js'
 import { type Change, changing } from './journal.js'
-import { type Clobber, type LinkPlan, type Python, planLink, pythonOf, type Wanted } from './link.js'
+import { type Clobber, type LinkPlan, type Python, planLink, pythonOf, type Wanted, warnOfClobbers } from './link.js'
+import { linkScript, linkScripts } from './link-scripts.js'
 import { type Obtained, obtain } from './obtain.js'
 import { inOrder } from './order.js'
 import { distOf, packageCaches, unpackedIn } from './packages.js'
@@ -85,7 +87,9 @@ export async function changeEnvironment(
     const result = { ...resultOf(what, difference), seconds: clock.seconds() }
     const task = new Transaction(what, present, target, difference, clock)
     if (change === null || task.isNothing) return result
-    return { ...result, ...(await task.run(change)), warnings: request.warnings, seconds: clock.seconds() }
+    const { scripts, ...changed } = await task.run(change)
+    await linkScripts(prefix, scripts, request)
+    return { ...result, ...changed, warnings: request.warnings, seconds: clock.seconds() }
   }
   return request.dryRun ? await begin(null) : await changing(prefix, request, begin)
 }
@@ -141,12 +145,17 @@ class Transaction {
     const order = numbers(final)
     const wanted = [...found].sort((a, b) => (order.get(a.record.name) ?? 0) - (order.get(b.record.name) ?? 0))
     const python = pythonOf(final)
-    const plan = planLink(wanted, { prefix, copy, python })
+    this.#clock.lap('link')
+    const made = await compilePackages(wanted, compilerOf(wanted, final, prefix), request)
+    this.#clock.lap('compile')
+    const plan = planLink(wanted, { prefix, copy, python, compiled: made.packages })
     const before = numbers(inOrder([...this.#present.packages.values()].map(({ record }) => record)))
     const shares = sharesOf(wanted, plan, this.#difference, order, before)
     const clobbered = [...plan.clobbers, ...shares.clobbered]
-    for (const { path, packages } of clobbered)
-      warn(`${path} is in ${packages.join(' and in ')}: the last one's is installed`)
+    warnOfClobbers(clobbered, warn)
+    const { removed, relinked } = this.#difference
+    const going = [...removed, ...relinked].map(({ record, meta }) => linkScript(record, meta.files, 'pre-unlink'))
+    await linkScripts(prefix, going.flat(), request)
     await change.begin()
     try {
       const place = { stage: change.stage, prefix, beside: change.root }
@@ -159,14 +168,21 @@ class Transaction {
       const { steps: count, moments } = await change.commit(steps, request)
       if (moments > 0)
         warn(`${moments} files were gone for a moment while they were replaced: this file system has no hard links`)
+      const come = wanted.map(({ record }, number) =>
+        linkScript(record, plan.placed[number]?.map(({ path }) => path) ?? [], 'post-link'),
+      )
       await noteEnvironment(prefix, process.env['HOME'] || homedir()).catch((error: Error) => warn(error.message))
       this.#clock.lap('change')
       const { cloned, copied, written } = linked
-      const installed = { ...obtained, linked: linked.linked, cloned, copied, rewritten: written.length, compiled }
-      return { installed: { ...installed, steps: count, moments }, clobbered, replaced: steps.replaced }
+      const counts = { linked: linked.linked, cloned, copied, rewritten: written.length }
+      const installed = { ...obtained, ...counts, compiled: made.compiled + compiled }
+      const scripts = come.flat()
+      return { scripts, installed: { ...installed, steps: count, moments }, clobbered, replaced: steps.replaced }
     } catch (error) {
       await change.end(request)
       throw error
+    } finally {
+      await made.dispose()
     }
   }
 

@@ -1,5 +1,5 @@
 /** What an unpacked package says about itself: its index, its files, and how a noarch: python package is to be installed. */
-import { readFile } from 'node:fs/promises'
+import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { readPackagePaths } from '../conda/package-cache.js'
 import type { PathRecord } from '../conda/paths.js'
@@ -23,22 +23,23 @@ export interface Unpacked {
 }
 
 /** Throws PACKAGE_DAMAGED for what is no package, UNSAFE_PATH for names that leave it. */
-export async function readUnpacked(folder: string): Promise<Unpacked> {
+export function readUnpacked(folder: string): Unpacked {
   const info = join(folder, 'info')
-  const index = await document(join(info, 'index.json'))
+  const index = document(join(info, 'index.json'))
   if (index === null) throw damaged(join(info, 'index.json'), 'it is missing')
-  const paths = await readPackagePaths(folder)
+  const paths = readPackagePaths(folder)
   if (paths === null) throw damaged(info, 'neither paths.json nor files is there')
   for (const { path } of paths) checkPath(path, folder)
-  const link = await document(join(info, 'link.json'))
+  const link = document(join(info, 'link.json'))
   const noarch = link?.['noarch'] as { entry_points?: unknown } | null | undefined
   const points = Array.isArray(noarch?.entry_points) ? noarch.entry_points : []
   return { folder, index, paths, entryPoints: points.map((line) => entryPoint(String(line), folder)) }
 }
 
-async function document(file: string): Promise<Record<string, unknown> | null> {
+/** Not asynchronous: four turns a file, of hundreds, take longer than reading them. */
+function document(file: string): Record<string, unknown> | null {
   try {
-    const value: unknown = JSON.parse(await readFile(file, 'utf8'))
+    const value: unknown = JSON.parse(readFileSync(file, 'utf8'))
     if (typeof value === 'object' && value !== null && !Array.isArray(value)) return value as Record<string, unknown>
   } catch (error) {
     if (isAbsent(error)) return null

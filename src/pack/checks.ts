@@ -12,8 +12,9 @@ export async function editablePackages(environment: Environment, scanned: readon
   const site = environment.python?.sitePackages
   if (site === undefined) return []
   const names = new Set<string>()
-  const told: string[] = []
-  for (const { path, kind } of scanned) {
+  const told: Scanned[] = []
+  for (const node of scanned) {
+    const { path, kind } = node
     if (kind !== 'file' || !path.startsWith(`${site}/`)) continue
     if (!path.endsWith('.json') && !path.endsWith('.egg-link') && !path.endsWith('.pth')) continue
     const rest = path.slice(site.length + 1)
@@ -22,10 +23,10 @@ export async function editablePackages(environment: Environment, scanned: readon
     const finder = /^__editable__[._]+([^/]+)\.pth$/.exec(rest)?.[1]
     if (link !== undefined) names.add(link)
     else if (finder !== undefined) names.add(projectName(finder))
-    else if (distInfo !== undefined) told.push(path)
+    else if (distInfo !== undefined) told.push(node)
   }
-  const said = await Promise.all(told.map((path) => saysEditable(join(environment.prefix, path))))
-  for (const [i, path] of told.entries())
+  const said = await Promise.all(told.map(({ path, origin }) => saysEditable(origin ?? join(environment.prefix, path))))
+  for (const [i, { path }] of told.entries())
     if (said[i]) names.add(projectName(path.slice(site.length + 1, path.indexOf('.dist-info/'))))
   return [...names].sort()
 }

@@ -8,17 +8,27 @@ import { largeZip, mostEntries } from '../archive/write-zip.js'
 import type { Environment } from '../conda/environment.js'
 import { EnvError, fromSystem } from '../errors.js'
 import type { Scanned } from '../native.js'
+import { follow } from '../tree/follow.js'
 import type { Settled } from './options.js'
 import type { Plan } from './plan.js'
 
-/** Without hard links; without symbolic ones too, except for those that lead nowhere, or to a folder around themselves. */
-export function dereference(environment: Environment, scanned: readonly Scanned[], links: boolean): Scanned[] {
+/** `onDisk`: the scan is of a tree that is there. Without hard links; without symbolic ones too, except for those that lead nowhere, or to a folder around themselves. */
+export function dereference(
+  { prefix }: Pick<Environment, 'prefix'>,
+  scanned: readonly Scanned[],
+  { links, onDisk }: { readonly links: boolean; readonly onDisk: boolean },
+): Scanned[] {
   const single = scanned.map(({ inode: _, ...node }): Scanned => node)
   if (links) return single
   const out: Scanned[] = []
   const beneath = childrenOf(scanned)
   const nodes = new Map(single.map((node) => [node.path, node]))
-  const root = realpathSync(environment.prefix)
+  const root = onDisk ? realpathSync(prefix) : prefix
+  const endOf = (path: string): string | null => {
+    if (onDisk) return realOf(join(root, path))
+    const end = follow(nodes, path, true)
+    return end === null ? null : join(root, end)
+  }
   const add = (path: string, node: Scanned, around: readonly string[]): void => {
     if (node.kind !== 'symlink') {
       out.push(node.path === path ? node : { ...node, path, source: node.source ?? node.path })
@@ -29,7 +39,7 @@ export function dereference(environment: Environment, scanned: readonly Scanned[
         }
       return
     }
-    const real = realOf(join(root, node.path))
+    const real = endOf(node.path)
     if (real === null || around.includes(real) || `${join(root, path)}/`.startsWith(`${real}/`))
       out.push({ ...node, path })
     else if (real.startsWith(`${root}/`)) {

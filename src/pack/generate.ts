@@ -23,13 +23,13 @@ export async function metaEntries(
   records: ReadonlyMap<string, RecordText>,
 ): Promise<PackEntry[]> {
   return Promise.all(
-    plan.meta.map(async ({ path, kind, mode, mtime, size, target }): Promise<PackEntry> => {
+    plan.meta.map(async ({ path, kind, mode, mtime, size, target, data: known, source }): Promise<PackEntry> => {
       if (kind !== 'file') return { path, kind, mode, mtime, size, ...(target === undefined ? {} : { target }) }
       const record = records.get(path)
       if (!record) {
-        const bytes = await read(join(environment.prefix, path))
+        const bytes = known ?? (await read(source ?? join(environment.prefix, path)))
         if (path !== history) return { path, kind, mode, mtime, size: bytes.length, data: bytes }
-        const data = Buffer.from(historyText(bytes.toString('latin1')), 'latin1')
+        const data = Buffer.from(historyText(Buffer.from(bytes).toString('latin1')), 'latin1')
         return { path, kind, mode, mtime: plan.mtime, size: data.length, data }
       }
       const { text, digests } = record

@@ -2,6 +2,7 @@
 import { availableParallelism } from 'node:os'
 import type { Writable } from 'node:stream'
 import { type WritableFormat, writableFormat } from '../archive/write-formats.js'
+import type { Layout } from '../conda/layout.js'
 import { EnvError } from '../errors.js'
 import { checkOptions, type Shape } from '../options.js'
 import { type Reporter, silent } from '../report.js'
@@ -12,8 +13,10 @@ import { isSafePath } from '../tree/safe-path.js'
 export interface PackOptions {
   /** The environment by its name, as `conda activate` takes it; or */
   readonly name?: string | undefined
-  /** by its path. Neither: the active one (CONDA_PREFIX). */
+  /** by its path; or */
   readonly prefix?: string | undefined
+  /** one that is nowhere on disk, see `withLayout`. None of them: the active one (CONDA_PREFIX). */
+  readonly layout?: Layout | undefined
   /** The archive to write; default: the environment's name and the format, in the working directory. */
   readonly output?: string | undefined
   /** Where to write the archive instead, as it is made. It is not ended. Not for squashfs and no-archive. */
@@ -58,6 +61,7 @@ export interface PackOptions {
 const shape: Shape<PackOptions> = {
   name: 'string',
   prefix: 'string',
+  layout: 'object',
   output: 'string',
   stream: 'object',
   format: 'string',
@@ -103,6 +107,8 @@ export function settle(options: PackOptions): Settled {
   const { compressLevel: level = 4, nThreads = -1 } = options
   for (const { kind } of options.filters ?? [])
     if (kind !== 'include' && kind !== 'exclude') throw invalid(`Unknown filter of kind '${String(kind)}'`)
+  if (options.layout !== undefined && (options.name ?? options.prefix) !== undefined)
+    throw invalid("pack: 'layout' stands alone, without 'name' and 'prefix'")
   if (options.stream !== undefined && options.output !== undefined)
     throw invalid("pack: 'output' and 'stream' exclude each other")
   const format = writableFormat(options.output, options.format ?? 'infer')

@@ -1,11 +1,10 @@
 /** The archive's file: its place, the partial file beside it, and putting it under its name. What a killed pack left there is removed. */
-import { createHash, randomBytes } from 'node:crypto'
-import { existsSync, lstatSync, readdirSync, readFileSync, readlinkSync, renameSync, rmdirSync, rmSync } from 'node:fs'
-import { hostname } from 'node:os'
+import { existsSync, lstatSync, readdirSync, renameSync, rmdirSync, rmSync } from 'node:fs'
 import { basename, dirname, join } from 'node:path'
 import { EnvError, fromSystem } from '../errors.js'
 import { native } from '../native.js'
 import { makeFolders } from '../tree/folders.js'
+import { isAbandoned, ownedName } from '../tree/owned.js'
 
 /**
  * Throws OUTPUT_EXISTS, or IO where the directory is missing; with `force` neither matters, except that a directory is only replaced by
@@ -69,62 +68,15 @@ function stem(output: string): string {
   return `${Buffer.byteLength(name) > mostName ? name.slice(0, mostName / 3) : name}.part-`
 }
 
-/** A free name beside `output`, on its file system. It tells whose it is: the host, the process, and when that began. */
-export function partOf(output: string): string {
-  const own = `${host()}-${process.pid}-${startOf(process.pid) ?? 0}`
-  return join(dirname(output), `${stem(output)}${own}-${randomBytes(3).toString('hex')}`)
-}
-
-/** Where a process number means the same process: this machine since it started, and this container. */
-let known: string | undefined
-function host(): string {
-  const read = (from: () => string): string => {
-    try {
-      return from()
-    } catch (error) {
-      if (typeof (error as NodeJS.ErrnoException).errno === 'number') return ''
-      throw error
-    }
-  }
-  const boot = read(() => readFileSync('/proc/sys/kernel/random/boot_id', 'utf8'))
-  const space = read(() => readlinkSync('/proc/self/ns/pid'))
-  known ??= createHash('sha256').update(`${hostname()}\n${boot}\n${space}`).digest('hex').slice(0, 12)
-  return known
-}
-
-/** When a process began, in ticks since the machine did; null: there is no such process, or no way to know. */
-function startOf(pid: number): string | null {
-  try {
-    const stat = readFileSync(`/proc/${pid}/stat`, 'latin1')
-    // The name of the program, in parentheses, may hold anything.
-    return stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19] ?? null
-  } catch (error) {
-    if (typeof (error as NodeJS.ErrnoException).errno === 'number') return null
-    throw error
-  }
-}
-
-function isAlive(pid: number): boolean {
-  try {
-    process.kill(pid, 0)
-    return true
-  } catch (error) {
-    return (error as NodeJS.ErrnoException).code !== 'ESRCH'
-  }
-}
+/** A free name beside `output`, on its file system. */
+export const partOf = (output: string): string => join(dirname(output), `${stem(output)}${ownedName()}`)
 
 /** Removes what packs to the same output left that were killed on this host. Never that of a process that may live, or of another host. */
 export function sweep(output: string): void {
   const folder = dirname(output)
-  const begin = `${stem(output)}${host()}-`
-  for (const name of namesIn(folder)) {
-    if (!name.startsWith(begin)) continue
-    const [, pid, start] = /^(\d+)-(\d+)-[0-9a-f]{6}/.exec(name.slice(begin.length)) ?? []
-    if (pid === undefined) continue
-    const now = startOf(Number(pid))
-    const lives = isAlive(Number(pid)) && (now === null || start === '0' || now === start)
-    if (!lives) discard(join(folder, name))
-  }
+  const begin = stem(output)
+  for (const name of namesIn(folder))
+    if (name.startsWith(begin) && isAbandoned(name.slice(begin.length))) discard(join(folder, name))
 }
 
 function namesIn(folder: string): string[] {

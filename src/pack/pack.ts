@@ -9,6 +9,7 @@ import type { WritableName } from '../archive/write-formats.js'
 import { Clock } from '../clock.js'
 import { type Environment, openEnvironment } from '../conda/environment.js'
 import { findPrefix } from '../conda/find.js'
+import type { Layout, Resolved } from '../conda/layout.js'
 import { fromSystem } from '../errors.js'
 import { native, runJob, type Scanned } from '../native.js'
 import { editableError, editablePackages, missingError, withUnreadable } from './checks.js'
@@ -29,7 +30,10 @@ export interface PackResult extends Findings, Totals {
   readonly output: string | null
   readonly format: WritableName
   readonly name: string
-  readonly prefix: string
+  /** Null: it was nowhere on disk. */
+  readonly prefix: string | null
+  /** How it was made of packages; null: it was there. */
+  readonly resolved: Resolved | null
   /** The prefix that stands in the files; null: they are relocated where they are deployed. */
   readonly destPrefix: string | null
   readonly platform: string
@@ -57,22 +61,18 @@ export async function pack(options: PackOptions = {}): Promise<PackResult> {
   const settled = settle(options)
   const { format, force, dryRun, reporter, threads } = settled
   const clock = new Clock(['read', 'scan', 'pack', 'seal'])
-  const prefix = findPrefix(named(options))
-  const place = placeOf(options, settled, basename(prefix))
+  const { layout } = options
+  const prefix = layout === undefined ? findPrefix(named(options)) : null
+  const place = placeOf(options, settled, layout?.environment.name ?? basename(prefix ?? ''))
   const { output, arcroot } = place
   if (!dryRun && output !== null) checkOutput(output, force, format.via === 'directory' ? arcroot : undefined)
 
   reporter.phase('scan')
-  const scanJob = { root: prefix, skip: ignored, threads }
-  // The core's threads scan while the records are read here.
-  const [opened, seen] = await Promise.allSettled([
-    openEnvironment(prefix).finally(() => clock.lap('read')),
-    runJob((counters) => native().scan(scanJob, counters), settled),
-  ])
-  const [environment, scanned] = [settledValue(opened), settledValue(seen)]
+  const found = prefix === null ? foundIn(layout) : await foundAt(prefix, settled, clock)
+  const { environment, scanned } = found
   const editable = await editablePackages(environment, scanned)
   if (editable.length > 0 && !options.ignoreEditablePackages) throw editableError(editable)
-  const plan = await planOf(environment, scanned, place, settled, options)
+  const plan = planOf(found, place, settled, options)
   if (plan.missing.length > 0 && !options.ignoreMissingFiles) throw missingError(plan.missing)
   clock.lap('scan')
 
@@ -89,7 +89,7 @@ export async function pack(options: PackOptions = {}): Promise<PackResult> {
       sweep(output)
     }
     const done = await writeArchive({
-      ...{ environment, plan, editable, target, arcroot, settled },
+      ...{ environment, root: prefix ?? '/', plan, editable, target, arcroot, settled },
       dest: place.dest,
       progress: (bytes) => reporter.progress(bytes),
       packed: () => clock.lap('pack'),
@@ -98,16 +98,18 @@ export async function pack(options: PackOptions = {}): Promise<PackResult> {
     takeBack = () => undefined
     clock.lap('seal')
     const warnings = [
+      ...(layout?.warnings ?? []),
       ...movedWarning(environment),
       ...warningsOf(done.findings, remadePaths(environment).add(unpackPath)),
       ...(done.byPath.length > 0 ? [`scripts that find their interpreter by PATH: ${done.byPath.join(', ')}`] : []),
     ]
-    for (const warning of warnings) reporter.warn(warning)
+    for (const warning of warnings.slice(layout?.warnings.length ?? 0)) reporter.warn(warning)
     return {
       output: part === null ? null : output,
       format: format.name,
       name: environment.name,
       prefix,
+      resolved: layout?.resolved ?? null,
       destPrefix: place.dest ?? null,
       platform: environment.platform,
       python: environment.python?.version ?? null,
@@ -119,7 +121,7 @@ export async function pack(options: PackOptions = {}): Promise<PackResult> {
       warnings,
     }
   } catch (error) {
-    throw withUnreadable(error, prefix, plan.entries)
+    throw prefix === null ? error : withUnreadable(error, prefix, plan.entries)
   } finally {
     if (part !== null) discard(part)
     takeBack()
@@ -157,26 +159,55 @@ function placeOf(options: PackOptions, { format, arcroot }: Settled, name: strin
 /** As the format was called: `--format tgz` makes `env.tgz`. */
 const givenName = ({ format = 'infer' }: PackOptions, name: string): string => (format === 'infer' ? name : format)
 
-async function planOf(
-  environment: Environment,
-  scanned: readonly Scanned[],
+/** What is to be packed. */
+interface Found {
+  readonly environment: Environment
+  /** Without what is ignored. */
+  readonly scanned: readonly Scanned[]
+  /** Names directly beneath the prefix that are ignored. */
+  readonly skipped: readonly string[]
+  readonly onDisk: boolean
+}
+
+async function foundAt(prefix: string, settled: Settled, clock: Clock<'read'>): Promise<Found> {
+  const scanJob = { root: prefix, skip: ignored, threads: settled.threads }
+  // The core's threads scan while the records are read here.
+  const [opened, seen] = await Promise.allSettled([
+    openEnvironment(prefix).finally(() => clock.lap('read')),
+    runJob((counters) => native().scan(scanJob, counters), settled),
+  ])
+  const [environment, scanned] = [settledValue(opened), settledValue(seen)]
+  const names = await readdir(prefix).catch((error: unknown) => {
+    throw fromSystem(error, 'cannot read', prefix)
+  })
+  return { environment, scanned, skipped: names.filter((name) => ignored.includes(name)).sort(), onDisk: true }
+}
+
+function foundIn(layout: Layout | undefined): Found {
+  const { environment, nodes } = layout as Layout
+  const topOf = ({ path }: Scanned): string => path.split('/', 1)[0] ?? ''
+  const skipped = new Set(nodes.map(topOf).filter((name) => ignored.includes(name)))
+  const scanned = skipped.size === 0 ? nodes : nodes.filter((node) => !skipped.has(topOf(node)))
+  return { environment, scanned, skipped: [...skipped].sort(), onDisk: false }
+}
+
+function planOf(
+  { environment, scanned, skipped, onDisk }: Found,
   { output, dest, parcel }: Place,
   { format, zipSymlinks, zip64 }: Settled,
   options: PackOptions,
-): Promise<Plan> {
-  const names = await readdir(environment.prefix).catch((error: unknown) => {
-    throw fromSystem(error, 'cannot read', environment.prefix)
-  })
+): Plan {
   const isZip = format.name === 'zip'
   // An environment with conda in it has its own activation: it works where it is told that it will stand.
   const hasConda = environment.packages.some(({ record }) => record.name === 'conda')
   const scripts = dest !== undefined && hasConda ? [] : activationScripts()
-  const plan = planPack(environment, isZip ? dereference(environment, scanned, zipSymlinks) : scanned, {
+  const tree = isZip ? dereference(environment, scanned, { links: zipSymlinks, onDisk }) : scanned
+  const plan = planPack(environment, tree, {
     filters: options.filters ?? [],
     scripts: parcel === null ? scripts : parcelScripts(parcel, environment),
     reserved: dest === undefined ? [unpackPath] : [],
-    skipped: names.filter((name) => ignored.includes(name)).sort(),
-    ...(output === null ? {} : { output: relative(environment.prefix, output) }),
+    skipped,
+    ...(output === null || !onDisk ? {} : { output: relative(environment.prefix, output) }),
   })
   if (isZip) checkZip(plan, { zipSymlinks, zip64 })
   return plan

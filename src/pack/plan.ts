@@ -216,6 +216,11 @@ function contentEntry(node: Scanned, owner: OwnedFile | undefined): PackEntry {
   const { expect, policy, slot } = knownOf(owner?.recorded)
   const entry: Writable<PackEntry> = { path, kind: 'file', mode, mtime, size, policy }
   if (node.source !== undefined) entry.source = node.source
+  if (node.origin !== undefined) {
+    entry.source = node.origin
+    entry.pristine = true
+  }
+  if (node.data !== undefined) entry.data = node.data
   if (path.endsWith('.pyc')) entry.policy = 'report'
   if (expect !== undefined) entry.expect = expect
   if (slot !== undefined) entry.slot = slot

@@ -37,6 +37,8 @@ export interface Totals {
 
 export interface Task {
   readonly environment: Environment
+  /** Where paths of entries begin. */
+  readonly root: string
   readonly plan: Plan
   readonly editable: readonly string[]
   /** A partial file, or directory, or a stream; null: find out everything and write nothing. */
@@ -54,7 +56,7 @@ export interface Task {
 export async function writeArchive(task: Task): Promise<{ findings: Findings; totals: Totals; byPath: string[] }> {
   const { environment, plan, dest, settled, target } = task
   const { format, level, threads, signal } = settled
-  const packing = { root: environment.prefix, prefixes: environment.spellings }
+  const packing = { root: task.root, prefixes: environment.spellings }
   const quiet: Writing = { level, threads, signal, ...(dest === undefined ? {} : { dest }) }
   await checkDest(task, packing)
   if (target === null) {
@@ -128,12 +130,12 @@ const reservedFor = (dest: string | undefined): string[] => (dest === undefined 
 
 /** The entries that are made once the rest is packed, and what is known about all of them. */
 async function remainder(
-  { environment, plan, editable, dest }: Task,
+  { environment, root, plan, editable, dest }: Task,
   packed: Packed,
   drafts: Drafts,
   writing: Writing,
 ) {
-  const packing = { root: environment.prefix, prefixes: environment.spellings }
+  const packing = { root, prefixes: environment.spellings }
   const outcomes = byPath(packed.outcomes)
   const meta = await metaEntries(environment, plan, drafts(outcomes))
   // Studied by the core too, so that there is one judgement of where a prefix stands in a text.

@@ -83,9 +83,9 @@ test('a package in the cache is read by paths.json, by the old files, or not at 
   writeFileSync(join(folder, 'new/info/paths.json'), '{"paths":[{"_path":"a"}]}')
   writeFileSync(join(folder, 'new/info/files'), 'not asked')
   writeFileSync(join(folder, 'old/info/files'), 'b')
-  expect(await readPackagePaths(join(folder, 'new'))).toEqual([{ path: 'a', type: 'hardlink' }])
-  expect(await readPackagePaths(join(folder, 'old'))).toEqual([{ path: 'b', type: 'hardlink' }])
-  expect(await readPackagePaths(join(folder, 'none'))).toBeNull()
+  expect(readPackagePaths(join(folder, 'new'))).toEqual([{ path: 'a', type: 'hardlink' }])
+  expect(readPackagePaths(join(folder, 'old'))).toEqual([{ path: 'b', type: 'hardlink' }])
+  expect(readPackagePaths(join(folder, 'none'))).toBeNull()
 })
 
 test('case 5: short paths of noarch python', () => {

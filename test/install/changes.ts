@@ -7,12 +7,18 @@ import { type Built, type BuiltFile, build, placeholder, text, writeIndex } from
 
 /** Stands for python: what it is asked to compile becomes a file; sources that say `broken` do not compile. */
 const python = (tag: string): string => `#!/bin/sh
-while [ "$1" != -i ]; do shift; done
-while read -r file; do
-  case "$(cat "$file")" in *broken*) continue ;; esac
-  dir="\${file%/*}/__pycache__"; name="\${file##*/}"
-  mkdir -p "$dir" && { echo ${tag}; cat "$file"; } > "$dir/\${name%.py}.cpython-${tag}.pyc"
-done < "$2"
+exec python3 -c '
+import os, sys
+texts = sys.stdin.buffer.read().split(b"\\0")
+for i in range(0, len(texts) - 1, 3):
+    source, _, target = texts[i:i + 3]
+    data = open(source, "rb").read()
+    if b"broken" in data:
+        print(i // 3, 0)
+        continue
+    os.makedirs(os.path.dirname(target), exist_ok=True)
+    open(target, "wb").write(b"${tag}\\n" + data)
+'
 `
 const pythonOf = (version: string): Built => {
   const minor = version.split('.').slice(0, 2).join('.')

@@ -24,14 +24,8 @@ const channel = join(folder, 'channel')
 const home = join(folder, 'home')
 let records: RepoRecord[]
 
-/** Stands for python: what it is asked to compile becomes a file. */
-const fakePython = `#!/bin/sh
-while [ "$1" != -i ]; do shift; done
-while read -r file; do
-  dir="\${file%/*}/__pycache__"; name="\${file##*/}"
-  mkdir -p "$dir" && echo compiled > "$dir/\${name%.py}.cpython-311.pyc"
-done < "$2"
-`
+/** Stands for python: that of the machine. */
+const fakePython = '#!/bin/sh\nexec python3 "$@"\n'
 const offered: Built[] = [
   {
     name: 'python',
@@ -146,7 +140,15 @@ describe('an environment', () => {
     expect(installed).toMatchObject({ compiled: 1 })
     expect(text(join(prefix, 'lib/python3.11/site-packages/pure/main.py'))).toBe('run = None\n')
     const pyc = 'lib/python3.11/site-packages/pure/__pycache__/main.cpython-311.pyc'
-    expect(text(join(prefix, pyc))).toBe('compiled\n')
+    const says = 'import sys, marshal; print(marshal.loads(open(sys.argv[1], "rb").read()[16:]).co_filename)'
+    const named = execFileSync('python3', ['-c', says, join(prefix, pyc)], { encoding: 'utf8' })
+    expect(named).toBe('lib/python3.11/site-packages/pure/main.py\n')
+    const cached = join(
+      home,
+      '.conda/pkgs/pure-1.0-0/.conda-deploy/pyc-python-3.11.4-0',
+      pyc.replace(/.*(?=site-)/, ''),
+    )
+    expect(readFileSync(join(prefix, pyc))).toEqual(readFileSync(cached))
     expect(existsSync(join(prefix, 'bin/pure-script'))).toBe(true)
     const script = text(join(prefix, 'bin/pure'))
     expect(script).toMatch(`#!${prefix}/bin/python3.11\n`)

@@ -1,8 +1,11 @@
+import { spawnSync } from 'node:child_process'
 import { chmodSync, mkdirSync, readdirSync, readFileSync, readlinkSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { setTimeout } from 'node:timers/promises'
 import { describe, expect, test } from 'vitest'
 import { packageCaches, unpackedIn, unpackPackages, writableCache } from '../../src/install/packages.js'
 import type { RepoRecord } from '../../src/install/repodata.js'
+import { ownedName } from '../../src/tree/owned.js'
 import { rawZip } from '../support/raw-zip.js'
 import { temporaryFolder } from '../support/temp.js'
 import { type BuiltFile, build } from './built.js'
@@ -59,7 +62,7 @@ describe('the cache', () => {
     const at = join(cache, 'raced-1.0-0')
     mkdirSync(join(at, 'info'), { recursive: true })
     writeFileSync(join(at, 'info/index.json'), '{}')
-    await unpackPackages([archive(record)], cache, { threads: 1 })
+    await unpackPackages([archive(record)], cache, { threads: 1, patience: 50 })
     expect(readFileSync(join(at, 'share/x'), 'utf8')).toBe('mine')
     writeFileSync(join(at, 'marker'), '')
     await unpackPackages([archive(record)], cache, { threads: 1 })
@@ -69,6 +72,35 @@ describe('the cache', () => {
     await unpackPackages([archive(record)], cache, { threads: 1 })
     expect(readdirSync(at)).not.toContain('marker')
     expect(readdirSync(cache)).toEqual(['raced-1.0-0'])
+  })
+
+  test('waits for an installer that unpacks in place, as conda does, and takes what it made', async () => {
+    const record = await build(channel, { name: 'slow', files: [{ path: 'share/x', content: 'mine' }] })
+    const cache = cacheFolder()
+    const at = join(cache, 'slow-1.0-0')
+    mkdirSync(join(at, 'info'), { recursive: true })
+    const ours = unpackPackages([archive(record)], cache, { threads: 1, patience: 600 })
+    for (let i = 0; i < 8; i++) {
+      await setTimeout(150)
+      writeFileSync(join(at, `file-${i}`), 'theirs')
+    }
+    const { sha256, url } = record
+    writeFileSync(join(at, 'info/repodata_record.json'), JSON.stringify({ sha256, url }))
+    expect(await ours).toEqual([at])
+    expect(readdirSync(at)).toContain('file-7')
+    expect(readdirSync(cache)).toEqual(['slow-1.0-0'])
+  })
+
+  test('what a killed process of this machine left is removed, and nothing else', async () => {
+    const record = await build(channel, { name: 'after', files: [{ path: 'share/x', content: 'x' }] })
+    const cache = cacheFolder()
+    const own = ownedName()
+    const dead = spawnSync(process.execPath, ['-e', '']).pid
+    const left = `.conda-deploy-${own.replace(/-\d+-\d+-/, `-${dead}-1-`)}`
+    const stay = [`.conda-deploy-${own}`, '.conda-deploy-0123456789ab-1-1-abcdef', '.conda-deploy-mine']
+    for (const name of [left, ...stay]) mkdirSync(join(cache, name, 'deep'), { recursive: true })
+    await unpackPackages([archive(record)], cache, { threads: 1 })
+    expect(readdirSync(cache).sort()).toEqual([...stay, 'after-1.0-0'].sort())
   })
 
   test('two at a time put one folder there', async () => {

@@ -43,6 +43,16 @@ static void proven(const std::string& what, const std::string& installed, const 
     CHECK_MORE(original.compare(spot.offset, there.size(), there) == 0 && spot.refers == kPlaceholder, what);
     CHECK_MORE(spot.slot == (spot.encoding == Encoding::text ? 0 : 255), what);
   }
+  // The file of the package itself has them in the same places.
+  Case untouched = Case(original).package(original, mode);
+  untouched.entry.pristine = true;
+  const Studied same = untouched.run();
+  CHECK_MORE(same.state == State::proven && same.edits.empty() && same.size == original.size(), what);
+  CHECK_MORE(same.spots.size() == spots, what);
+  for (size_t i = 0; i < spots; ++i)
+    CHECK_MORE(same.spots[i].offset == s.spots[i].offset && same.spots[i].encoding == s.spots[i].encoding &&
+                   same.spots[i].slot == s.spots[i].slot && same.spots[i].refers == kPlaceholder,
+               what);
 }
 
 static void proofs() {
@@ -152,6 +162,30 @@ static void unproven() {
   CHECK(Case("").run().spots.empty());
 }
 
+static void pristine() {
+  const std::string& ph = kPlaceholderText;
+  Case c(ph + "/a\n");
+  c.entry.pristine = true;
+  c.entry.placeholder = ph;
+  CHECK(c.run().state == State::unknown && c.run().spots.size() == 1);
+  c.package("another\n", 0);
+  CHECK(c.run().state == State::modified && c.run().spots.size() == 1);
+  // No prefix of an installation stands in it, and the placeholder of another file stays.
+  Case other(kHere + " " + "/x_placehold_placehold_placehold/y");
+  other.entry.pristine = true;
+  CHECK(other.run().spots.empty() && other.run().kept_prefix == 0 && other.run().kept_placeholder == 1);
+  other.content = "see /x_placehold_placehold_placehold/y /z_placehold_placehold\n";
+  other.package(other.content, 0);
+  other.entry.placeholder = "/x_placehold_placehold_placehold";
+  CHECK(other.run().spots.size() == 1 && other.run().kept_placeholder == 1);
+  // Longer than a frame can hold whole: left, and told by the placeholder that stays.
+  Case huge(zeros(1) + "/x_placehold_placehold" + std::string((1 << 20) + 1, 'x') + zeros(9));
+  huge.package(huge.content, 1);
+  huge.entry.pristine = true;
+  huge.entry.placeholder = "/x_placehold_placehold";
+  CHECK(huge.run().spots.empty() && huge.run().kept_placeholder == 1);
+}
+
 static void cutting() {
   CHECK((cut(100, 4, {}) == std::vector<uint64_t>{0, 25, 50, 75, 100}));
   CHECK((cut(100, 4, {{20, 25}, {25, 30}, {49, 51}}) == std::vector<uint64_t>{0, 25, 51, 75, 100}));
@@ -163,6 +197,7 @@ static void cutting() {
 int main() {
   proofs();
   unproven();
+  pristine();
   cutting();
   return check::done();
 }

@@ -22,12 +22,34 @@ export function addCreate(program: Command, session: Session): void {
     'conda-deploy create -p ./env --file environment.yml',
   )
   command.action(async (specs: readonly string[], _: unknown, self: Command) => {
-    const { name, prefix, channel, file, overrideChannels, offline, copy, dryRun, threads } =
-      self.optsWithGlobals<ChannelFlags>()
+    const {
+      name,
+      prefix,
+      channel,
+      file,
+      overrideChannels,
+      offline,
+      copy,
+      runLinkScripts: linkScripts,
+      dryRun,
+      threads,
+    } = self.optsWithGlobals<ChannelFlags>()
     const { terminal } = session
     const { create } = await import('../../install/create.js')
     const result = await create({
-      ...{ name, prefix, specs, channels: channel, files: file, overrideChannels, offline, copy, dryRun, threads },
+      ...{
+        name,
+        prefix,
+        specs,
+        channels: channel,
+        files: file,
+        overrideChannels,
+        offline,
+        copy,
+        linkScripts,
+        dryRun,
+        threads,
+      },
       command: commandLine(),
       signal: session.signal,
       reporter: terminal,

@@ -36,10 +36,22 @@ export function addInstall(program: Command, session: Session): void {
   )
   command.action(async (specs: readonly string[], _: unknown, self: Command) => {
     const { name, prefix, channel, file, deps, dryRun = false, ...rest } = self.optsWithGlobals<Flags>()
-    const { overrideChannels, offline, copy, freezeInstalled, clobber, threads } = rest
+    const { overrideChannels, offline, copy, runLinkScripts: linkScripts, freezeInstalled, clobber, threads } = rest
     const { install } = await import('../../install/install.js')
     const result = await install({
-      ...{ name, prefix, specs, channels: channel, files: file, overrideChannels, offline, copy, dryRun, threads },
+      ...{
+        name,
+        prefix,
+        specs,
+        channels: channel,
+        files: file,
+        overrideChannels,
+        offline,
+        copy,
+        linkScripts,
+        dryRun,
+        threads,
+      },
       ...{ noDeps: deps === false, freezeInstalled, clobber, command: commandLine() },
       ...{ signal: session.signal, reporter: session.terminal },
     })
@@ -61,10 +73,22 @@ export function addUpdate(program: Command, session: Session): void {
   example(command, 'conda-deploy update -n myenv numpy', 'conda-deploy update --all --dry-run')
   command.action(async (specs: readonly string[], _: unknown, self: Command) => {
     const { name, prefix, channel, file, all, dryRun = false, ...rest } = self.optsWithGlobals<Flags>()
-    const { overrideChannels, offline, copy, clobber, threads } = rest
+    const { overrideChannels, offline, copy, runLinkScripts: linkScripts, clobber, threads } = rest
     const { update } = await import('../../install/update.js')
     const result = await update({
-      ...{ name, prefix, specs, channels: channel, files: file, overrideChannels, offline, copy, dryRun, threads },
+      ...{
+        name,
+        prefix,
+        specs,
+        channels: channel,
+        files: file,
+        overrideChannels,
+        offline,
+        copy,
+        linkScripts,
+        dryRun,
+        threads,
+      },
       ...{ all, clobber, command: commandLine(), signal: session.signal, reporter: session.terminal },
     })
     tellChange(session.terminal, result, dryRun)

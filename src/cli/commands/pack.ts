@@ -1,9 +1,11 @@
 /** `conda-deploy pack`: the options of conda-pack, by its names. */
+import { basename } from 'node:path'
 import type { Command } from 'commander'
 import { EnvError } from '../../errors.js'
-import type { PackResult } from '../../pack/pack.js'
+import type { LayoutOptions } from '../../install/layout.js'
+import type { PackOptions, PackResult } from '../../pack/pack.js'
 import type { Filter } from '../../tree/filter.js'
-import { example, type Globals, integer, type Session, threads } from '../common.js'
+import { example, type Globals, integer, type Session, several, threads } from '../common.js'
 import { aligned, bytes, count, counted, duration } from '../text.js'
 
 interface Flags extends Globals {
@@ -26,6 +28,11 @@ interface Flags extends Globals {
   readonly ignoreMissingFiles?: boolean
   readonly force?: boolean
   readonly dryRun?: boolean
+  readonly fromPackages?: boolean
+  readonly channel?: readonly string[]
+  readonly overrideChannels?: boolean
+  readonly file?: readonly string[]
+  readonly offline?: boolean
   readonly exclude?: readonly Filter[]
   readonly include?: readonly Filter[]
 }
@@ -38,9 +45,16 @@ export function addPack(program: Command, session: Session): void {
   }
   const command = program
     .command('pack')
-    .summary('make an archive of an installed environment')
-    .description('Make an archive of an installed environment. Prints its path.')
-    .option('-n, --name <env>', 'the environment, by its name (default: the active one)')
+    .summary('make an archive of an environment, or of packages')
+    .description(
+      'Make an archive of an installed environment, or with --from-packages of the one that packages would make, which is never written. ' +
+        'Prints its path.',
+    )
+    .argument('[specs...]', 'with --from-packages: the packages, as for create')
+    .option(
+      '-n, --name <env>',
+      'the environment, by its name (default: the active one); with --from-packages: what it is called',
+    )
     .option('-p, --prefix <path>', 'the environment, by its path')
     .option('-o, --output <path>', 'the archive, - for stdout (default: <env>.<format>)')
     .option('--arcroot <path>', 'folder in the archive that holds the environment', '')
@@ -58,6 +72,11 @@ export function addPack(program: Command, session: Session): void {
     .option('-j, --n-threads <n>', 'threads to use, -1 for all cores (default: all)', threads)
     .option('--zip-symlinks', 'of zip: keep symbolic links, instead of packing what they lead to')
     .option('--no-zip-64', 'of zip: no ZIP64 extensions, whatever the size')
+    .option('--from-packages', 'no environment: packages, from channels and the package cache')
+    .option('-c, --channel <channel>', 'of --from-packages, as for create: a channel; may be repeated', several)
+    .option('--override-channels', 'of --from-packages: no channels but those of --channel')
+    .option('--file <file>', 'of --from-packages: environment.yml, or a list of packages; may be repeated', several)
+    .option('--offline', 'of --from-packages: download nothing')
     .option('--exclude <pattern>', 'leave out files that match; may be repeated', filter('exclude'))
     .option('--include <pattern>', 'take back what an earlier --exclude left out', filter('include'))
     .option('--ignore-editable-packages', 'pack although packages are installed in editable form')
@@ -68,26 +87,27 @@ export function addPack(program: Command, session: Session): void {
     command,
     'conda-deploy pack -n myenv -o /shared/myenv.tar.zst',
     "conda-deploy pack -p ./env --exclude '*.a' --exclude 'share/doc/*'",
+    'conda-deploy pack --from-packages --file environment.yml -o /shared/myenv.tar.zst',
     'conda-deploy pack -p ./env -d /opt/env --format tar -o - | tar -xC /opt/env',
   )
-  command.action(async (_arguments: unknown, self: Command) => {
+  command.action(async (specs: readonly string[], _: unknown, self: Command) => {
     const flags = self.optsWithGlobals<Flags>()
-    const { pack } = await import('../../pack/pack.js')
     // Known to every command, or collected in `filters`: no options of the verb.
-    const { json, quiet, verbose, threads: all, exclude, include, nThreads, output, ...options } = flags
+    const { json, quiet, verbose, threads: all, exclude, include, nThreads, output, ...rest } = flags
+    const { fromPackages = false, channel, overrideChannels, file, offline, ...options } = rest
+    if (!fromPackages && (specs.length > 0 || file !== undefined || channel !== undefined))
+      throw new EnvError('INVALID_OPTION', 'packages, channels and files of them go with --from-packages')
     const toStdout = output === '-'
     if (toStdout && process.stdout.isTTY && !options.dryRun)
       throw new EnvError('INVALID_OPTION', 'an archive is not written to a terminal', {
         hint: 'pipe it, or name a file',
       })
-    const result = await pack({
-      ...options,
-      ...(toStdout ? { stream: process.stdout } : { output }),
-      nThreads: nThreads ?? all,
-      filters,
-      signal: session.signal,
-      reporter: session.terminal,
-    })
+    const { signal, terminal: reporter } = session
+    const to = toStdout ? { stream: process.stdout } : { output }
+    const packing = { ...options, ...to, nThreads: nThreads ?? all, filters, signal, reporter }
+    const asked = { specs, channels: channel, files: file, overrideChannels, offline }
+    const { pack } = await import('../../pack/pack.js')
+    const result = fromPackages ? await packPackages(packing, asked) : await pack(packing)
     if (toStdout && !options.dryRun) {
       session.terminal.aside(result)
       session.terminal.say(summary(result))
@@ -101,6 +121,22 @@ export function addPack(program: Command, session: Session): void {
   })
 }
 
+/** What the two verbs have in common goes to both. */
+async function packPackages(options: PackOptions, asked: LayoutOptions): Promise<PackResult> {
+  const { name, prefix, ...packing } = options
+  if (prefix !== undefined)
+    throw new EnvError('INVALID_OPTION', '--prefix names an environment, and --from-packages has none')
+  const { nThreads: threads, output, signal, reporter } = packing
+  // After the archive, unless it has a name.
+  const called =
+    name ?? (asked.files === undefined && output !== undefined ? basename(output).split('.', 1)[0] : undefined)
+  const [{ pack }, { withLayout }] = await Promise.all([
+    import('../../pack/pack.js'),
+    import('../../install/layout.js'),
+  ])
+  return withLayout({ ...asked, name: called, threads, signal, reporter }, (layout) => pack({ ...packing, layout }))
+}
+
 function summary(result: PackResult): string {
   const { counts, seconds } = result
   const known = [
@@ -112,6 +148,7 @@ function summary(result: PackResult): string {
   ] as const
   return aligned([
     ['environment', `${result.name} (${result.platform}), ${counted(result.packages, 'package')}`],
+    ...made(result),
     ['files', `${count(result.files)}, ${bytes(result.bytes)}`],
     [
       'known',
@@ -133,6 +170,16 @@ function summary(result: PackResult): string {
         `pack ${duration(seconds.pack)} (${bytes(result.bytes / Math.max(seconds.pack, 0.001))}/s), seal ${duration(seconds.seal)}`,
     ],
   ])
+}
+
+function made({ resolved }: PackResult): (readonly [string, string])[] {
+  if (resolved === null) return []
+  const { downloaded, downloadedBytes, compiled, seconds } = resolved
+  const took = Object.entries(seconds).filter(([phase, time]) => phase !== 'total' && time >= 0.001)
+  return [
+    ['downloaded', `${counted(downloaded, 'package')}, ${bytes(downloadedBytes)}; ${count(compiled)} files compiled`],
+    ['made in', `${duration(seconds.total)}: ${took.map(([phase, time]) => `${phase} ${duration(time)}`).join(', ')}`],
+  ]
 }
 
 const limit = (longest: number | null): string =>

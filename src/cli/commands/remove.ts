@@ -6,6 +6,7 @@ import { example, type Session } from '../common.js'
 
 interface Flags extends ChannelFlags {
   readonly force?: boolean
+  readonly runLinkScripts?: boolean
   readonly all?: boolean
 }
 
@@ -21,11 +22,13 @@ export function addRemove(program: Command, session: Session): void {
   addEnvironment(command)
     .option('--force', 'only these packages: what needs them stays, and does not work')
     .option('--all', 'the environment with everything in it')
+    .option('--run-link-scripts', 'run scripts of packages that act when they are unlinked; else they are named')
     .option('-d, --dry-run', 'print what would go')
   addYes(command)
   example(command, 'conda-deploy remove -n myenv scipy', 'conda-deploy remove -n myenv --all')
   command.action(async (specs: readonly string[], _: unknown, self: Command) => {
-    const { name, prefix, force, all = false, dryRun = false, threads } = self.optsWithGlobals<Flags>()
+    const flags = self.optsWithGlobals<Flags>()
+    const { name, prefix, force, runLinkScripts: linkScripts, all = false, dryRun = false, threads } = flags
     const { terminal, signal } = session
     const common = { name, prefix, dryRun, threads, signal, reporter: terminal }
     if (all) {
@@ -38,7 +41,7 @@ export function addRemove(program: Command, session: Session): void {
       return
     }
     const { remove } = await import('../../install/remove.js')
-    tellChange(terminal, await remove({ ...common, specs, force, command: commandLine() }), dryRun)
+    tellChange(terminal, await remove({ ...common, specs, force, linkScripts, command: commandLine() }), dryRun)
   })
 }
 
