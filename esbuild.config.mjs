@@ -45,7 +45,10 @@ const yamlBeside = {
           loaded._compile(require('node:fs').readFileSync(path, 'utf8'), path)
           return loaded
         }
-        module.exports = { get parse() { return (loaded ?? load()).exports.parse } }`,
+        module.exports = {
+          get parse() { return (loaded ?? load()).exports.parse },
+          get stringify() { return (loaded ?? load()).exports.stringify },
+        }`,
     }))
   },
 }
@@ -88,7 +91,7 @@ const cli = {
 }
 
 const yaml = {
-  stdin: { contents: "export { parse } from 'yaml'", resolveDir: '.' },
+  stdin: { contents: "export { parse, stringify } from 'yaml'", resolveDir: '.' },
   outfile: 'dist/yaml.cjs',
   format: 'cjs',
   external: [],

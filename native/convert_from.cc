@@ -175,7 +175,9 @@ std::atomic<uint64_t>* counters(Value value, Held& held) {
 
 std::unique_ptr<cd::ScanJob> scan_job(Value value) {
   const Fields f(value, "the job");
-  return std::make_unique<cd::ScanJob>(cd::ScanJob{f.text("root"), texts(f.get("skip"), "skip"), f.threads()});
+  const Value outside = f.get("outside");
+  return std::make_unique<cd::ScanJob>(cd::ScanJob{f.text("root"), texts(f.get("skip"), "skip"), f.threads(),
+                                                   !outside.IsUndefined() && flag(outside, "outside")});
 }
 
 // What the two jobs share that make an archive. `output`: a path, or the number of an open descriptor.

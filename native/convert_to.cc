@@ -185,7 +185,7 @@ Value to_js(Env env, const std::string& s) { return Value(env, text(env, s)); }
 
 Value to_js(Env env, const std::vector<cd::Scanned>& found) {
   const Names names(env);
-  const napi_value inode = ascii(env, "inode");
+  const napi_value inode = ascii(env, "inode"), outside = ascii(env, "outside");
   return list(env, found, [&](const cd::Scanned& s) -> napi_value {
     Made out(env);
     out.set(names.path, text(env, s.path))
@@ -195,6 +195,7 @@ Value to_js(Env env, const std::vector<cd::Scanned>& found) {
         .set(names.size, number(env, s.size));
     if (s.kind == cd::Kind::symlink) out.set(names.target, text(env, s.target));
     if (!s.inode.empty()) out.set(inode, text(env, s.inode));
+    if (s.outside > 0) out.set(outside, number(env, s.outside));
     return out;
   });
 }

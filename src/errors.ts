@@ -40,6 +40,8 @@ export type ErrorCode =
   | 'UNSATISFIABLE'
   | 'DOWNLOAD_FAILED'
   | 'PACKAGE_DAMAGED'
+  | 'PACKAGE_NOT_FOUND'
+  | 'PIP_FAILED'
   | 'LIMIT_EXCEEDED'
   | 'LINK_SCRIPT_FAILED'
 
@@ -80,6 +82,8 @@ const codes: Readonly<Record<ErrorCode, { readonly exit: number; readonly hint?:
   UNSATISFIABLE: { exit: 1 },
   DOWNLOAD_FAILED: { exit: 1 },
   PACKAGE_DAMAGED: { exit: 1, hint: 'download it again' },
+  PACKAGE_NOT_FOUND: { exit: 1 },
+  PIP_FAILED: { exit: 1 },
   LIMIT_EXCEEDED: { exit: 1, hint: 'if you trust the archive, allow more with --max-bytes or --max-files' },
   LINK_SCRIPT_FAILED: { exit: 1, hint: 'leave out --run-link-scripts' },
 }

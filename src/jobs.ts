@@ -12,6 +12,8 @@ export interface ScanJob {
   /** Names directly beneath the root that are passed over. */
   readonly skip: readonly string[]
   readonly threads: number
+  /** Count the names that files have outside of the tree; default false. */
+  readonly outside?: boolean
 }
 
 export interface Scanned {
@@ -25,6 +27,8 @@ export interface Scanned {
   readonly target?: string
   /** `device:inode`, only for files that share it with another one of the scan. */
   readonly inode?: string
+  /** Names of the file outside of the tree, where it has some and they were asked for. */
+  readonly outside?: number
   /** Never of a scan: where the content of a link stands that is packed as what it leads to. */
   readonly source?: string
   /** Never of a scan: the file of an unpacked package that this one would be made of, by its whole path. */

@@ -22,12 +22,14 @@ struct Scanned {
   int64_t mtime = 0;
   uint64_t size = 0;
   std::string target;
-  std::string inode;  // empty: no other file of the tree shares it
+  std::string inode;     // empty: no other file of the tree shares it
+  uint64_t outside = 0;  // names the file has beyond those in the tree; only when they are asked for
 };
 struct ScanJob {
   std::string root;
   std::vector<std::string> skip;
   unsigned threads = 1;
+  bool outside = false;
 };
 std::vector<Scanned> scan(const ScanJob&, Progress);  // ascending by path (bytes); parents before children
 

@@ -75,13 +75,25 @@ void read_directory(const ScanJob& job, int root, const std::string& relative, s
     s.mtime = st.st_mtim.tv_sec;  // tv_nsec is never negative: this is the floor
     if (s.kind == Kind::file) {
       s.size = static_cast<uint64_t>(st.st_size);
-      if (st.st_nlink > 1) s.inode = std::to_string(st.st_dev) + ":" + std::to_string(st.st_ino);
+      if (st.st_nlink > 1) {
+        s.inode = std::to_string(st.st_dev) + ":" + std::to_string(st.st_ino);
+        if (job.outside) s.outside = st.st_nlink;
+      }
     } else if (s.kind == Kind::symlink) {
       s.target = read_link(fd, name, job.root + "/" + s.path, static_cast<size_t>(st.st_size));
     }
     progress.add(1, s.size);
     out.push_back(std::move(s));
   }
+}
+
+// From all names of a file to those that are not in the tree.
+void count_outside(std::vector<Scanned>& all) {
+  std::unordered_map<std::string_view, uint64_t> inside;
+  for (const Scanned& s : all)
+    if (!s.inode.empty()) ++inside[s.inode];
+  for (Scanned& s : all)
+    if (!s.inode.empty()) s.outside -= std::min(s.outside, inside[s.inode]);
 }
 
 // A file linked from a package cache has more links than the tree holds: what is alone here needs no inode.
@@ -122,6 +134,7 @@ std::vector<Scanned> scan(const ScanJob& job, Progress progress) {
       }
   }
   std::sort(all.begin(), all.end(), [](const Scanned& a, const Scanned& b) { return a.path < b.path; });
+  if (job.outside) count_outside(all);
   forget_lone_inodes(all);
   return all;
 }

@@ -10,12 +10,15 @@ import { version } from '../version.js'
 import { addActivate, addDeactivate } from './commands/activate.js'
 import { addBroadcast } from './commands/broadcast.js'
 import { addCache } from './commands/cache.js'
-
+import { addClean } from './commands/clean.js'
 import { addCreate } from './commands/create.js'
 import { addDeploy, looksLikeCommand } from './commands/deploy.js'
+import { addEnvs } from './commands/envs.js'
+import { addExport } from './commands/export.js'
 import { addHooks } from './commands/hooks.js'
 import { addInspect } from './commands/inspect.js'
 import { addInstall, addUpdate } from './commands/install.js'
+import { addList } from './commands/list.js'
 import { addPack } from './commands/pack.js'
 import { addRelocate } from './commands/relocate.js'
 import { addRemove, addRepair } from './commands/remove.js'
@@ -57,6 +60,10 @@ function makeProgram(session: Session): Command {
   addRun(program, session)
   addPack(program, session)
   addCreate(program, session)
+  addList(program, session)
+  addEnvs(program, session)
+  addExport(program, session)
+  addClean(program, session)
   addInstall(program, session)
   addUpdate(program, session)
   addRemove(program, session)

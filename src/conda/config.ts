@@ -19,6 +19,8 @@ export interface Config extends ChannelConfig {
   /** Base addresses, each with those to ask instead, first to last. */
   readonly mirrors: ReadonlyMap<string, readonly string[]>
   readonly offline: boolean
+  /** As it is written; null: no limit. */
+  readonly excludeNewer: string | null
   readonly sslVerify: boolean | string
   /** Files that were read. */
   readonly files: readonly string[]
@@ -82,15 +84,19 @@ function read(file: string): { file: string; values: Values }[] {
   }
   let values: unknown
   try {
-    values = parse(text)
+    // A time stays a text, as it is written.
+    values = parse(text, { schema: 'core' })
   } catch (error) {
-    throw new EnvError('CONFIG_DAMAGED', `${file}: ${(error as Error).message}`, { path: file, cause: error })
+    throw new EnvError('CONFIG_DAMAGED', `${file}: ${firstLine(error as Error)}`, { path: file })
   }
   if (values === null) return []
   if (typeof values !== 'object' || Array.isArray(values))
     throw new EnvError('CONFIG_DAMAGED', `${file}: expected settings, 'name: value'`, { path: file })
   return [{ file, values: values as Values }]
 }
+
+/** What follows shows the file, in which there may be credentials. */
+export const firstLine = ({ message }: Error): string => message.split('\n')[0]?.replace(/:$/, '') ?? ''
 
 const isAbsent = (error: unknown): boolean =>
   ['ENOENT', 'ENOTDIR', 'EISDIR', 'EACCES'].includes((error as NodeJS.ErrnoException).code ?? '')
@@ -99,7 +105,11 @@ function settle(all: readonly Values[], files: readonly string[], variables: Var
   const expanded = (text: string): string =>
     text
       .replace(/^~(?=\/|$)/, variables['HOME'] ?? '~')
-      .replace(/\$\{?(\w+)\}?/g, (_, name: string) => variables[name] ?? '')
+      // One that is not set stays as it is written.
+      .replace(
+        /\$(?:\{(\w+)\}|(\w+))/g,
+        (whole, braced?: string, bare?: string) => variables[braced ?? bare ?? ''] ?? whole,
+      )
   const variable = (key: string): string | undefined => variables[`CONDA_${key.toUpperCase()}`]
   const last = (...keys: string[]): unknown => {
     const given = keys.map(variable).find((value) => value !== undefined && value !== '')
@@ -123,12 +133,16 @@ function settle(all: readonly Values[], files: readonly string[], variables: Var
   const map = (key: string): Map<string, unknown> =>
     new Map(all.flatMap((values) => Object.entries((values[key] as object | null | undefined) ?? {})))
   const priority = String(last('channel_priority') ?? 'flexible')
+  const newest = last('exclude_newer')
   const ssl = last('ssl_verify', 'verify_ssl')
   return {
-    alias: String(last('channel_alias') ?? 'https://conda.anaconda.org'),
-    defaults: list('default_channels').length > 0 ? list('default_channels') : defaultChannels,
-    multichannels: new Map([...map('custom_multichannels')].map(([name, value]) => [name, strings(value)])),
-    channels: list('channels', 'channel'),
+    alias: expanded(String(last('channel_alias') ?? 'https://conda.anaconda.org')),
+    defaults: list('default_channels').length > 0 ? list('default_channels').map(expanded) : defaultChannels,
+    multichannels: new Map(
+      [...map('custom_multichannels')].map(([name, value]) => [name, strings(value).map(expanded)]),
+    ),
+    customs: new Map([...map('custom_channels')].map(([name, value]) => [name, expanded(String(value))])),
+    channels: list('channels', 'channel').map(expanded),
     priority:
       priority === 'strict' || priority === 'true'
         ? 'strict'
@@ -139,8 +153,9 @@ function settle(all: readonly Values[], files: readonly string[], variables: Var
     pkgsDirs: list('pkgs_dirs').map((path) => resolve(expanded(path))),
     pinned: list('pinned_packages'),
     proxies: new Map([...map('proxy_servers')].map(([name, value]) => [name, expanded(String(value))])),
-    mirrors: new Map([...map('mirrored_channels')].map(([name, value]) => [name, strings(value)])),
+    mirrors: new Map([...map('mirrored_channels')].map(([name, value]) => [name, strings(value).map(expanded)])),
     offline: String(last('offline') ?? 'false').toLowerCase() === 'true',
+    excludeNewer: newest === undefined || newest === null || newest === '' || newest === false ? null : String(newest),
     sslVerify:
       ssl === undefined || ssl === true || ssl === 'true'
         ? true

@@ -74,6 +74,9 @@ function packagesOf(prefix: string, records: readonly PrefixRecord[]): Pick<Envi
   return { python, packages }
 }
 
+/** File in `conda-meta` of an environment that `create` has not ended: pip is at work there, or was when it was killed. */
+export const unfinishedMark = '.conda-deploy-unfinished'
+
 /** Folder in `conda-meta` that is there while `install`, `update` and `remove` change an environment, and after one of them was killed. */
 export const changeFolder = '.conda-deploy'
 
@@ -85,6 +88,7 @@ export async function readRecords(prefix: string, changing = false): Promise<Pre
   const folder = join(prefix, 'conda-meta')
   try {
     const all = await readdir(folder)
+    if (all.includes(unfinishedMark)) throw unfinished(prefix)
     if (!changing && all.includes(changeFolder)) throw inChange(prefix)
     const names = all.filter((name) => name.endsWith('.json') && !name.startsWith('.')).sort()
     const texts = await Promise.all(names.map((name) => recordFile(join(folder, name))))
@@ -93,6 +97,12 @@ export async function readRecords(prefix: string, changing = false): Promise<Pre
     throw error instanceof EnvError ? error : fromSystem(error, 'cannot read', folder)
   }
 }
+
+const unfinished = (prefix: string): EnvError =>
+  new EnvError('ENV_DAMAGED', `${prefix} is not whole: pip is at work in it, or was when it was killed`, {
+    path: prefix,
+    hint: 'wait for the other conda-deploy; if there is none any more, create the environment again',
+  })
 
 const inChange = (prefix: string): EnvError =>
   new EnvError('ENV_DAMAGED', `${prefix} is being changed, or was left in the midst of a change`, {

@@ -63,6 +63,28 @@ function byName(name: string, variables: Variables): string {
   })
 }
 
+export interface Known {
+  /** Base environments: the root of a conda or mamba. */
+  readonly roots: readonly string[]
+  /** Folders whose subfolders are environments, by their names. */
+  readonly folders: readonly string[]
+  /** Environments: those that were noted when they were made, those in the folders, and the roots; sorted. */
+  readonly prefixes: readonly string[]
+}
+
+/**
+ * The environments that this user knows of. `more`: further folders of environments, of conda's configuration. As for conda, an environment
+ * is what has a history.
+ */
+export function knownEnvironments(more: readonly string[], variables: Variables = process.env): Known {
+  const places = placesOf(variables)
+  const folders = [...new Set([...more, ...places.folders])]
+  const found = [...places.roots, ...places.listed, ...folders.flatMap(subfolders)]
+  const history = (prefix: string): boolean =>
+    reading(() => statSync(join(prefix, 'conda-meta', 'history'), { throwIfNoEntry: false })?.isFile()) === true
+  return { roots: places.roots, folders, prefixes: [...new Set(found)].filter(history).sort() }
+}
+
 interface Places {
   /** Base environments. */
   readonly roots: readonly string[]

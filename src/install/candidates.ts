@@ -3,6 +3,7 @@
  * priorities, pins, channels asked for and dates rule out. The solver itself knows one channel and none of these rules.
  */
 
+import { publicUrl } from '../conda/channel.js'
 import { type MatchSpec, parseMatchSpec } from '../conda/match-spec.js'
 import { EnvError } from '../errors.js'
 import { type Repodata, type RepoRecord, repoRecord } from './repodata.js'
@@ -61,7 +62,7 @@ function allowed(
   { strict, pins, excludeNewer }: Rules,
   matches: Matches,
 ): RepoRecord[] {
-  const asked = wanted.filter((spec) => spec.name === name && (spec.channel !== null || spec.subdir !== null))
+  const asked = wanted.filter((spec) => spec.name === name)
   const held = pins.filter((pin) => pin.name === name)
   const records: RepoRecord[] = []
   let first: string | null = null
@@ -75,9 +76,33 @@ function allowed(
   }
   return records.filter(
     (record) =>
-      (excludeNewer === null || record.timestamp === null || record.timestamp <= excludeNewer) &&
+      asked.every((spec) => isNamed(spec, record)) &&
+      (excludeNewer === null || (publishedAt(record) ?? 0) < excludeNewer) &&
       held.every((pin) => matches(pin, record)),
   )
+}
+
+/** What names one archive: the solver's library is not asked about it. */
+const archiveFields = ['md5', 'sha256', 'url', 'fn'] as const
+
+/** Whether a record is the very archive that a spec names, where it does. */
+export function isNamed({ fields }: MatchSpec, record: RepoRecord): boolean {
+  return archiveFields.every(
+    (key) => fields[key] === undefined || fields[key]?.toLowerCase() === record[key]?.toLowerCase(),
+  )
+}
+
+/** A spec without what names one archive. */
+export function unnamed(spec: MatchSpec): MatchSpec {
+  const left = Object.entries(spec.fields).filter(([key]) => !archiveFields.some((field) => field === key))
+  return { ...spec, fields: Object.fromEntries(left) }
+}
+
+/** Channels may say when they took a package in, which nobody can have set back. */
+function publishedAt({ timestamp, raw }: RepoRecord): number | null {
+  const indexed = raw['indexed_timestamp']
+  if (typeof indexed !== 'number' || indexed <= 0) return timestamp
+  return indexed < 1e11 ? indexed * 1000 : indexed
 }
 
 /** Whether a spec allows the channel that a package is from; `offers` know the names of channels. */
@@ -88,7 +113,7 @@ export function isFromChannel(spec: MatchSpec, { channel, subdir }: RepoRecord, 
 
 function isFrom({ channel, subdir }: MatchSpec, offer: Pick<Offer, 'base' | 'name' | 'subdir'>): boolean {
   if (subdir !== null && subdir !== offer.subdir) return false
-  return channel === null || channel === offer.name || channel.replace(/\/+$/, '') === offer.base
+  return channel === null || channel === offer.name || publicUrl(channel) === offer.base
 }
 
 /** The name in a spec, or in a dependency such as `python >=3.11,<3.12.0a0`. */

@@ -3,6 +3,7 @@ import { type Channel, channelsOf, type Secret } from '../conda/channel.js'
 import type { Config } from '../conda/config.js'
 import { parseMatchSpec } from '../conda/match-spec.js'
 import { EnvError } from '../errors.js'
+import { tokenSecrets } from './credentials.js'
 import { indexesOf } from './indexes.js'
 import type { RepoRecord } from './repodata.js'
 import type { Request } from './request.js'
@@ -50,22 +51,28 @@ export interface Standing {
 
 /** Throws UNSATISFIABLE, CHANNEL_NOT_FOUND, CHANNEL_DAMAGED, DOWNLOAD_FAILED, INVALID_SPEC, CANCELLED. */
 export async function choose(request: Request, standing?: Standing): Promise<Choice> {
-  const { explicit, files, config } = request
+  const { explicit, files, config, tokens, network, excludeNewer } = request
   const { specs } = standing ?? request
   const asked = new Map(request.specs.map((spec) => [parseMatchSpec(spec).name, spec]))
-  const secrets = new Map(files.flatMap((file) => [...file.secrets]))
-  if (explicit !== null) return { records: explicit, secrets, asked, unmet: [] }
+  const own = new Map(files.flatMap((file) => [...file.secrets]))
+  const given = (bases: readonly string[]): Map<string, Secret> => tokenSecrets(tokens, bases, own, config.alias)
+  if (explicit !== null) {
+    const bases = [...new Set(explicit.map(({ channel }) => channel))]
+    return { records: explicit, secrets: given(bases), asked, unmet: [] }
+  }
   const channels = channelList(request.channels, request.overrideChannels, config)
-  for (const { base, secret } of channels) if (secret !== null) secrets.set(base, secret)
+  for (const { base, secret } of channels) if (secret !== null) own.set(base, secret)
+  const secrets = given(channels.map(({ base }) => base))
   if (specs.length === 0) return { records: [], secrets, asked, unmet: [] }
   const { offline, signal, warn, reporter } = request
   reporter.phase('solve')
   const platform = thisPlatform()
-  const indexes = await indexesOf(channels, [platform, 'noarch'], { offline, http: { signal } })
+  const known = channels.map((channel) => ({ ...channel, secret: secrets.get(channel.base) ?? null }))
+  const indexes = await indexesOf(known, [platform, 'noarch'], { offline, http: { signal, network } })
   const { priority, pinned } = config
   const { installed = [], free = [], alone = false, wishes = [] } = standing ?? {}
   const virtual = virtualPackages(platform)
-  const rules = { pins: [...pinned, ...(standing?.pins ?? [])], priority, installed, free, alone, wishes }
+  const rules = { pins: [...pinned, ...(standing?.pins ?? [])], priority, installed, free, alone, wishes, excludeNewer }
   const { records, relaxed, unmet } = await solve({ specs, indexes, platform, virtual, ...rules, signal })
   if (relaxed) warn('there was no answer with the first channel that has each package: later channels were allowed')
   return { records, secrets, asked, unmet }

@@ -7,16 +7,19 @@ import { join, resolve } from 'node:path'
 import { Clock } from '../clock.js'
 import { EnvError } from '../errors.js'
 import { checkOptions } from '../options.js'
+import { usingCaches } from './cache-lock.js'
 import { type ChosenPackage, choose, packageOf } from './choose.js'
 import { compilePackages, compilerAmong } from './compile.js'
 import { noteEnvironment, noteOf } from './conda-meta.js'
-import { fillStage, writeInto } from './fill.js'
+import { type Filled, fillStage } from './fill.js'
 import { revisionText } from './history.js'
 import { type Clobber, planLink, type Wanted, warnOfClobbers } from './link.js'
 import { linkScript, linkScripts } from './link-scripts.js'
 import { obtain } from './obtain.js'
+import { packageCaches, writableCache } from './packages.js'
+import { checkOffline, type PipResult, runPip } from './pip.js'
 import { type Request, type RequestOptions, readRequest, requestShape } from './request.js'
-import { checkFree, publishing, takeAway } from './stage.js'
+import { checkFree, publishing } from './stage.js'
 
 export interface CreateOptions extends RequestOptions {
   /** Where the environment will stand; nothing may be there, or an empty directory. */
@@ -25,7 +28,8 @@ export interface CreateOptions extends RequestOptions {
   readonly name?: string | undefined
 }
 
-type Phase = 'solve' | 'fetch' | 'unpack' | 'link' | 'compile'
+const phases = ['solve', 'fetch', 'unpack', 'link', 'compile', 'pip'] as const
+type Phase = (typeof phases)[number]
 
 export interface CreateResult {
   readonly prefix: string
@@ -43,6 +47,8 @@ export interface CreateResult {
     readonly rewritten: number
     readonly compiled: number
   } | null
+  /** What pip did for each file that had something for it. */
+  readonly pip: readonly PipResult[]
   readonly clobbered: readonly Clobber[]
   readonly warnings: readonly string[]
   readonly seconds: { readonly [phase in Phase | 'total']: number }
@@ -51,21 +57,29 @@ export interface CreateResult {
 const shape = { ...requestShape, prefix: 'string', name: 'string' } as const
 
 /**
- * Throws TARGET_EXISTS, UNSATISFIABLE, CHANNEL_NOT_FOUND, DOWNLOAD_FAILED, PACKAGE_DAMAGED, PREFIX_TOO_LONG, NO_SPACE, …: then nothing is at
+ * Throws TARGET_EXISTS, PIP_FAILED, UNSATISFIABLE, CHANNEL_NOT_FOUND, DOWNLOAD_FAILED, PACKAGE_DAMAGED, PREFIX_TOO_LONG, NO_SPACE, …: then nothing is at
  * the prefix. Packages that were fetched and unpacked by then stay in the cache.
  */
 export async function create(options: CreateOptions): Promise<CreateResult> {
   checkOptions('create', options, shape)
-  const request = await readRequest(options)
-  const { specs, warn, warnings } = request
+  const request = await readRequest(options, null)
+  if (request.offline) checkOffline(request.pip)
   const prefix = prefixOf(options, request)
   await checkFree(prefix)
-  const clock = new Clock<Phase>(['solve', 'fetch', 'unpack', 'link', 'compile'])
+  const caches = packageCaches(request.config)
+  // Made now, so that there is something to lock.
+  if (!request.dryRun) await writableCache(caches)
+  return await usingCaches(caches, request.signal, () => install(prefix, request, options.command))
+}
+
+async function install(prefix: string, request: Request, typed: string | undefined): Promise<CreateResult> {
+  const { specs, signal, offline, warn, warnings, variables } = request
+  const clock = new Clock<Phase>(phases)
   const choice = await choose(request)
   clock.lap('solve')
   if (request.dryRun) {
     const packages = choice.records.map(packageOf)
-    return { prefix, packages, installed: null, clobbered: [], warnings, seconds: clock.seconds() }
+    return { prefix, packages, installed: null, pip: [], clobbered: [], warnings, seconds: clock.seconds() }
   }
   const { wanted, ...obtained } = await obtain(choice, request, clock)
   const packages = wanted.map(({ record }) => packageOf(record))
@@ -74,19 +88,28 @@ export async function create(options: CreateOptions): Promise<CreateResult> {
   clock.lap('compile')
   const plan = planLink(wanted, { prefix, copy: request.copy, compiled: made.packages })
   warnOfClobbers(plan.clobbers, warn)
-  const { linked, compiled } = await publishing(prefix, request, async (stage) => {
-    const filled = await fillStage({ stage, prefix, beside: null }, wanted, plan, request, clock)
-    const command = options.command ?? `conda-deploy create -p ${prefix} ${specs.join(' ')}`
-    const added = wanted.map(({ record }) => noteOf(record))
-    await writeInto(stage, new Map([['conda-meta/history', revisionText({ command, added, update: specs })]]))
-    return filled
-  }).finally(made.dispose)
+  const pip: PipResult[] = []
+  const fill = async (stage: string): Promise<Filled> =>
+    await fillStage({ stage, prefix, beside: null }, wanted, plan, request, clock)
+  const command = typed ?? `conda-deploy create -p ${prefix} ${specs.join(' ')}`
+  const added = wanted.map(({ record }) => noteOf(record))
+  const last = new Map([['conda-meta/history', revisionText({ command, added, update: specs })]])
+  const state = { version: 1, env_vars: variables }
+  if (Object.keys(variables).length > 0) last.set('conda-meta/state', JSON.stringify(state))
   const filesOf = ({ unpacked }: Wanted): string[] => unpacked.paths.map(({ path }) => path)
   const scripts = wanted.flatMap((one) => linkScript(one.record, filesOf(one), 'post-link'))
-  await linkScripts(prefix, scripts, request).catch(async (error: unknown) => {
-    await takeAway(prefix, request)
-    throw error
-  })
+  // What must run at the place where the environment stands.
+  const inPlace = async (held: number): Promise<void> => {
+    await linkScripts(prefix, scripts, request)
+    if (request.pip.length > 0) request.reporter.phase('pip')
+    for (const one of request.pip) pip.push(await runPip(prefix, one, { offline, held, signal, warn }))
+    clock.lap('pip')
+  }
+  const runs = request.pip.length > 0 || (scripts.length > 0 && request.linkScripts)
+  const { linked, compiled } = await publishing(prefix, request, fill, last, runs ? inPlace : null).finally(
+    made.dispose,
+  )
+  if (!runs) await linkScripts(prefix, scripts, request)
   await noteEnvironment(prefix, process.env['HOME'] || homedir()).catch((error: Error) => warn(error.message))
   const installed = {
     ...obtained,
@@ -97,7 +120,7 @@ export async function create(options: CreateOptions): Promise<CreateResult> {
     rewritten: linked.written.length,
     compiled: made.compiled + compiled,
   }
-  return { prefix, packages, installed, clobbered: plan.clobbers, warnings, seconds: clock.seconds() }
+  return { prefix, packages, installed, pip, clobbered: plan.clobbers, warnings, seconds: clock.seconds() }
 }
 
 function prefixOf({ name, prefix }: CreateOptions, { files, config }: Request): string {

@@ -1,6 +1,7 @@
 /**
- * Requests to channels: the client of all downloads. Retries what may pass (connections, 408, 429, 5xx) with growing pauses, follows
- * redirects without taking credentials to another host, uses the proxies of the environment. Nothing here writes files.
+ * Requests to channels: the client of all downloads. Asks mirrors in their order, retries what may pass (connections, 408, 429, 5xx) with
+ * growing pauses, follows redirects without taking credentials to another host. The way to a server is network.ts's. Nothing here writes
+ * files.
  */
 import { readFileSync } from 'node:fs'
 import { homedir } from 'node:os'
@@ -9,8 +10,11 @@ import { setTimeout as pause } from 'node:timers/promises'
 import type { Dispatcher } from 'undici'
 import { type Secret, withoutSecret } from '../conda/channel.js'
 import { EnvError } from '../errors.js'
+import { type Network, networkOf } from './network.js'
 
 export interface HttpOptions {
+  /** Default: the proxies and certificates of the environment, no mirrors. */
+  readonly network?: Network | undefined
   /** Of the channel's address; otherwise `~/.netrc` is asked. */
   readonly secret?: Secret | null
   readonly headers?: Readonly<Record<string, string>>
@@ -28,7 +32,37 @@ const answers = new Set([200, 206, 304, 404, 416])
 const passing = new Set([408, 425, 429, 500, 502, 503, 504])
 const redirects = new Set([301, 302, 303, 307, 308])
 
+/** Throws DOWNLOAD_FAILED, CANCELLED, CONFIG_DAMAGED. */
 export async function get(url: string, options: HttpOptions = {}): Promise<Answer> {
+  const network = options.network ?? plain()
+  const places = network.places(url)
+  for (const [i, place] of places.entries()) {
+    const last = i === places.length - 1
+    // Where there is another place to ask, it is asked before this one is waited for.
+    const patience = last ? {} : { attempts: 1 }
+    const secret = place.secret ?? (place.mirror ? null : (options.secret ?? null))
+    try {
+      const answer = await getFrom(place.url, { ...options, ...patience, secret, network })
+      if (last || answer.statusCode !== 404) return answer
+      await answer.body.dump()
+    } catch (error) {
+      if (last || !(error instanceof EnvError) || error.code !== 'DOWNLOAD_FAILED') throw error
+      network.failed(place.url)
+    }
+  }
+  throw new EnvError('CONFIG_DAMAGED', `mirrored_channels names no address for ${withoutSecret(url)}`)
+}
+
+let plainNetwork: Network | undefined
+const plain = (): Network => {
+  const none = { proxies: new Map(), mirrors: new Map(), sslVerify: true, defaults: [], multichannels: new Map() }
+  plainNetwork ??= networkOf({ ...none, alias: '', customs: new Map() })
+  return plainNetwork
+}
+
+type Going = HttpOptions & { readonly network: Network }
+
+async function getFrom(url: string, options: Going): Promise<Answer> {
   const { attempts = 4, pause: first = 500, signal } = options
   for (let attempt = 1; ; attempt++) {
     const last = attempt >= attempts
@@ -43,12 +77,13 @@ export async function get(url: string, options: HttpOptions = {}): Promise<Answe
     } catch (error) {
       if (signal?.aborted) throw new EnvError('CANCELLED', 'cancelled', { cause: signal.reason })
       if (error instanceof EnvError) throw error
-      if (last) {
+      const lasting = lastingHint(error as Error)
+      if (last || lasting !== null) {
         const cause = (error as Error).cause ?? error
-        const message = `cannot download ${withoutSecret(url)}: ${(cause as Error).message || (cause as NodeJS.ErrnoException).code} (${attempts} attempts)`
+        const message = `cannot download ${withoutSecret(url)}: ${(cause as Error).message || (cause as NodeJS.ErrnoException).code} (${counted(attempt)})`
         throw new EnvError('DOWNLOAD_FAILED', message, {
           cause: error,
-          hint: 'is the network there? --offline uses what is cached',
+          hint: lasting ?? 'is the network there? --offline uses what is cached',
         })
       }
     }
@@ -58,22 +93,31 @@ export async function get(url: string, options: HttpOptions = {}): Promise<Answe
   }
 }
 
+const counted = (attempts: number): string => (attempts === 1 ? '1 attempt' : `${attempts} attempts`)
+
+/** For what another attempt does not change; null: it may pass. */
+function lastingHint(error: Error): string | null {
+  const { code = '', message } = (error.cause ?? error) as NodeJS.ErrnoException
+  if (/CERT|SELF_SIGNED|UNABLE_TO_VERIFY|UNABLE_TO_GET_ISSUER/.test(code))
+    return "name the authority's certificates with ssl_verify in .condarc, or with SSL_CERT_FILE"
+  if (/\b407\b/.test(message)) return "give the proxy's credentials in its address, http://user:password@host:port"
+  return null
+}
+
 function refused(url: string, status: number): EnvError {
   const hint = status === 401 || status === 403 ? 'give credentials by ~/.netrc or --token' : undefined
   const message = `cannot download ${withoutSecret(url)}: the server answered ${status}`
   return new EnvError('DOWNLOAD_FAILED', message, hint === undefined ? {} : { hint })
 }
 
-async function once(url: string, { secret = null, headers = {}, signal }: HttpOptions): Promise<Answer> {
-  const { request, Agent, EnvHttpProxyAgent } = await import('undici')
-  // The one that knows proxies is called experimental on stderr: only where there are some.
-  agent ??= proxies.some((name) => process.env[name]) ? new EnvHttpProxyAgent() : new Agent()
+async function once(url: string, { network, secret = null, headers = {}, signal }: Going): Promise<Answer> {
+  const { request } = await import('undici')
   const origin = new URL(url).origin
   let at = url
   for (let hops = 0; hops < 10; hops++) {
     const own = new URL(at).origin === origin
     const response = await request(own ? withToken(at, secret) : at, {
-      dispatcher: agent,
+      dispatcher: await network.dispatcher(at),
       headers: { 'user-agent': 'conda-deploy', ...headers, ...authorization(at, own ? secret : null) },
       ...(signal === undefined ? {} : { signal }),
       headersTimeout: 30_000,
@@ -87,12 +131,11 @@ async function once(url: string, { secret = null, headers = {}, signal }: HttpOp
   throw new EnvError('DOWNLOAD_FAILED', `cannot download ${withoutSecret(url)}: it is redirected without end`)
 }
 
-const proxies = ['http_proxy', 'https_proxy', 'HTTP_PROXY', 'HTTPS_PROXY']
-let agent: Dispatcher | undefined
-
 function withToken(url: string, secret: Secret | null): string {
   if (secret?.kind !== 'token') return url
   const to = new URL(url)
+  // A server may redirect to an address with the token in it.
+  if (to.pathname.startsWith('/t/')) return url
   to.pathname = `/t/${encodeURIComponent(secret.token)}${to.pathname}`
   return to.href
 }

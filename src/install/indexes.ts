@@ -60,11 +60,14 @@ const notFound = ({ name, base }: Channel, subdirs: readonly string[]): EnvError
     { path: base },
   )
 
+/** `conda-deploy/repodata` in the user's cache directory. */
+export const indexCache = (): string =>
+  join(process.env['XDG_CACHE_HOME'] || join(process.env['HOME'] || homedir(), '.cache'), 'conda-deploy', 'repodata')
+
 /** Null: the channel has no such folder. */
 async function indexOf(channel: Channel, subdir: string, options: IndexOptions): Promise<string | null> {
   const folder = folderOf(channel.base)
-  const cache =
-    options.cache ?? join(process.env['XDG_CACHE_HOME'] ?? join(homedir(), '.cache'), 'conda-deploy', 'repodata')
+  const cache = options.cache ?? indexCache()
   const key = createHash('sha256').update(`${channel.base}/${subdir}`).digest('hex').slice(0, 16)
   const cached = { file: join(cache, `${key}.json`), note: join(cache, `${key}.note`) }
   if (folder === null) return fromServer(channel, subdir, cached, options)
@@ -72,7 +75,9 @@ async function indexOf(channel: Channel, subdir: string, options: IndexOptions):
   if (existsSync(plain)) return plain
   const packed = `${plain}.zst`
   if (!existsSync(packed)) return null
-  const bytes = await readFile(packed)
+  const bytes = await readFile(packed).catch((error: unknown) => {
+    throw fromSystem(error, 'cannot read', packed)
+  })
   await keep(cached, await unpacked(bytes, packed), { url: packed, etag: null, modified: null })
   return cached.file
 }

@@ -1,7 +1,7 @@
 /** An environment as the verbs see it that change it: its packages as a solver knows packages, what was asked for, what is pinned. */
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { channelsOf, withoutSecret } from '../conda/channel.js'
+import { channelsOf, publicUrl } from '../conda/channel.js'
 import type { Config } from '../conda/config.js'
 import { readRecords } from '../conda/environment.js'
 import type { PrefixRecord } from '../conda/record.js'
@@ -64,7 +64,7 @@ function repoRecordOf(meta: PrefixRecord, config: Config): RepoRecord {
   const { files, paths_data, link, extracted_package_dir, package_tarball_full_path, requested_spec, ...raw } = meta.raw
   const text = (key: string): string => (typeof raw[key] === 'string' ? (raw[key] as string) : '')
   const { subdir } = meta
-  const url = withoutSecret(text('url'))
+  const url = publicUrl(text('url'))
   const fn = text('fn') || url.slice(url.lastIndexOf('/') + 1) || `${meta.file.replace(/^.*\/|\.json$/g, '')}.conda`
   const base = without(url, `/${subdir}/${fn}`) ?? channelIn(text('channel'), subdir, config)
   return repoRecord(base, subdir, fn, raw)

@@ -11,6 +11,7 @@ import { EnvError } from '../errors.js'
 import type { LinkEntry } from '../install-jobs.js'
 import { native, runJob, type Scanned } from '../native.js'
 import { checkOptions } from '../options.js'
+import { usingCaches } from './cache-lock.js'
 import { choose, packageOf } from './choose.js'
 import { compilePackages, compilerAmong } from './compile.js'
 import { noteOf, recordDocument } from './conda-meta.js'
@@ -18,7 +19,7 @@ import { revisionText } from './history.js'
 import { type LinkPlan, planLink, type Wanted, warnOfClobbers } from './link.js'
 import { linkScript } from './link-scripts.js'
 import { obtain } from './obtain.js'
-import { ownFolder } from './packages.js'
+import { ownFolder, packageCaches, writableCache } from './packages.js'
 import { type Request, type RequestOptions, readRequest, requestShape } from './request.js'
 
 export interface LayoutOptions extends Omit<RequestOptions, 'copy' | 'dryRun' | 'linkScripts'> {
@@ -39,6 +40,12 @@ export const standIn = '/opt/conda-deploy/prefix'
 export async function withLayout<T>(options: LayoutOptions, use: (layout: Layout) => Promise<T>): Promise<T> {
   checkOptions('withLayout', options, shape)
   const request = await readRequest(options)
+  const caches = packageCaches(request.config)
+  await writableCache(caches)
+  return await usingCaches(caches, request.signal, () => laidOut(request, options, use))
+}
+
+async function laidOut<T>(request: Request, options: LayoutOptions, use: (layout: Layout) => Promise<T>): Promise<T> {
   const clock = new Clock<Exclude<keyof Resolved['seconds'], 'total'>>([
     ...(['solve', 'fetch', 'unpack', 'compile', 'layout'] as const),
   ])

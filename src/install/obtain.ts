@@ -27,12 +27,15 @@ export async function obtain(
   request: Request,
   clock: Clock<'fetch' | 'unpack'>,
 ): Promise<Obtained> {
-  const { offline, signal, reporter, explicit } = request
+  const { offline, signal, reporter, explicit, network } = request
   const caches = packageCaches(request.config)
   const cache = await writableCache(caches)
   const there = await Promise.all(records.map((record) => unpackedIn(caches, record)))
   const missing = records.filter((_, i) => there[i] === null)
-  const fetched = await fetchPackages(missing, { caches, cache, offline, secrets, signal, reporter })
+  const fetched = await fetchPackages(missing, {
+    ...{ caches, cache, offline, secrets, signal, reporter },
+    http: { network },
+  })
   clock.lap('fetch')
   const folders = await unpack(fetched, cache, request)
   clock.lap('unpack')

@@ -34,6 +34,8 @@ export async function writableCache(caches: readonly string[]): Promise<string> 
     try {
       await mkdir(cache, { recursive: true })
       await access(cache, constants.W_OK | constants.X_OK)
+      // Without this file conda takes it for no cache: neither uses it nor cleans it.
+      await appendFile(join(cache, 'urls.txt'), '')
       return cache
     } catch (error) {
       const { code = '' } = error as NodeJS.ErrnoException
@@ -43,6 +45,19 @@ export async function writableCache(caches: readonly string[]): Promise<string> 
   }
   const hint = 'name one with pkgs_dirs in ~/.condarc, or with CONDA_PKGS_DIRS'
   throw new EnvError('PERMISSION', `no package cache can be written to (${caches.join(', ')})`, { hint })
+}
+
+/** Those of the caches that are there and that this user may write to. */
+export async function writableCaches(caches: readonly string[]): Promise<string[]> {
+  const writable = await Promise.all(
+    caches.map((cache) =>
+      access(cache, constants.R_OK | constants.W_OK | constants.X_OK).then(
+        () => true,
+        () => false,
+      ),
+    ),
+  )
+  return caches.filter((_, i) => writable[i])
 }
 
 /** `name-version-build` of a package's file name. */
@@ -125,7 +140,7 @@ export const placeIn = (folder: string, target: string): boolean => native().ren
 
 /** A folder for what gets its place in the cache when it is whole. Those that killed processes of this machine left are removed. */
 export async function stageIn(cache: string, threads: number): Promise<string> {
-  const begin = `${ownFolder}-`
+  const begin = stagePrefix
   const stage = join(cache, begin + ownedName())
   try {
     for (const name of await readdir(cache))
@@ -151,6 +166,23 @@ export interface UnpackOptions {
   readonly progress?: ((bytes: number) => void) | undefined
   /** Milliseconds for which an unfinished package must not grow before it counts as left behind; default 3000. */
   readonly patience?: number | undefined
+}
+
+/** How the names of folders begin in which a run works: one of a run that was killed stays until the cache is cleaned. */
+export const stagePrefix: string = `${ownFolder}-`
+
+/**
+ * Removes entries of a cache. Each is first taken away from its name, so that nobody ever sees a part of one; what vanished meanwhile is
+ * gone. Throws PERMISSION, IO.
+ */
+export async function discard(cache: string, names: readonly string[], threads: number): Promise<void> {
+  if (names.length === 0) return
+  const trash = await stageIn(cache, threads)
+  try {
+    for (const name of names) native().rename(join(cache, name), join(trash, name), 'no-replace')
+  } finally {
+    await removeFolder(trash, threads)
+  }
 }
 
 /** Bytes that one package may unpack to: ten times the largest there is. */

@@ -2,8 +2,17 @@
 import { readFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { parseMatchSpec } from '../conda/match-spec.js'
-import { EnvError, type ErrorCode } from '../errors.js'
-import { candidates, checkNames, isFromChannel, type Offer, type Priority, unique } from './candidates.js'
+import { EnvError, type ErrorCode, fromSystem } from '../errors.js'
+import {
+  candidates,
+  checkNames,
+  isFromChannel,
+  isNamed,
+  type Offer,
+  type Priority,
+  type Rules,
+  unique,
+} from './candidates.js'
 import { inOrder } from './order.js'
 import { Repodata, type RepoRecord } from './repodata.js'
 import { Solver, type VirtualPackage } from './solver.js'
@@ -47,10 +56,10 @@ async function run(task: SolveTask): Promise<{ records: RepoRecord[]; relaxed: b
   const pins = task.pins.map(parseMatchSpec)
   const offers: Offer[] = task.indexes.map(({ file, ...offer }) => ({
     ...offer,
-    repodata: new Repodata(readFileSync(file), file),
+    repodata: new Repodata(bytesOf(file), file),
   }))
   const here = [...task.installed, ...task.free].filter((record) =>
-    wanted.every((spec) => spec.name !== record.name || isFromChannel(spec, record, offers)),
+    wanted.every((spec) => spec.name !== record.name || (isFromChannel(spec, record, offers) && isNamed(spec, record))),
   )
   const [held, free] = [task.installed, task.free].map((some) => here.filter((record) => some.includes(record)))
   const names = new Set(here.map(({ name }) => name))
@@ -60,8 +69,9 @@ async function run(task: SolveTask): Promise<{ records: RepoRecord[]; relaxed: b
   )
   // CommonJS: half the time of its other form, and its panics reach the thread's owner.
   const solver = new Solver(createRequire(import.meta.url)('@conda-org/rattler') as typeof import('@conda-org/rattler'))
-  const attempt = async (strict: boolean): Promise<RepoRecord[] | string> => {
-    const rules = { strict, pins, excludeNewer: task.excludeNewer }
+  const { excludeNewer } = task
+  const attempt = async (strict: boolean, loose: Partial<Rules> = {}): Promise<RepoRecord[] | string> => {
+    const rules = { strict, pins, excludeNewer, ...loose }
     const records = unique([...candidates(offers, wanted, here, rules, solver.matches), ...(free ?? [])])
     try {
       return await solver.solve(wanted, records, held ?? [], task)
@@ -74,13 +84,38 @@ async function run(task: SolveTask): Promise<{ records: RepoRecord[]; relaxed: b
   const relaxed = typeof first === 'string' && task.priority === 'flexible'
   const answer = relaxed ? await attempt(false) : first
   if (typeof answer === 'string') {
-    // It knows nothing of pins: what they rule out it was not offered.
-    const pinned = task.pins.length > 0 ? `\npinned: ${task.pins.join(', ')}` : ''
-    throw new EnvError('UNSATISFIABLE', `there is no environment with all of this:\n${answer.trimEnd()}${pinned}`)
+    const why = await rulesAgainst(task, (loose) => attempt(task.priority === 'strict', loose))
+    throw new EnvError('UNSATISFIABLE', `there is no environment with all of this:\n${answer.trimEnd()}${why}`)
   }
   const unmet = task.wishes.filter((wish) => {
     const spec = parseMatchSpec(wish)
     return !answer.some((record) => solver.matches(spec, record))
   })
   return { records: inOrder(answer), relaxed, unmet }
+}
+
+type Trial = (loose: Partial<Rules>) => Promise<RepoRecord[] | string>
+
+/** The solver knows nothing of pins and dates: what they rule out it was not offered. Told where it would have an answer without them. */
+async function rulesAgainst({ pins, excludeNewer }: SolveTask, trial: Trial): Promise<string> {
+  const newest = excludeNewer === null ? '' : new Date(excludeNewer).toISOString().replace(/(T00:00:00)?\.000Z$/, '')
+  const rules: [boolean, Partial<Rules>, string][] = [
+    [pins.length > 0, { pins: [] }, `\npinned: ${pins.join(', ')}`],
+    [excludeNewer !== null, { excludeNewer: null }, `\nnothing newer than ${newest} may be taken`],
+    [
+      pins.length > 0 && excludeNewer !== null,
+      { pins: [], excludeNewer: null },
+      `\npinned: ${pins.join(', ')}; newest: ${newest}`,
+    ],
+  ]
+  for (const [given, loose, told] of rules) if (given && typeof (await trial(loose)) !== 'string') return told
+  return ''
+}
+
+function bytesOf(file: string): Buffer {
+  try {
+    return readFileSync(file)
+  } catch (error) {
+    throw fromSystem(error, 'cannot read', file)
+  }
 }

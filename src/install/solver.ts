@@ -4,7 +4,7 @@
  */
 import type { MatchSpec } from '../conda/match-spec.js'
 import { printMatchSpec } from '../conda/match-spec.js'
-import type { Matches } from './candidates.js'
+import { type Matches, unnamed } from './candidates.js'
 import type { RepoRecord } from './repodata.js'
 
 /** A package the system itself is: `__glibc`, `__cuda`, … */
@@ -59,7 +59,7 @@ export class Solver {
         ...virtual.map(lockedVirtual(platform)),
         ...installed.map((record) => ({ ...locks(record), ...(alone ? needless : {}) })),
       ]
-      const specs = wanted.map(printMatchSpec)
+      const specs = wanted.map((spec) => printMatchSpec(unnamed(spec)))
       const answer = await this.rattler.simpleSolve(specs, [base], [platform, 'noarch'] as never, locked)
       const urls = answer.map((one) => {
         const { url, packageName } = one

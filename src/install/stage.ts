@@ -1,13 +1,19 @@
 /**
  * Environments as wholes: made in a stage beside their place and published by one rename, taken away by another. What a process left that
  * died is removed by the next one that makes an environment of that name, under its lock: then nobody works in it.
+ *
+ * With packages of pip an environment stands at its place before it is whole, because pip must run there. Until then it has no history, by
+ * which conda knows environments, and a marker by which we know that it is none yet.
  */
 import { randomBytes } from 'node:crypto'
+import { existsSync } from 'node:fs'
 import { lstat, mkdir, readdir, rmdir, unlink } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
+import { unfinishedMark } from '../conda/environment.js'
 import { EnvError, fromSystem } from '../errors.js'
 import { native, runJob } from '../native.js'
 import { acquire, type Lock } from '../tree/lock.js'
+import { writeInto } from './fill.js'
 import type { Request } from './request.js'
 
 type Means = Pick<Request, 'threads' | 'signal' | 'warn'>
@@ -15,7 +21,9 @@ type Means = Pick<Request, 'threads' | 'signal' | 'warn'>
 /** How the names begin of what stands beside an environment for it. */
 const besides = (prefix: string): string => `.${basename(prefix)}.conda-deploy`
 
-/** Throws TARGET_EXISTS. */
+const markOf = (prefix: string): string => join(prefix, 'conda-meta', unfinishedMark)
+
+/** Throws TARGET_EXISTS, LOCK_HELD for an environment in which pip is still at work. */
 export async function checkFree(prefix: string): Promise<void> {
   try {
     // An empty directory goes, and comes back as the environment.
@@ -24,12 +32,36 @@ export async function checkFree(prefix: string): Promise<void> {
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') return
     throw fromSystem(error, 'cannot look at', prefix)
   }
+  if (isLeftover(prefix)) return
   const hint = 'remove it, or choose another name'
   throw new EnvError('TARGET_EXISTS', `${prefix} exists already`, { path: prefix, hint })
 }
 
-/** Has `fill` make an environment, and publishes it. Throws what it throws, TARGET_EXISTS, …: then nothing is left of it. */
-export async function publishing<T>(prefix: string, means: Means, fill: (stage: string) => Promise<T>): Promise<T> {
+/** Whether a run that was killed left it before it was whole. pip, which may live longer, holds the lock as long as it does. */
+function isLeftover(prefix: string): boolean {
+  if (!existsSync(markOf(prefix))) return false
+  const lock = native().lock(markOf(prefix), 'exclusive')
+  if (lock === null)
+    throw new EnvError('LOCK_HELD', `pip is still at work in ${prefix}`, {
+      path: prefix,
+      hint: 'wait for it, or end it',
+    })
+  native().unlock(lock)
+  return true
+}
+
+/**
+ * Has `fill` make an environment, and publishes it. `last`: documents that make it an environment. `inPlace`: work that has to be done where
+ * it stands, before they are written; it is given a descriptor that programs it starts keep open. Throws what they throw, TARGET_EXISTS, …:
+ * then nothing is left of it.
+ */
+export async function publishing<T>(
+  prefix: string,
+  means: Means,
+  fill: (stage: string) => Promise<T>,
+  last: ReadonlyMap<string, string>,
+  inPlace: ((held: number) => Promise<void>) | null,
+): Promise<T> {
   const lock = await lockBeside(prefix, means)
   try {
     await checkFree(prefix)
@@ -38,7 +70,12 @@ export async function publishing<T>(prefix: string, means: Means, fill: (stage: 
     const stage = await makeStage(prefix)
     try {
       const filled = await fill(stage)
-      await publish(stage, prefix)
+      if (inPlace === null) {
+        await writeInto(stage, last)
+        await publish(stage, prefix, means)
+      } else {
+        await publishThen(stage, prefix, means, inPlace, last)
+      }
       return filled
     } catch (error) {
       await discard(stage, means.threads)
@@ -112,12 +149,44 @@ async function makeStage(prefix: string): Promise<string> {
   }
 }
 
-async function publish(stage: string, prefix: string): Promise<void> {
+async function publishThen(
+  stage: string,
+  prefix: string,
+  means: Means,
+  work: (held: number) => Promise<void>,
+  last: ReadonlyMap<string, string>,
+): Promise<void> {
+  await writeInto(stage, new Map([[`conda-meta/${unfinishedMark}`, '']]))
+  const lock = native().lock(markOf(stage), 'exclusive')
+  if (lock === null) throw new EnvError('LOCK_HELD', `${stage} is used by another program`, { path: stage })
+  try {
+    await publish(stage, prefix, means)
+    try {
+      await work(lock)
+      await writeInto(prefix, last)
+      await unlink(markOf(prefix))
+    } catch (error) {
+      // Its name goes at once; what is left is then removed as any stage.
+      native().rename(prefix, stage, 'no-replace')
+      throw error
+    }
+  } finally {
+    native().unlock(lock)
+  }
+}
+
+async function publish(stage: string, prefix: string, { threads }: Pick<Means, 'threads'>): Promise<void> {
   if (native().rename(stage, prefix, 'no-replace')) return
   await checkFree(prefix)
-  await rmdir(prefix).catch((error: unknown) => {
-    throw fromSystem(error, 'cannot replace', prefix)
-  })
+  if (existsSync(markOf(prefix))) {
+    const leftover = stageOf(prefix)
+    native().rename(prefix, leftover, 'no-replace')
+    await discard(leftover, threads)
+  } else {
+    await rmdir(prefix).catch((error: unknown) => {
+      throw fromSystem(error, 'cannot replace', prefix)
+    })
+  }
   if (native().rename(stage, prefix, 'no-replace')) return
   throw new EnvError('TARGET_EXISTS', `${prefix} was made by another program meanwhile`, { path: prefix })
 }

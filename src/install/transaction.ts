@@ -8,6 +8,7 @@ import { join } from 'node:path'
 import { Clock } from '../clock.js'
 import type { There } from '../install-jobs.js'
 import { native, runJob } from '../native.js'
+import { usingCaches } from './cache-lock.js'
 import { type ChosenPackage, packageOf } from './choose.js'
 import { compilePackages, compilerOf } from './compile.js'
 import { noteEnvironment, requestedAnew } from './conda-meta.js'
@@ -91,7 +92,8 @@ export async function changeEnvironment(
     await linkScripts(prefix, scripts, request)
     return { ...result, ...changed, warnings: request.warnings, seconds: clock.seconds() }
   }
-  return request.dryRun ? await begin(null) : await changing(prefix, request, begin)
+  if (request.dryRun) return await begin(null)
+  return await usingCaches(packageCaches(request.config), request.signal, () => changing(prefix, request, begin))
 }
 
 function resultOf({ prefix, request }: Changing, { added, removed, relinked }: Difference) {

@@ -1,7 +1,7 @@
 /** `conda-deploy create`: a new environment from packages, by the options of conda. */
 import type { Command } from 'commander'
 import type { CreateResult } from '../../install/create.js'
-import { addChannels, addEnvironment, addYes, type ChannelFlags, commandLine } from '../changes.js'
+import { addChannels, addEnvironment, addYes, type ChannelFlags, commandLine, requested } from '../changes.js'
 import { example, type Session } from '../common.js'
 import { aligned, bytes, count, counted, duration } from '../text.js'
 
@@ -22,34 +22,11 @@ export function addCreate(program: Command, session: Session): void {
     'conda-deploy create -p ./env --file environment.yml',
   )
   command.action(async (specs: readonly string[], _: unknown, self: Command) => {
-    const {
-      name,
-      prefix,
-      channel,
-      file,
-      overrideChannels,
-      offline,
-      copy,
-      runLinkScripts: linkScripts,
-      dryRun,
-      threads,
-    } = self.optsWithGlobals<ChannelFlags>()
     const { terminal } = session
     const { create } = await import('../../install/create.js')
     const result = await create({
-      ...{
-        name,
-        prefix,
-        specs,
-        channels: channel,
-        files: file,
-        overrideChannels,
-        offline,
-        copy,
-        linkScripts,
-        dryRun,
-        threads,
-      },
+      ...requested(self.optsWithGlobals<ChannelFlags>()),
+      specs,
       command: commandLine(),
       signal: session.signal,
       reporter: terminal,
@@ -64,7 +41,8 @@ export function addCreate(program: Command, session: Session): void {
 const listing = ({ packages }: CreateResult): string =>
   packages.map(({ name, version, build, channel }) => `${name} ${version} ${build} ${channel}`).join('\n')
 
-function summary({ prefix, packages, installed, seconds }: CreateResult): string {
+function summary(result: CreateResult): string {
+  const { prefix, packages, installed, seconds } = result
   const total = packages.reduce((sum, { size }) => sum + (size ?? 0), 0)
   const took = Object.entries(seconds).filter(([phase, time]) => phase !== 'total' && time >= 0.001)
   return aligned([
@@ -83,6 +61,7 @@ function summary({ prefix, packages, installed, seconds }: CreateResult): string
         : `${count(installed.files)}: ${count(installed.cloned)} cloned, ${count(installed.linked)} linked, ` +
           `${count(installed.copied)} copied, ${count(installed.rewritten)} rewritten, ${count(installed.compiled)} compiled`,
     ],
+    ['pip', result.pip.flatMap((one) => one.packages).join(', ') || undefined],
     ['took', `${duration(seconds.total)}: ${took.map(([phase, time]) => `${phase} ${duration(time)}`).join(', ')}`],
   ])
 }

@@ -1,6 +1,14 @@
 /** `conda-deploy install` and `update`: packages into an environment that is there, by the options of conda. */
 import type { Command } from 'commander'
-import { addChannels, addEnvironment, addYes, type ChannelFlags, commandLine, tellChange } from '../changes.js'
+import {
+  addChannels,
+  addEnvironment,
+  addYes,
+  type ChannelFlags,
+  commandLine,
+  requested,
+  tellChange,
+} from '../changes.js'
 import { example, type Session } from '../common.js'
 
 interface Flags extends ChannelFlags {
@@ -35,24 +43,12 @@ export function addInstall(program: Command, session: Session): void {
     'conda-deploy install -p ./env --file more.txt',
   )
   command.action(async (specs: readonly string[], _: unknown, self: Command) => {
-    const { name, prefix, channel, file, deps, dryRun = false, ...rest } = self.optsWithGlobals<Flags>()
-    const { overrideChannels, offline, copy, runLinkScripts: linkScripts, freezeInstalled, clobber, threads } = rest
+    const flags = self.optsWithGlobals<Flags>()
+    const { deps, freezeInstalled, clobber, dryRun = false } = flags
     const { install } = await import('../../install/install.js')
     const result = await install({
-      ...{
-        name,
-        prefix,
-        specs,
-        channels: channel,
-        files: file,
-        overrideChannels,
-        offline,
-        copy,
-        linkScripts,
-        dryRun,
-        threads,
-      },
-      ...{ noDeps: deps === false, freezeInstalled, clobber, command: commandLine() },
+      ...requested(flags),
+      ...{ specs, noDeps: deps === false, freezeInstalled, clobber, command: commandLine() },
       ...{ signal: session.signal, reporter: session.terminal },
     })
     tellChange(session.terminal, result, dryRun)
@@ -72,24 +68,12 @@ export function addUpdate(program: Command, session: Session): void {
   addYes(command)
   example(command, 'conda-deploy update -n myenv numpy', 'conda-deploy update --all --dry-run')
   command.action(async (specs: readonly string[], _: unknown, self: Command) => {
-    const { name, prefix, channel, file, all, dryRun = false, ...rest } = self.optsWithGlobals<Flags>()
-    const { overrideChannels, offline, copy, runLinkScripts: linkScripts, clobber, threads } = rest
+    const flags = self.optsWithGlobals<Flags>()
+    const { all, clobber, dryRun = false } = flags
     const { update } = await import('../../install/update.js')
     const result = await update({
-      ...{
-        name,
-        prefix,
-        specs,
-        channels: channel,
-        files: file,
-        overrideChannels,
-        offline,
-        copy,
-        linkScripts,
-        dryRun,
-        threads,
-      },
-      ...{ all, clobber, command: commandLine(), signal: session.signal, reporter: session.terminal },
+      ...requested(flags),
+      ...{ specs, all, clobber, command: commandLine(), signal: session.signal, reporter: session.terminal },
     })
     tellChange(session.terminal, result, dryRun)
   })

@@ -87,7 +87,7 @@ export function addPack(program: Command, session: Session): void {
     command,
     'conda-deploy pack -n myenv -o /shared/myenv.tar.zst',
     "conda-deploy pack -p ./env --exclude '*.a' --exclude 'share/doc/*'",
-    'conda-deploy pack --from-packages --file environment.yml -o /shared/myenv.tar.zst',
+    'conda-deploy pack --from-packages --file env.yml -o /shared/myenv.tar.zst',
     'conda-deploy pack -p ./env -d /opt/env --format tar -o - | tar -xC /opt/env',
   )
   command.action(async (specs: readonly string[], _: unknown, self: Command) => {
