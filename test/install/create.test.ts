@@ -265,8 +265,7 @@ describe('files of specs', () => {
   })
 
   test.each([
-    ['pip.yml', 'dependencies: [tool, {pip: [flask]}]', 'UNSUPPORTED'],
-    ['conda-lock.yml', 'version: 1\nmetadata: {}\npackage: []', 'UNSUPPORTED'],
+    ['pixi.lock', 'version: 6\nenvironments: {}\npackages: []', 'UNSUPPORTED'],
     ['wrong.yml', 'dependencies: tool', 'INVALID_SPEC'],
     ['wrong.txt', '@EXPLICIT\nhttp://host/linux-64/tool.zip', 'INVALID_SPEC'],
   ])('%s is refused', async (name, content, code) => {

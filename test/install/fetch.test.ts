@@ -166,6 +166,50 @@ describe('a download', () => {
   })
 })
 
+describe('several downloads', () => {
+  test('go at a time as many as are allowed, and tell how far they are', async () => {
+    const records: RepoRecord[] = []
+    for (let i = 0; i < 7; i++)
+      records.push(
+        await build(channel, { name: `many-${i}`, files: [{ path: 'share/x', content: randomBytes(2000) }] }),
+      )
+    let [open, most] = [0, 0]
+    const server = await serve(channel, (request, response) => {
+      most = Math.max(most, ++open)
+      response.on('close', () => open--)
+      setTimeout(() => sendFile(join(channel, request.url ?? ''), request, response), 60)
+      return true
+    })
+    const told: number[] = []
+    const phases: unknown[] = []
+    const reporter = {
+      phase: (...phase: unknown[]) => void phases.push(phase),
+      progress: (done: number) => void told.push(done),
+      warn: () => {},
+    }
+    const all = records.map((one) => at(server, one))
+    const total = records.reduce((sum, { size }) => sum + (size ?? 0), 0)
+    await fetchPackages(all, options(cacheFolder(), { parallel: 3, reporter }))
+    expect(most).toBe(3)
+    expect(phases).toEqual([['download', total, 'bytes']])
+    expect(told.at(-1)).toBe(total)
+    expect(told).toEqual([...told].sort((a, b) => a - b))
+  })
+
+  test('pause longer and longer, or as long as the server asks', async () => {
+    const times: number[] = []
+    const server = await serve(channel, (_, response, number) => {
+      times.push(performance.now())
+      if (number > 3) return false
+      response.writeHead(429, number === 3 ? { 'retry-after': '0.2' } : {}).end()
+      return true
+    })
+    await fetchPackages([at(server)], options(cacheFolder(), { http: { pause: 40 } }))
+    const pauses = times.slice(1).map((time, i) => time - (times[i] ?? 0))
+    for (const [i, least] of [40, 80, 200].entries()) expect(pauses[i]).toBeGreaterThanOrEqual(least - 2)
+  })
+})
+
 describe('credentials', () => {
   test('go to the channel, and to no other host it redirects to; none is written', async () => {
     const other = await serve(channel)

@@ -36,8 +36,11 @@ int main() {
       if (s.path == "dangling") CHECK(s.target == "/nowhere");
       if (s.path == "lib/a/x" || s.path == "lib/a/y") CHECK(!s.inode.empty() && s.size == 2);
       if (s.path == "lib/a-b/x") CHECK(s.inode.empty());
+      CHECK(s.outside == 0);
     }
   }
+  for (const auto& s : scan({folder.path(), {"pkgs"}, 2, true}, Progress()))
+    CHECK(s.outside == (s.path == "lib/a-b/x" ? 1 : 0));  // a/x and a/y are names of one file, both inside
   THROWS("IO", scan({folder / "absent", {}, 1}, Progress()));
   std::atomic<uint64_t> counters[4] = {};
   counters[2] = 1;
