@@ -21,6 +21,7 @@ import { fanoutTrial } from './trials/fanout.js'
 import { installTrial } from './trials/install.js'
 import { packTrial, verifyTrial } from './trials/pack.js'
 import { scaleTrial } from './trials/scale.js'
+import { solveTrial } from './trials/solve.js'
 import { startupTrial } from './trials/startup.js'
 import { tracingTrial } from './trials/tracing.js'
 
@@ -37,7 +38,7 @@ const trials = [
     importTrial,
     installTrial,
   ],
-  ...[accessesTrial, fanoutTrial, tracingTrial, callsTrial, diskTrial, concurrencyTrial, scaleTrial],
+  ...[solveTrial, accessesTrial, fanoutTrial, tracingTrial, callsTrial, diskTrial, concurrencyTrial, scaleTrial],
 ]
 const corpora: readonly CorpusName[] = ['jupyter', 'large', 'scale']
 
