@@ -167,7 +167,7 @@ void decode(const std::string& path, unsigned threads) {
   }
   cd::run_team(archive->frames().size(), threads, [&] {
     auto d = std::make_shared<cd::Decompressor>();
-    auto packed = std::make_shared<std::string>(), out = std::make_shared<std::string>();
+    auto packed = std::make_shared<cd::Room>(), out = std::make_shared<cd::Room>();
     return [&, d, packed, out](size_t i) { archive->read(i, *d, *packed, *out); };
   });
 }

@@ -216,6 +216,8 @@ std::unique_ptr<Archive> Archive::open(const std::string& path) {
       throw corrupt("frame " + std::to_string(i) + ": " + std::to_string(all[i].packed) + " bytes cannot hold " +
                     std::to_string(all[i].size));
     a->frames_.push_back(all[i]);
+    a->most_packed_ = std::max(a->most_packed_, all[i].packed);
+    a->most_plain_ = std::max(a->most_plain_, all[i].size);
   }
   if (a->summary_frame_.packed > kMaxSummary + kSkippableHeader) throw corrupt("the summary is larger than 1 MiB");
   const std::string summary =

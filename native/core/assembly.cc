@@ -50,9 +50,9 @@ void Assembly::stop_if_failed() const {
   if (failure_) std::rethrow_exception(failure_);
 }
 
-void Assembly::append(const std::string& bytes) {
-  if (fd_ && !write_all(fd_.get(), bytes.data(), bytes.size())) throw Failure::system("write", path_);
-  position_ += bytes.size();
+void Assembly::append(const char* bytes, size_t count) {
+  if (fd_ && !write_all(fd_.get(), bytes, count)) throw Failure::system("write", path_);
+  position_ += count;
 }
 
 void Assembly::finish() {
@@ -61,22 +61,25 @@ void Assembly::finish() {
   keep_ = true;
 }
 
-void Assembly::write_next(const std::string& packed, uint32_t size) {
+void Assembly::write_next(const Room& packed, uint32_t size) {
   indices_.push_back(static_cast<uint32_t>(frames_.size()));
-  if (packed.empty()) return;
+  if (packed.size() == 0) return;
   frames_.push_back({position_, static_cast<uint32_t>(packed.size()), size});
-  append(packed);
+  append(packed.data(), packed.size());
 }
 
-void Assembly::put(size_t number, const std::string& packed, uint32_t size) {
+void Assembly::put(size_t number, Room& packed, uint32_t size) {
   std::unique_lock<std::mutex> lock(guard_);
   ++full_;
   changed_.wait(lock, [&] { return failure_ || number < next_ + ahead_; });
   --full_;
   stop_if_failed();
   if (number != next_) {
-    // A copy of the right size, since the caller keeps its buffer. Whoever brings, or is writing, the missing frame takes it along.
-    waiting_.emplace(number, std::make_pair(packed, size));
+    // Whoever brings, or is writing, the missing frame takes it along.
+    waiting_.emplace(number, std::make_pair(std::move(packed), size));
+    if (spare_.empty()) return;
+    packed = std::move(spare_.back());
+    spare_.pop_back();
     return;
   }
   lock.unlock();
@@ -87,11 +90,12 @@ void Assembly::put(size_t number, const std::string& packed, uint32_t size) {
     if (full_ > 0) changed_.notify_all();
     const auto first = waiting_.begin();
     if (first == waiting_.end() || first->first != next_) break;
-    const auto frame = std::move(first->second);
+    auto frame = std::move(first->second);
     waiting_.erase(first);
     lock.unlock();
     write_next(frame.first, frame.second);
     lock.lock();
+    spare_.push_back(std::move(frame.first));
   }
 }
 

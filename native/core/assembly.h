@@ -4,7 +4,9 @@
 #include <exception>
 #include <map>
 #include <mutex>
+#include <vector>
 #include "entry.h"
+#include "room.h"
 #include "root.h"
 
 namespace cd {
@@ -25,10 +27,10 @@ class Assembly {
   Assembly& operator=(const Assembly&) = delete;
 
   // Frame `number` (from 0 for the first one of this job) of `size` bytes; empty: there is none of that number. Blocks while too many
-  // others wait. Every number must come, and a number must not depend on a later one.
-  void put(size_t number, const std::string& packed, uint32_t size);
+  // others wait. Every number must come, and a number must not depend on a later one. Afterwards `packed` holds something else.
+  void put(size_t number, Room& packed, uint32_t size);
   // After the last frame: bytes that are no frame of the tar.
-  void append(const std::string& bytes);
+  void append(const std::string& bytes) { append(bytes.data(), bytes.size()); }
   void finish();  // closes the file, which stays
 
   void decide(size_t entry);  // what the entry is, is known now
@@ -44,7 +46,8 @@ class Assembly {
 
  private:
   enum class Fate : uint8_t { open, awaited, decided };
-  void write_next(const std::string& packed, uint32_t size);
+  void append(const char* bytes, size_t count);
+  void write_next(const Room& packed, uint32_t size);
   void stop_if_failed() const;
   std::string path_;
   Fd fd_;
@@ -53,7 +56,8 @@ class Assembly {
   std::mutex guard_;
   std::condition_variable changed_;
   size_t next_ = 0, full_ = 0;  // full_: threads that wait until there is room
-  std::map<size_t, std::pair<std::string, uint32_t>> waiting_;
+  std::map<size_t, std::pair<Room, uint32_t>> waiting_;
+  std::vector<Room> spare_;  // of frames that waited and are written
   std::vector<Fate> fates_;
   std::exception_ptr failure_;
   // Touched only by the thread that has frame next_, without the lock.

@@ -1,5 +1,6 @@
 #include "codec.h"
 #include <zlib.h>
+#include <algorithm>
 #include <limits>
 #include "failure.h"
 #include "frames.h"
@@ -10,7 +11,7 @@ namespace {
 class Zstd : public Encoder {
  public:
   explicit Zstd(int level) : compressor_(level) {}
-  void encode(const void* data, size_t size, std::string& out) override { compressor_.compress(data, size, out); }
+  void encode(const void* data, size_t size, Room& out) override { compressor_.compress(data, size, out); }
 
  private:
   Compressor compressor_;
@@ -32,21 +33,21 @@ class Gzip : public Encoder {
   }
   ~Gzip() override { deflateEnd(&stream_); }
 
-  void encode(const void* data, size_t size, std::string& out) override {
+  void encode(const void* data, size_t size, Room& out) override {
     const auto* bytes = static_cast<const Bytef*>(data);
     if (size > std::numeric_limits<uInt>::max()) throw Failure("UNSUPPORTED", "a gzip member of more than 4 GiB");
     if (deflateReset(&stream_) != Z_OK) throw Failure("IO", "zlib cannot begin a stream");
-    out.resize(kHeadSize + deflateBound(&stream_, static_cast<uLong>(size)) + kTailSize);
+    char* const at = out.fresh(kHeadSize + deflateBound(&stream_, static_cast<uLong>(size)) + kTailSize);
     stream_.next_in = const_cast<Bytef*>(bytes);
     stream_.avail_in = static_cast<uInt>(size);
-    stream_.next_out = reinterpret_cast<Bytef*>(&out[kHeadSize]);
+    stream_.next_out = reinterpret_cast<Bytef*>(at + kHeadSize);
     stream_.avail_out = static_cast<uInt>(out.size() - kHeadSize - kTailSize);
     if (deflate(&stream_, Z_FINISH) != Z_STREAM_END) throw Failure("IO", "zlib cannot compress");
-    out.resize(kHeadSize + stream_.total_out + kTailSize);
-    out.replace(0, sizeof kHead - 1, kHead, sizeof kHead - 1);
-    put32(&out[sizeof kHead - 1], out.size());
-    put32(&out[out.size() - kTailSize], crc32(crc32(0, nullptr, 0), bytes, static_cast<uInt>(size)));
-    put32(&out[out.size() - 4], size);
+    out.shrink(kHeadSize + stream_.total_out + kTailSize);
+    std::copy_n(kHead, sizeof kHead - 1, at);
+    put32(at + sizeof kHead - 1, out.size());
+    put32(at + out.size() - kTailSize, crc32(crc32(0, nullptr, 0), bytes, static_cast<uInt>(size)));
+    put32(at + out.size() - 4, size);
   }
 
  private:
@@ -55,8 +56,8 @@ class Gzip : public Encoder {
 
 class Stored : public Encoder {
  public:
-  void encode(const void* data, size_t size, std::string& out) override {
-    out.assign(static_cast<const char*>(data), size);
+  void encode(const void* data, size_t size, Room& out) override {
+    std::copy_n(static_cast<const char*>(data), size, out.fresh(size));
   }
 };
 

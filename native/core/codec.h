@@ -3,7 +3,7 @@
 #pragma once
 #include <cstdint>
 #include <memory>
-#include <string>
+#include "room.h"
 
 namespace cd {
 
@@ -12,7 +12,7 @@ enum class Codec : uint8_t { zstd, gzip, stored };
 class Encoder {  // one thread's
  public:
   virtual ~Encoder() = default;
-  virtual void encode(const void* data, size_t size, std::string& out) = 0;  // replaces out
+  virtual void encode(const void* data, size_t size, Room& out) = 0;  // replaces out
   // Levels: zstd 0 to 19, gzip 0 to 9; INVALID_OPTION beyond. stored has none.
   static std::unique_ptr<Encoder> make(Codec codec, int level);
 };

@@ -1,6 +1,5 @@
 #include "fill.h"
 #include <algorithm>
-#include "sha256.h"
 #include "skeleton.h"
 #include "team.h"
 
@@ -17,7 +16,15 @@ struct Fill::Hand {
   explicit Hand(const Root& root) : walker(root) {}
   Walker walker;
   Decompressor decompressor;
-  std::string packed, plain;
+  Room packed, plain;
+};
+
+// What is written of a part: the bytes before its first place are those of the archive, and are neither copied nor hashed twice.
+struct Fill::Written {
+  const char* data = nullptr;  // of the part, as stored
+  size_t kept = 0;             // bytes of it that stay, from the first on
+  std::string rest;            // what becomes of the others
+  uint64_t size() const { return kept + rest.size(); }
 };
 
 struct Fill::Divided {
@@ -25,7 +32,7 @@ struct Fill::Divided {
   Fd fd;
   std::atomic<uint32_t> left{0};
   Turns turns;
-  Sha256 stored, deployed;  // these three belong to the part whose turn it is
+  Sha256Pair hashes;  // these two belong to the part whose turn it is
   uint64_t size = 0;
 };
 
@@ -82,11 +89,18 @@ unsigned Fill::threads() const {
   return static_cast<unsigned>(std::max<uint64_t>(1, std::min<uint64_t>(job_.threads, kMemory / frame)));
 }
 
+std::shared_ptr<Fill::Hand> Fill::next_hand(size_t& taken) {
+  std::lock_guard<std::mutex> lock(guard_);
+  if (taken == hands_.size()) hands_.push_back(std::make_shared<Hand>(root_));
+  return hands_[taken++];
+}
+
 void Fill::run(bool digests) {
   const std::vector<std::vector<Part>> parts = parts_for(digests);
   const std::vector<uint32_t> frames = order(parts);
+  size_t taken = 0;
   run_team(frames.size(), threads(), [&] {
-    auto hand = std::make_shared<Hand>(root_);
+    auto hand = next_hand(taken);
     return [&, hand](size_t i) {
       try {
         progress_.check();
@@ -107,46 +121,45 @@ void Fill::run(bool digests) {
 }
 
 void Fill::write_whole(Hand& hand, Entry& entry, const Part& part) {
-  const char* data = hand.plain.data() + part.offset;
-  uint64_t size = part.size;
-  std::string changed;
+  const Written out = rewritten(entry, part, hand.plain.data() + part.offset);
   if (!entry.spots.empty()) {
-    changed = rewritten(entry, part, hand.plain);
-    data = changed.data();
-    size = changed.size();
     Digest stored;
-    sha256_both(hand.plain.data() + part.offset, part.size, stored, data, size, entry.deployed_sha256);
+    Sha256Pair hashes;
+    hash(part, out, hashes);
+    hashes.finish(stored, entry.deployed_sha256);
     check_stored(entry, stored);
   }
   Fd fd = create_file(hand.walker.at(entry.path), entry, job_.read_only, lost_, root_);
-  if (!write_all(fd.get(), data, size)) throw Failure::system("write", root_.full(entry.path));
+  if (!write_all(fd.get(), out.data, out.kept) || !write_all(fd.get(), out.rest.data(), out.rest.size()))
+    throw Failure::system("write", root_.full(entry.path));
   if (!set_mtime(fd.get(), entry.mtime)) throw Failure::system("futimens", root_.full(entry.path));
   if (!fd.close()) throw Failure::system("close", root_.full(entry.path));
-  written(entry, size);
+  written(entry, out.size());
 }
 
 void Fill::write_part(Hand& hand, Entry& entry, const Part& part, Divided& file) {
-  const char* data = hand.plain.data() + part.offset;
-  uint64_t size = part.size, at = part.base;
-  std::string changed;
+  const Written out = rewritten(entry, part, hand.plain.data() + part.offset);
+  uint64_t at = part.base;
   if (!entry.spots.empty()) {
-    changed = rewritten(entry, part, hand.plain);
-    data = changed.data();
-    size = changed.size();
     if (!file.turns.wait(part.number)) return;
-    Sha256::update_both(file.stored, hand.plain.data() + part.offset, part.size, file.deployed, data, size);
-    if (last(part, entry)) check_stored(entry, file.stored.finish());
+    hash(part, out, file.hashes);
+    if (last(part, entry)) {
+      Digest stored;
+      file.hashes.finish(stored, entry.deployed_sha256);
+      check_stored(entry, stored);
+    }
     at = file.size;  // not part.base: texts grow
-    file.size += size;
+    file.size += out.size();
     file.turns.pass();
   }
   {
     std::lock_guard<std::mutex> lock(file.guard);
     if (!file.fd) file.fd = create_file(hand.walker.at(entry.path), entry, job_.read_only, lost_, root_);
   }
-  if (!write_all_at(file.fd.get(), data, size, at)) throw Failure::system("pwrite", root_.full(entry.path));
+  if (!write_all_at(file.fd.get(), out.data, out.kept, at) ||
+      !write_all_at(file.fd.get(), out.rest.data(), out.rest.size(), at + out.kept))
+    throw Failure::system("pwrite", root_.full(entry.path));
   if (file.left.fetch_sub(1) != 1) return;
-  if (!entry.spots.empty()) entry.deployed_sha256 = file.deployed.finish();
   if (!set_mtime(file.fd.get(), entry.mtime)) throw Failure::system("futimens", root_.full(entry.path));
   if (!file.fd.close()) throw Failure::system("close", root_.full(entry.path));
   written(entry, entry.spots.empty() ? entry.size : file.size);
@@ -162,8 +175,23 @@ void Fill::check_stored(const Entry& entry, const Digest& found) const {
                 entry.path);
 }
 
-std::string Fill::rewritten(const Entry& entry, const Part& part, const std::string& plain) {
+void Fill::hash(const Part& part, const Written& out, Sha256Pair& hashes) {
+  hashes.update_shared(out.data, out.kept);
+  if (out.kept < part.size) hashes.update(out.data + out.kept, part.size - out.kept, out.rest.data(), out.rest.size());
+}
+
+// `plain`: the part as it is stored.
+Fill::Written Fill::rewritten(const Entry& entry, const Part& part, const char* plain) {
+  Written out;
+  out.data = plain;
   const SpotRange spots = spots_in(part, entry);
+  if (spots.count == 0) {
+    out.kept = part.size;
+    return out;
+  }
+  // A text may begin with a shebang, of which all of the first line may change.
+  const bool shebang = part.base == 0 && spots.first->encoding == Encoding::text;
+  out.kept = shebang ? 0 : static_cast<size_t>(spots.first->offset - part.base);
   std::vector<std::string> digests;
   for (size_t k = 0; k < spots.count; ++k) {
     if (spots.first[k].encoding != Encoding::digest) continue;
@@ -172,9 +200,9 @@ std::string Fill::rewritten(const Entry& entry, const Part& part, const std::str
   }
   Rewriting done;
   try {
-    const auto* data = reinterpret_cast<const uint8_t*>(plain.data()) + part.offset;
-    std::string out = rewrite_spots(data, part.size, part.base, spots.first, spots.count, table_.prefixes, job_.prefix,
-                                    digests, done);
+    out.rest =
+        rewrite_spots(reinterpret_cast<const uint8_t*>(plain) + out.kept, part.size - out.kept, part.base + out.kept,
+                      spots.first, spots.count, table_.prefixes, job_.prefix, digests, done);
     if (done.trampoline) ++trampolines_;
     if (done.by_path) {
       std::lock_guard<std::mutex> lock(guard_);

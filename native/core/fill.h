@@ -9,6 +9,7 @@
 #include "jobs.h"
 #include "parts.h"
 #include "root.h"
+#include "sha256.h"
 
 namespace cd {
 
@@ -28,14 +29,17 @@ class Fill {
  private:
   struct Hand;     // what one thread owns
   struct Divided;  // a file in several frames, while it is written
+  struct Written;
 
+  std::shared_ptr<Hand> next_hand(size_t& taken);
   std::vector<std::vector<Part>> parts_for(bool digests);
   std::vector<uint32_t> order(const std::vector<std::vector<Part>>& parts) const;
   unsigned threads() const;
   void write_whole(Hand& hand, Entry& entry, const Part& part);
   void write_part(Hand& hand, Entry& entry, const Part& part, Divided& file);
   void check_stored(const Entry& entry, const Digest& found) const;
-  std::string rewritten(const Entry& entry, const Part& part, const std::string& plain);
+  Written rewritten(const Entry& entry, const Part& part, const char* plain);
+  static void hash(const Part& part, const Written& out, Sha256Pair& hashes);
   void written(Entry& entry, uint64_t size);
 
   const ExtractJob& job_;
@@ -48,6 +52,7 @@ class Fill {
   std::unordered_map<uint32_t, std::unique_ptr<Divided>> divided_;
   std::atomic<uint64_t> files_{0}, bytes_{0}, rewritten_{0}, spots_{0}, trampolines_{0};
   std::mutex guard_;
+  std::vector<std::shared_ptr<Hand>> hands_;  // of the round before: their memory is touched already
   std::vector<std::string> by_path_;
 };
 

@@ -39,16 +39,21 @@ Compressor::Compressor(int level) : ctx_(ZSTD_createCCtx()), level_(level) {
 
 Compressor::~Compressor() { ZSTD_freeCCtx(ctx_); }
 
-void Compressor::compress(const void* data, size_t size, std::string& out) {
+void Compressor::compress(const void* data, size_t size, Room& out) {
   ZSTD_CCtx_reset(ctx_, ZSTD_reset_session_and_parameters);
   ZSTD_CCtx_setParameter(ctx_, ZSTD_c_compressionLevel, level_);
   ZSTD_CCtx_setParameter(ctx_, ZSTD_c_checksumFlag, 1);
   tune(ctx_, level_, size);
   const size_t most = ZSTD_compressBound(size);
-  if (room_size_ < most) room_.reset(new char[room_size_ = most]);  // not cleared, as growing a string would do
-  const size_t packed = ZSTD_compress2(ctx_, room_.get(), most, data, size);
+  const size_t packed = ZSTD_compress2(ctx_, out.fresh(most), most, data, size);
   if (ZSTD_isError(packed)) throw Failure("IO", std::string("zstd cannot compress: ") + ZSTD_getErrorName(packed));
-  out.assign(room_.get(), packed);
+  out.shrink(packed);
+}
+
+std::string Compressor::compressed(const void* data, size_t size) {
+  Room out;
+  compress(data, size, out);
+  return std::string(out.data(), out.size());
 }
 
 Decompressor::Decompressor() : ctx_(ZSTD_createDCtx()) {
@@ -96,16 +101,16 @@ std::string seek_table(const std::vector<Frame>& frames) {
   return skippable(kSeekMagic, content);
 }
 
-void Archive::read(size_t i, Decompressor& decompressor, std::string& packed, std::string& out) const {
+void Archive::read(size_t i, Decompressor& decompressor, Room& packed, Room& out) const {
   const Frame& frame = frames_.at(i);
   const std::string what = path_ + ": frame " + std::to_string(i);
   if (!can_hold(frame.packed, frame.size))
     corrupt(what, std::to_string(frame.packed) + " bytes cannot hold " + std::to_string(frame.size));
-  packed.resize(frame.packed);
-  read_at(fd_, &packed[0], packed.size(), frame.position, path_);
+  packed.reserve(most_packed_);
+  out.reserve(most_plain_);
+  read_at(fd_, packed.fresh(frame.packed), frame.packed, frame.position, path_);
   bytes_read_.fetch_add(packed.size(), std::memory_order_relaxed);
-  out.resize(frame.size);
-  decompressor.decompress(packed.data(), packed.size(), &out[0], out.size(), what);
+  decompressor.decompress(packed.data(), packed.size(), out.fresh(frame.size), frame.size, what);
 }
 
 uint64_t Archive::bytes_read() const { return bytes_read_.load(std::memory_order_relaxed); }

@@ -4,6 +4,7 @@
 #include <memory>
 #include <vector>
 #include "entry.h"
+#include "room.h"
 
 struct ZSTD_CCtx_s;
 struct ZSTD_DCtx_s;
@@ -24,12 +25,12 @@ class Compressor {  // one thread's; frames carry content size and checksum
   ~Compressor();
   Compressor(const Compressor&) = delete;
   Compressor& operator=(const Compressor&) = delete;
-  void compress(const void* data, size_t size, std::string& out);  // replaces out
+  void compress(const void* data, size_t size, Room& out);  // replaces out
+  std::string compressed(const void* data, size_t size);
+
  private:
   ZSTD_CCtx_s* ctx_;
   int level_;
-  std::unique_ptr<char[]> room_;
-  size_t room_size_ = 0;
 };
 
 class Decompressor {  // one thread's
@@ -59,8 +60,8 @@ class Archive {
   const std::vector<Frame>& frames() const { return frames_; }  // data frames only
   const Summary& summary() const { return summary_; }
   Table table() const;  // reads, checks the digest of the summary, decodes, checks places against the frames
-  // Reads frame i compressed (by pread) and decodes it into out (resized).
-  void read(size_t i, Decompressor&, std::string& packed, std::string& out) const;
+  // Reads frame i compressed (by pread) and decodes it: replaces both.
+  void read(size_t i, Decompressor&, Room& packed, Room& out) const;
   uint64_t size() const { return size_; }
   uint64_t bytes_read() const;
   const std::string& path() const { return path_; }
@@ -71,6 +72,7 @@ class Archive {
   int fd_ = -1;
   uint64_t size_ = 0;
   std::vector<Frame> frames_;
+  uint32_t most_packed_ = 0, most_plain_ = 0;  // bytes of the largest of them
   Frame table_frame_, summary_frame_;
   Summary summary_;
   mutable std::atomic<uint64_t> bytes_read_{0};

@@ -16,6 +16,7 @@ namespace cd {
 namespace {
 
 constexpr size_t kNone = SIZE_MAX;
+constexpr size_t kHeaders = 256 << 10;  // that a frame may have beyond its bytes: what the texts in it grow by
 
 // Work for one thread: the frame of entries [first, last); or of the large file `first` one part of several, or its study.
 struct Task {
@@ -29,28 +30,6 @@ struct Large {
   std::vector<uint64_t> cuts;      // where its parts begin, and its end
   std::unique_ptr<Rebase> rebase;  // null: its parts stay as they are
   Version version;                 // of the file that was studied
-};
-
-// The frame that a thread makes. Grows without clearing what is about to be overwritten.
-class Buffer {
- public:
-  size_t size() const { return size_; }
-  const uint8_t* data() const { return bytes_.data(); }
-  void shrink(size_t size) { size_ = size; }
-  uint8_t* grow(size_t n) {  // n bytes at the end, to be filled
-    if (bytes_.size() < size_ + n) bytes_.resize(std::max(size_ + n, bytes_.size() * 3 / 2));
-    size_ += n;
-    return bytes_.data() + (size_ - n);
-  }
-  void append(const std::string& s) { std::copy(s.begin(), s.end(), grow(s.size())); }
-  void pad(uint64_t content) {
-    const size_t n = static_cast<size_t>(tar_padding(content));
-    std::fill_n(grow(n), n, uint8_t{0});
-  }
-
- private:
-  std::vector<uint8_t> bytes_;
-  size_t size_ = 0;
 };
 
 void check(const PackJob& job) {
@@ -75,6 +54,7 @@ class Packing {
         assembly_(job.output, Assembly::Output::create, 0, {}, job.entries.size(), job.threads, job.descriptor) {
     root_ = Fd(open(job.root.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
     if (!root_) throw Failure::system("open", job.root);
+    entries_.reserve(job.entries.size());
     for (const PackEntry& e : job.entries) {
       entries_.push_back(e.entry);
       if (e.in_memory) entries_.back().size = e.data.size;
@@ -107,10 +87,12 @@ class Packing {
 
  private:
   struct Worker {
-    explicit Worker(const PackJob& job) : encoder(Encoder::make(job.codec, job.level)) {}
+    explicit Worker(const PackJob& job) : encoder(Encoder::make(job.codec, job.level)) {
+      raw.reserve(static_cast<size_t>(job.frame_bytes) + kHeaders);
+    }
     std::unique_ptr<Encoder> encoder;
-    Buffer raw;
-    std::string stored, packed;
+    Room raw, packed;
+    std::string stored;
   };
 
   bool is_file(size_t i) const { return entries_[i].kind == Kind::file; }
@@ -213,6 +195,11 @@ class Packing {
     settle(i, std::move(studied));
   }
 
+  static void pad(Room& raw, uint64_t content) {
+    const size_t n = static_cast<size_t>(tar_padding(content));
+    std::fill_n(raw.grow(n), n, '\0');
+  }
+
   bool rebase_to_dest(size_t i, const Rebase& rebase, Source& source, const std::vector<uint64_t>& cuts, Studied& s) {
     bool by_path = false;
     if (!rebase_study(rebase, source, cuts, s, by_path)) return false;
@@ -239,7 +226,7 @@ class Packing {
     else
       for (size_t i = task.first; i < task.last; ++i) append_member(i, task.frame, own);
     if (!writes()) return;
-    own.packed.clear();
+    own.packed.fresh(0);
     if (own.raw.size() > 0) own.encoder->encode(own.raw.data(), own.raw.size(), own.packed);
     assembly_.put(task.frame, own.packed, static_cast<uint32_t>(own.raw.size()));
   }
@@ -271,7 +258,7 @@ class Packing {
     own.raw.append(header(e));
     e.frame = static_cast<uint32_t>(frame);
     e.offset = own.raw.size();
-    uint8_t* content = own.raw.grow(static_cast<size_t>(e.size));
+    auto* content = reinterpret_cast<uint8_t*>(own.raw.grow(static_cast<size_t>(e.size)));
     if (plan.in_memory)
       std::copy_n(plan.data.data, plan.data.size, content);
     else
@@ -295,7 +282,7 @@ class Packing {
       own.raw.append(own.stored);
       studied.edits = {};
     }
-    own.raw.pad(studied.size);
+    pad(own.raw, studied.size);
     settle(i, std::move(studied));
   }
 
@@ -312,24 +299,33 @@ class Packing {
     const PackEntry& plan = job_.entries[i];
     const Large& large = large_[task.large];
     const Range range{large.cuts[task.part], large.cuts[task.part + 1]};
-    own.stored.clear();
     if (plan.in_memory) {
       Memory source(plan.data.data, plan.data.size);
-      render(source, studied_[i].edits, range, own.stored);
+      append_range(i, source, large, range, own);
     } else {
       OpenFile source(root_.get(), job_.root, plan.entry, plan.source);
-      render(source, studied_[i].edits, range, own.stored);
+      append_range(i, source, large, range, own);
       source.check_unchanged(large.version);
     }
+    if (task.part + 1 == large.parts) pad(own.raw, e.size);
+  }
+
+  void append_range(size_t i, Source& source, const Large& large, Range range, Worker& own) {
+    if (studied_[i].edits.empty() && !large.rebase) {
+      const size_t n = static_cast<size_t>(range.end - range.begin);
+      return source.read(range.begin, n, reinterpret_cast<uint8_t*>(own.raw.grow(n)));
+    }
+    own.stored.clear();
+    render(source, studied_[i].edits, range, own.stored);
     if (large.rebase) own.stored = large.rebase->part(own.stored, range.begin, 0).bytes;
     own.raw.append(own.stored);
-    if (task.part + 1 == large.parts) own.raw.pad(e.size);
   }
 
   Packed result() {
     Packed packed;
     Draft draft;
     draft.table.root = job_.arcroot;
+    draft.table.entries.reserve(entries_.size());
     PrefixList prefixes(draft.table.prefixes);
     for (size_t i = 0; i < entries_.size(); ++i) {
       Entry& e = entries_[i];

@@ -25,6 +25,7 @@ class Sealing {
         made_before_(draft_.table.entries.size()),
         assembly_(job.output, Assembly::Output::append, draft_.position, draft_.frames, 0, job.threads, job.descriptor),
         marks_(job.entries.size(), Mark::open) {
+    draft_.table.entries.reserve(made_before_ + job.entries.size());
     for (const PackEntry& e : job.entries) {
       if (e.entry.kind == Kind::file && !e.in_memory)
         throw Failure("INVALID_OPTION", "seal: " + e.entry.path + " has no content", e.entry.path);
@@ -47,11 +48,11 @@ class Sealing {
 
     run_team(frames_.size(), job_.threads, [&] {
       const std::shared_ptr<Encoder> encoder = Encoder::make(job_.codec, job_.level);
-      return [this, encoder, packed = std::string()](size_t i) mutable {
+      return [this, encoder, packed = std::make_shared<Room>()](size_t i) {
         try {
           progress_.check();
-          encoder->encode(frames_[i].data(), frames_[i].size(), packed);
-          assembly_.put(i, packed, static_cast<uint32_t>(frames_[i].size()));
+          encoder->encode(frames_[i].data(), frames_[i].size(), *packed);
+          assembly_.put(i, *packed, static_cast<uint32_t>(frames_[i].size()));
         } catch (...) {
           assembly_.fail(std::current_exception());
           throw;
@@ -200,8 +201,7 @@ class Sealing {
   }
 
   void append_index(const std::string& encoded, const std::string& summary) {
-    std::string packed;
-    Compressor(job_.level).compress(encoded.data(), encoded.size(), packed);
+    const std::string packed = Compressor(job_.level).compressed(encoded.data(), encoded.size());
     const uint64_t size = encoded.size();
     std::string head(8, '\0');
     for (int k = 0; k < 8; ++k) head[static_cast<size_t>(k)] = static_cast<char>(size >> (8 * k));

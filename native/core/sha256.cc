@@ -180,13 +180,18 @@ void Sha256::update(const void* data, size_t size) {
 }
 
 void Sha256::update_both(Sha256& a, const void* a_data, size_t a_size, Sha256& b, const void* b_data, size_t b_size) {
-  const size_t both = a.length_ % 64 || b.length_ % 64 ? 0 : std::min(a_size, b_size) / 64 * 64;
   const auto *p = static_cast<const uint8_t*>(a_data), *q = static_cast<const uint8_t*>(b_data);
-  if (both) compress_two(a.state_, p, b.state_, q, both / 64);
+  // What is missing of the blocks that were begun comes first, so that both stand at the begin of one.
+  const size_t p_head = std::min(a_size, (64 - a.length_ % 64) % 64),
+               q_head = std::min(b_size, (64 - b.length_ % 64) % 64);
+  a.update(p, p_head);
+  b.update(q, q_head);
+  const size_t both = std::min(a_size - p_head, b_size - q_head) / 64 * 64;
+  if (both) compress_two(a.state_, p + p_head, b.state_, q + q_head, both / 64);
   a.length_ += both;
   b.length_ += both;
-  a.update(p + both, a_size - both);
-  b.update(q + both, b_size - both);
+  a.update(p + p_head + both, a_size - p_head - both);
+  b.update(q + q_head + both, b_size - q_head - both);
 }
 
 Digest Sha256::finish() {
@@ -209,11 +214,21 @@ Digest sha256(const void* data, size_t size) {
   return hash.finish();
 }
 
-void sha256_both(const void* a, size_t a_size, Digest& of_a, const void* b, size_t b_size, Digest& of_b) {
-  Sha256 first, second;
-  Sha256::update_both(first, a, a_size, second, b, b_size);
-  of_a = first.finish();
-  of_b = second.finish();
+void Sha256Pair::update_shared(const void* data, size_t size) {
+  if (parted_) return Sha256::update_both(first_, data, size, second_, data, size);
+  first_.update(data, size);
+}
+
+void Sha256Pair::update(const void* first, size_t first_size, const void* second, size_t second_size) {
+  if (!parted_) second_ = first_;
+  parted_ = true;
+  Sha256::update_both(first_, first, first_size, second_, second, second_size);
+}
+
+void Sha256Pair::finish(Digest& of_first, Digest& of_second) {
+  if (!parted_) second_ = first_;
+  of_first = first_.finish();
+  of_second = second_.finish();
 }
 
 std::string hex(const Digest& digest) {

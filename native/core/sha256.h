@@ -19,8 +19,19 @@ class Sha256 {
   uint64_t length_ = 0;
 };
 
+// The hashes of two contents that begin alike: what they share is hashed once.
+class Sha256Pair {
+ public:
+  void update_shared(const void* data, size_t size);
+  void update(const void* first, size_t first_size, const void* second, size_t second_size);
+  void finish(Digest& of_first, Digest& of_second);
+
+ private:
+  Sha256 first_, second_;
+  bool parted_ = false;
+};
+
 Digest sha256(const void* data, size_t size);
-void sha256_both(const void* a, size_t a_size, Digest& of_a, const void* b, size_t b_size, Digest& of_b);
 std::string hex(const Digest&);
 bool from_hex(const std::string&, Digest&);
 bool sha256_is_hardware();

@@ -30,7 +30,7 @@ OpenFile::OpenFile(int root, const std::string& root_path, const Entry& plan, co
   version_ = version_of(st);
 }
 
-void OpenFile::read_at(uint64_t offset, uint8_t* out, size_t n) {
+void OpenFile::read(uint64_t offset, size_t n, uint8_t* out) {
   const ssize_t got = read_all_at(fd_.get(), out, n, offset);
   if (got < 0) throw Failure::system("pread", path_);
   if (static_cast<size_t>(got) != n)
@@ -40,12 +40,12 @@ void OpenFile::read_at(uint64_t offset, uint8_t* out, size_t n) {
 const uint8_t* OpenFile::at(uint64_t offset, size_t n) {
   if (buffer_.size() < n) buffer_.resize(n);
   auto* out = reinterpret_cast<uint8_t*>(buffer_.data());
-  read_at(offset, out, n);
+  read(offset, n, out);
   return out;
 }
 
 void OpenFile::read_all(uint8_t* out) {
-  read_at(0, out, static_cast<size_t>(size_));
+  read(0, static_cast<size_t>(size_), out);
   check_unchanged(version_);
 }
 

@@ -31,7 +31,7 @@ class ArchiveCheck {
     run_team(parts_.size(), job_.threads, [&] {
       struct Own {
         Decompressor decompressor;
-        std::string packed, plain;
+        Room packed, plain;
       };
       auto own = std::make_shared<Own>();
       return [&, own](size_t i) {
@@ -59,7 +59,7 @@ class ArchiveCheck {
     size_t first = 0, count = 0;
   };
 
-  void frame(size_t i, Decompressor& decompressor, std::string& packed, std::string& plain) {
+  void frame(size_t i, Decompressor& decompressor, Room& packed, Room& plain) {
     std::string error;
     try {
       archive_.read(i, decompressor, packed, plain);
@@ -120,7 +120,7 @@ class ArchiveCheck {
     }
   }
 
-  void members(size_t i, const std::string& plain) {
+  void members(size_t i, const Room& plain) {
     size_t from = 0;
     if (!parts_[i].empty() && parts_[i][0].number > 0) {  // goes on from the frame before
       const Part& part = parts_[i][0];

@@ -32,12 +32,12 @@ void write(const std::string& path, const std::string& tar, size_t cut, const st
   };
   for (size_t at = 0; at < tar.size(); at += cut) {
     const std::string part = tar.substr(at, cut);
-    compressor.compress(part.data(), part.size(), packed);
+    packed = compressor.compressed(part.data(), part.size());
     add(packed, part.size());
   }
   cd::Table decoded;  // for the sums; a table that does not decode has none
   fuzz::accepted([&] { decoded = cd::decode_table(reinterpret_cast<const uint8_t*>(table.data()), table.size()); });
-  compressor.compress(table.data(), table.size(), packed);
+  packed = compressor.compressed(table.data(), table.size());
   std::string size;
   for (int i = 0; i < 8; ++i) size.push_back(static_cast<char>(uint64_t{table.size()} >> 8 * i));
   add(cd::skippable(cd::kTableMagic, size + packed), 0);

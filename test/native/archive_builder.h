@@ -70,11 +70,11 @@ class Archive {
     };
     for (size_t i = 0; i < plain_.size(); ++i) {
       tamper_frame(i, plain_[i]);
-      compressor.compress(plain_[i].data(), plain_[i].size(), packed);
+      packed = compressor.compressed(plain_[i].data(), plain_[i].size());
       put(packed, plain_[i].size());
     }
     const std::string encoded = forged.empty() ? cd::encode_table(table) : forged;
-    compressor.compress(encoded.data(), encoded.size(), packed);
+    packed = compressor.compressed(encoded.data(), encoded.size());
     std::string sized;
     for (int i = 0; i < 8; ++i) sized.push_back(static_cast<char>(uint64_t{encoded.size()} >> 8 * i));
     put(cd::skippable(cd::kTableMagic, sized + packed), 0);

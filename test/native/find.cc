@@ -51,6 +51,9 @@ class Windows : public Source {  // a file read in windows of a size
     copy_.assign(data_, static_cast<size_t>(offset), n);  // what was returned before is gone
     return reinterpret_cast<const uint8_t*>(copy_.data());
   }
+  void read(uint64_t offset, size_t n, uint8_t* out) override {
+    std::copy_n(data_.begin() + static_cast<long>(offset), n, out);
+  }
   size_t window() const override { return window_; }
 
  private:

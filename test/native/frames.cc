@@ -73,11 +73,11 @@ std::string build(const Parts& parts) {
     out += bytes;
   };
   for (const std::string& content : parts.contents) {
-    compressor.compress(content.data(), content.size(), packed);
+    packed = compressor.compressed(content.data(), content.size());
     append(packed, content.size());
   }
   const std::string table = encode_table(parts.table);
-  compressor.compress(table.data(), table.size(), packed);
+  packed = compressor.compressed(table.data(), table.size());
   std::string size;
   for (int i = 0; i < 8; ++i) size += static_cast<char>(static_cast<uint64_t>(table.size()) >> 8 * i);
   append(skippable(kTableMagic, size + packed), 0);
@@ -106,11 +106,12 @@ void reading() {
   const Table table = archive->table();
   CHECK(table.entries.size() == 4 && table.entries[2].spots.size() == 3 && table.prefixes.size() == 1);
   Decompressor decompressor;
-  std::string packed, out, tar;
+  Room packed, out;
+  std::string tar;
   for (size_t i = 0; i < archive->frames().size(); ++i) {
     archive->read(i, decompressor, packed, out);
-    CHECK(out == parts.contents[i]);
-    tar += out;
+    CHECK(std::string(out.data(), out.size()) == parts.contents[i]);
+    tar.append(out.data(), out.size());
   }
   CHECK(archive->bytes_read() > 0 && archive->bytes_read() <= 2 * bytes.size());
   std::string whole(tar.size() + 1, '\0');  // one who knows nothing of the rest
@@ -152,10 +153,10 @@ std::string outcome(const std::string& bytes, std::string* tar = nullptr) {
     if (!archive) return "not ours";
     archive->table();
     Decompressor decompressor;
-    std::string packed, out;
+    Room packed, out;
     for (size_t i = 0; i < archive->frames().size(); ++i) {
       archive->read(i, decompressor, packed, out);
-      if (tar) *tar += out;
+      if (tar) tar->append(out.data(), out.size());
     }
     return "read";
   } catch (const Failure& failure) { return failure.code; }
@@ -188,7 +189,7 @@ void foreign() {
   CHECK(outcome("") == "not ours");
   CHECK(outcome("hello, world, this is a text\n") == "not ours");
   std::string packed;
-  Compressor(3).compress("plain", 5, packed);
+  packed = Compressor(3).compressed("plain", 5);
   CHECK(outcome(packed) == "not ours");
   const Frame frame{0, static_cast<uint32_t>(packed.size()), 5};
   CHECK(outcome(packed + seek_table({frame})) == "not ours");
@@ -256,9 +257,9 @@ void single_frames() {
   Decompressor decompressor;
   std::string packed, again;
   const std::string data(100000, 'x');
-  compressor.compress(data.data(), data.size(), packed);
-  compressor.compress("other", 5, again);
-  compressor.compress(data.data(), data.size(), again);
+  packed = compressor.compressed(data.data(), data.size());
+  again = compressor.compressed("other", 5);
+  again = compressor.compressed(data.data(), data.size());
   CHECK(packed == again);  // a used context makes the same bytes
   std::string out(data.size(), '\0');
   decompressor.decompress(packed.data(), packed.size(), &out[0], out.size(), "frame");
@@ -276,7 +277,7 @@ void single_frames() {
   std::string unchecked(ZSTD_compressBound(data.size()), '\0');  // zstd's default: no checksum
   unchecked.resize(ZSTD_compress(&unchecked[0], unchecked.size(), data.data(), data.size(), 3));
   THROWS("ARCHIVE_CORRUPT", decode(unchecked, data.size()));
-  compressor.compress(nullptr, 0, packed);
+  packed = compressor.compressed(nullptr, 0);
   CHECK(ZSTD_getFrameContentSize(packed.data(), packed.size()) == 0);
 }
 

@@ -95,12 +95,12 @@ struct ReadBack {
     if (!archive) std::abort();
     table = archive->table();
     cd::Decompressor decompressor;
-    std::string packed, frame;
+    cd::Room packed, frame;
     for (size_t i = 0; i < archive->frames().size(); ++i) {
       archive->read(i, decompressor, packed, frame);
       begins.push_back(tar.size());
-      frames.push_back(frame);
-      tar += frame;
+      frames.emplace_back(frame.data(), frame.size());
+      tar += frames.back();
     }
   }
   const cd::Entry* find(const std::string& path) const {

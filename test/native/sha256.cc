@@ -36,15 +36,37 @@ static void both() {
   for (size_t i = 0; i < data.size(); ++i) data[i] = static_cast<char>(i * 131 + i / 7);
   for (size_t a : {0, 1, 63, 64, 130, 1000})
     for (size_t b : {0, 64, 65, 128, 999}) {
-      Digest of_a, of_b;
-      sha256_both(data.data(), a, of_a, data.data() + 1, b, of_b);
+      const Digest of_a = sha256(data.data(), a), of_b = sha256(data.data() + 1, b);
       const std::string sizes = std::to_string(a) + ", " + std::to_string(b);
-      CHECK_MORE(of_a == sha256(data.data(), a) && of_b == sha256(data.data() + 1, b), sizes);
       Sha256 c, d;  // in parts, which need not end where a block does
       Sha256::update_both(c, data.data(), a / 2, d, data.data() + 1, b / 2);
       Sha256::update_both(c, data.data() + a / 2, a - a / 2, d, data.data() + 1 + b / 2, b - b / 2);
       CHECK_MORE(c.finish() == of_a && d.finish() == of_b, sizes);
     }
+}
+
+static void pair() {
+  std::string data(1000, '\0');
+  for (size_t i = 0; i < data.size(); ++i) data[i] = static_cast<char>(i * 57 + i / 5);
+  for (size_t shared : {0, 1, 64, 100, 999, 1000})
+    for (const std::string& instead : {std::string(), std::string("x"), std::string(1000 - shared, 'y')}) {
+      const std::string second = data.substr(0, shared) + instead;
+      const std::string sizes = std::to_string(shared) + ", " + std::to_string(instead.size());
+      Sha256Pair hashes;
+      Digest of_first, of_second;
+      hashes.update_shared(data.data(), shared / 3);
+      hashes.update_shared(data.data() + shared / 3, shared - shared / 3);
+      hashes.update(data.data() + shared, 1000 - shared, instead.data(), instead.size());
+      hashes.update_shared("end", 3);
+      hashes.finish(of_first, of_second);
+      CHECK_MORE(of_first == sha256((data + "end").data(), 1003), sizes);
+      CHECK_MORE(of_second == sha256((second + "end").data(), second.size() + 3), sizes);
+    }
+  Sha256Pair alike;
+  Digest of_first, of_second;
+  alike.update_shared("abc", 3);
+  alike.finish(of_first, of_second);
+  CHECK(of_first == sha256("abc", 3) && of_second == of_first);
 }
 
 static void text() {
@@ -62,6 +84,7 @@ int main() {
   vectors();
   cuts();
   both();
+  pair();
   text();
   return check::done();
 }
