@@ -142,7 +142,7 @@ Value index(const CallbackInfo& info) {
 
 Value encode(const CallbackInfo& info) {
   return guarded(info.Env(), [&]() -> Value {
-    const std::string bytes = cd::encode_table(table(info[0], text(info[1], "prefix")));
+    const std::string bytes = cd::encode_table(table(info[0], text(info[1], "prefix"), info[2]));
     return Napi::Buffer<char>::Copy(info.Env(), bytes.data(), bytes.size());
   });
 }
@@ -159,8 +159,7 @@ Value rewrite(const CallbackInfo& info) {
     std::string out;
     std::vector<cd::Spot> spots;
     cd::Rewriting done;
-    if (!cd::rewrite_search(std::string(reinterpret_cast<const char*>(bytes.data), bytes.size), wanted, prefix, out,
-                            spots, done))
+    if (!cd::rewrite_search({reinterpret_cast<const char*>(bytes.data), bytes.size}, wanted, prefix, out, spots, done))
       return env.Null();
     return Napi::Buffer<char>::Copy(env, out.data(), out.size());
   });

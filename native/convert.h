@@ -37,6 +37,8 @@ std::unique_ptr<cd::SealJob> seal_job(Napi::Value value, Held& held);
 std::unique_ptr<cd::ExtractJob> extract_job(Napi::Value value);
 std::unique_ptr<cd::MaterializeJob> materialize_job(Napi::Value value, Held& held);
 std::unique_ptr<cd::DecodeJob> decode_job(Napi::Value value);
+// The files of an answer to a batch, and whether it has to wait for the batches before.
+std::pair<std::vector<cd::Answer::File>, bool> answer(Napi::Value value);
 std::unique_ptr<cd::UnpackJob> unpack_job(Napi::Value value);
 std::unique_ptr<cd::LinkJob> link_job(Napi::Value value, Held& held);
 std::unique_ptr<cd::ChangeJob> change_job(Napi::Value value);
@@ -46,9 +48,11 @@ std::unique_ptr<cd::VerifyJob> verify_job(Napi::Value value);
 std::pair<std::string, unsigned> remove_job(Napi::Value value);
 std::unique_ptr<cd::TraceJob> trace_job(Napi::Value value);
 std::vector<cd::Rewrite> rewrites(Napi::Value value);
-// The table of a deployed tree: prefixes as the spots name them, then `prefix`.
-cd::Table table(Napi::Value entries, const std::string& prefix);
+// The table of a deployed tree, sorted: prefixes as the spots name them, then `prefix`. `files`: further entries in columns, or undefined.
+cd::Table table(Napi::Value entries, const std::string& prefix, Napi::Value files);
 
+// A text as it crosses, behind others.
+void append(std::u16string& texts, const std::string& text);
 Napi::Value to_js(Napi::Env env, const std::string& text);
 Napi::Value to_js(Napi::Env env, const std::vector<cd::Scanned>& found);
 Napi::Value to_js(Napi::Env env, const cd::Packed& packed);

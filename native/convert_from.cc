@@ -1,4 +1,5 @@
 // JavaScript → core.
+#include <algorithm>
 #include <map>
 #include <unordered_map>
 #include "convert_fields.h"
@@ -103,12 +104,13 @@ std::vector<cd::PackEntry> pack_entries(Value list, Held& held) {
 class Numbers {
  public:
   explicit Numbers(cd::Table& table) : table_(table) {}
-  void entry(const std::string& path, uint32_t number) { entries_.emplace(path, number); }
   void spot(cd::Spot* spot, std::string refers) { pending_.emplace_back(spot, std::move(refers)); }
   void resolve(napi_env env) {
     std::map<std::string, uint32_t> prefixes;
     for (auto& [spot, refers] : pending_) {
       if (spot->encoding == cd::Encoding::digest) {
+        if (entries_.empty())
+          for (const cd::Entry& e : table_.entries) entries_.emplace(e.path, &e - table_.entries.data());
         const auto found = entries_.find(refers);
         if (found == entries_.end()) wrong(env, "spot: refers '" + refers + "'", "the path of an entry");
         spot->refers = found->second;
@@ -242,39 +244,19 @@ std::unique_ptr<cd::MaterializeJob> materialize_job(Value value, Held& held) {
   job->threads = f.threads();
   const Value list = f.get("entries");
   const EntryKeys keys(env);
-  const Key data(env, "data"), source(env, "source"), rewrites_key(env, "rewrites"), at(env, "at");
-  if (const Value v = f.get("contents"); !v.IsUndefined()) held.add(v, "contents", &job->contents);
+  const Key data(env, "data"), source(env, "source"), rewrites_key(env, "rewrites");
   job->entries.resize(length(list, "entries"));
   each(list, "entries", [&](Value item, uint32_t i) {
     const Fields g(item, "an entry");
     cd::MaterializeEntry& e = job->entries.at(i);
-    const Value in_contents = g.get(at);
-    e.in_contents = !in_contents.IsUndefined();
-    e.entry = entry(g, keys, e.in_contents);
+    e.entry = entry(g, keys, false);
     if (const Value v = g.get(rewrites_key); !v.IsUndefined()) e.rewrites = rewrites(v);
-    if (e.in_contents) {
-      e.at = natural(in_contents, "at");
-      return;
-    }
     if (const Value v = g.get(data); !v.IsUndefined()) {
       e.in_memory = true;
       held.add(v, "data", &e.data);
     }
     if (const Value v = g.get(source); !v.IsUndefined()) e.source = text(v, "source");
   });
-  return job;
-}
-
-std::unique_ptr<cd::DecodeJob> decode_job(Value value) {
-  const Fields f(value, "the job");
-  auto job = std::make_unique<cd::DecodeJob>();
-  job->archive = f.text("archive");
-  job->container = f.text("container");
-  job->parts = f.text("parts");
-  job->command = texts(f.get("command"), "command");
-  job->most_bytes = natural(f.get("mostBytes"), "mostBytes");
-  job->most_members = natural(f.get("mostMembers"), "mostMembers");
-  job->threads = f.threads();
   return job;
 }
 
@@ -306,7 +288,43 @@ std::vector<cd::Rewrite> rewrites(Value value) {
   return out;
 }
 
-cd::Table table(Value list, const std::string& prefix) {
+void plain_files(Value value, std::vector<cd::Entry>& entries) {
+  const Fields f(value, "files");
+  const std::string paths = f.text("paths"), digests = f.text("digests");
+  const Value list = f.get("numbers");
+  if (!list.IsTypedArray() || list.As<Napi::TypedArray>().TypedArrayType() != napi_float64_array)
+    wrong(value.Env(), "numbers", "a Float64Array");
+  const Napi::Float64Array numbers = list.As<Napi::Float64Array>();
+  const auto whole = [&](size_t i, double least, double most) {
+    const double number = numbers[i];
+    if (!(number >= least && number <= most) || number != std::floor(number))
+      wrong(value.Env(), "numbers", "modes, times and sizes");
+    return static_cast<int64_t>(number);
+  };
+  for (size_t i = 0, at = 0; i < numbers.ElementLength() / 3; ++i) {
+    const size_t end = paths.find("//", at);
+    if (end == std::string::npos) wrong(value.Env(), "paths", "one for each file, closed by two slashes");
+    cd::Entry e;
+    e.path = paths.substr(at, end - at);
+    e.mode = static_cast<uint32_t>(whole(3 * i, 0, 07777));
+    e.mtime = whole(3 * i + 1, -0x1p53, 0x1p53);
+    e.size = static_cast<uint64_t>(whole(3 * i + 2, 0, 0x1p53));
+    if (64 * i > digests.size() || !cd::from_hex(digests.substr(64 * i, 64), e.sha256))
+      wrong(value.Env(), "digests", "64 hexadecimal digits for each file");
+    entries.push_back(std::move(e));
+    at = end + 2;
+  }
+}
+
+// What they share stands before hard links; neighbours by name share most of their paths.
+void sort(std::vector<cd::Entry>& entries) {
+  std::sort(entries.begin(), entries.end(), [](const cd::Entry& a, const cd::Entry& b) {
+    const bool first = a.kind != cd::Kind::hardlink, second = b.kind != cd::Kind::hardlink;
+    return first != second ? first : a.path < b.path;
+  });
+}
+
+cd::Table table(Value list, const std::string& prefix, Value files) {
   const Napi::Env env = list.Env();
   const EntryKeys keys(env);
   const Key sha256(env, "sha256"), spots(env, "spots"), deployed(env, "deployed"), encoding(env, "encoding"),
@@ -319,7 +337,6 @@ cd::Table table(Value list, const std::string& prefix) {
     const Fields f(item, "an entry");
     cd::Entry& e = out.entries.at(i);
     e = entry(f, keys, true);
-    numbers.entry(e.path, i);
     if (e.kind != cd::Kind::file) return;
     e.sha256 = digest(f.get(sha256), "sha256");
     if (const Value v = f.get(spots); !v.IsUndefined()) {
@@ -340,6 +357,8 @@ cd::Table table(Value list, const std::string& prefix) {
       e.deployed_sha256 = digest(d.get(sha256), "deployed.sha256");
     }
   });
+  if (!files.IsUndefined()) plain_files(files, out.entries);
+  sort(out.entries);
   numbers.resolve(env);
   out.prefixes.push_back(prefix);
   return out;

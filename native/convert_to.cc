@@ -57,11 +57,17 @@ size_t utf8_length(const std::string& s, size_t i, char32_t& point) {
   return length;
 }
 
-napi_value text(napi_env env, const std::string& s) {
-  bool is_ascii = true;
-  for (const char c : s) is_ascii = is_ascii && static_cast<unsigned char>(c) < 0x80;
-  if (is_ascii) return ascii(env, s.data(), s.size());
-  std::u16string wide;
+bool is_ascii(const std::string& s) {
+  bool all = true;
+  for (const char c : s) all = all && static_cast<unsigned char>(c) < 0x80;
+  return all;
+}
+
+void widen(const std::string& s, std::u16string& wide) {
+  if (is_ascii(s)) {
+    wide.append(s.begin(), s.end());
+    return;
+  }
   for (size_t i = 0; i < s.size();) {
     char32_t point = 0;
     if (const size_t length = utf8_length(s, i, point)) {
@@ -76,6 +82,12 @@ napi_value text(napi_env env, const std::string& s) {
       wide.push_back(static_cast<char16_t>(0xDC00 + static_cast<unsigned char>(s[i++])));
     }
   }
+}
+
+napi_value text(napi_env env, const std::string& s) {
+  if (is_ascii(s)) return ascii(env, s.data(), s.size());
+  std::u16string wide;
+  widen(s, wide);
   napi_value out;
   must(env, napi_create_string_utf16(env, wide.data(), wide.size(), &out));
   return out;
@@ -180,6 +192,8 @@ napi_value longest(Env env, uint32_t prefix) {
 }
 
 }  // namespace
+
+void append(std::u16string& names, const std::string& name) { widen(name, names); }
 
 Value to_js(Env env, const std::string& s) { return Value(env, text(env, s)); }
 
@@ -292,34 +306,6 @@ Value to_js(Env env, const cd::Materialized& m) {
       .set("trampolines", number(env, m.trampolines))
       .set("byPath", texts(env, m.by_path))
       .value();
-}
-
-Value to_js(Env env, const cd::Batch& batch) {
-  const Names names(env);
-  const napi_value detached = ascii(env, "detached"), at = ascii(env, "at"), part = ascii(env, "part");
-  const Napi::Array members = list(env, batch.members, [&](const cd::BatchMember& m) -> napi_value {
-    const cd::Entry& e = m.entry;
-    Made out(env);
-    out.set(names.path, text(env, e.path))
-        .set(names.kind, names.kinds[static_cast<size_t>(e.kind)])
-        .set(names.mode, number(env, uint64_t{e.mode}))
-        .set(names.mtime, number(env, static_cast<double>(e.mtime)))
-        .set(names.size, number(env, e.size))
-        .set(at, number(env, m.at));
-    if (e.kind == cd::Kind::symlink || e.kind == cd::Kind::hardlink) out.set(names.target, text(env, e.target));
-    if (m.detached) out.set(detached, boolean(env, true));
-    if (!m.part.empty()) out.set(part, text(env, m.part));
-    return out;
-  });
-  return Made(env)
-      .set("members", members)
-      .set("buffer", number(env, static_cast<uint64_t>(batch.buffer)))
-      .set("packedBytes", number(env, batch.packed))
-      .value();
-}
-
-Value to_js(Env env, const cd::Decoded& d) {
-  return Made(env).set("packedBytes", number(env, d.packed)).set("bytes", number(env, d.bytes)).value();
 }
 
 Value to_js(Env env, const std::vector<cd::Hashed>& hashed) {

@@ -253,18 +253,14 @@ export interface MaterializeEntry {
   readonly mode: number
   readonly mtime: number
   readonly target?: string
-  /** Content; or `size` bytes from `at` of the job's `contents`; or `source`, an absolute path to read it from (which may be the very file to replace). */
+  /** Content; or `source`, an absolute path to read it from (which may be the very file to replace). */
   readonly data?: Uint8Array
-  readonly at?: number
-  readonly size?: number
   readonly source?: string
   readonly rewrites?: readonly Rewrite[]
 }
 
 export interface MaterializeJob {
   readonly root: string
-  /** Contents of many entries: one view costs less than one an entry. */
-  readonly contents?: Uint8Array
   readonly entries: readonly MaterializeEntry[]
   readonly prefix: string
   readonly readOnly: boolean
@@ -283,6 +279,16 @@ export interface Materialized {
   readonly rewritten: readonly (Required<Pick<Entry, 'spots' | 'deployed'>> & { readonly entry: number })[]
   readonly trampolines: number
   readonly byPath: readonly string[]
+}
+
+/** Files without spots, in columns: entries of an index that are too many to be objects. */
+export interface PlainFiles {
+  /** Each closed by two slashes. */
+  readonly paths: string
+  /** SHA-256, 64 hexadecimal digits each. */
+  readonly digests: string
+  /** Three a file: mode, mtime, size. */
+  readonly numbers: Float64Array
 }
 
 export interface VerifyJob {
@@ -314,28 +320,34 @@ export interface Removed {
 /** How the members of an archive made by others are packed. */
 export type Container = 'plain' | 'gzip' | 'zstd' | 'tool' | 'zip'
 
-/** A member as it stands in the archive: nothing is checked, `mode` has setuid and its like, `target` of a hard link is a member's name. */
-export interface DecodedMember {
-  readonly path: string
-  readonly kind: Kind
-  readonly mode: number
-  readonly mtime: number
-  readonly size: number
-  readonly target?: string
-  /** A hard link that brought content of its own. */
-  readonly detached?: true
-  /** Where the content of a file begins in the buffer of its batch. */
-  readonly at: number
-  /** Or the file that holds it. */
-  readonly part?: string
+/**
+ * Members as they stand in the archive, in columns: an object for each of thousands would cost more than writing its file. Nothing is
+ * checked; modes have setuid and its like, the target of a hard link is a member's name.
+ */
+export interface DecodedBatch {
+  /** Path and target of each member, one behind another, and where each ends: two a member, equal where there is no target. */
+  readonly names: string
+  readonly ends: Uint32Array
+  /** Five a member: kind (0 directory, 1 file, 2 symlink, 3 hardlink), mode, mtime, size, and where its content begins in the buffer. */
+  readonly numbers: Float64Array
+  /** Members that are hard links with content of their own, and that come as files. */
+  readonly detached: readonly number[]
+  /** Members whose content is in a file, which is removed once the batch is written. */
+  readonly parts: readonly { readonly member: number; readonly path: string }[]
+  /** Number of the buffer. */
+  readonly buffer: number
 }
 
-export interface DecodedBatch {
-  readonly members: readonly DecodedMember[]
-  /** Number of the buffer; `done(true)` gives it back, `done(false)` ends the job with CANCELLED. */
-  readonly buffer: number
-  /** Bytes of the archive read so far. */
-  readonly packedBytes: number
+/** What becomes of a batch. */
+export interface BatchAnswer {
+  /** The members to write, two numbers a file: the member, the mode. */
+  readonly files: Uint32Array
+  /** Their paths in the tree, each closed by two slashes, which none of them holds. */
+  readonly paths: string
+  /** `file`: the number in `files`. */
+  readonly rewrites: readonly { readonly file: number; readonly rewrites: readonly Rewrite[] }[]
+  /** Not before all batches before it are written: it names a file again. */
+  readonly alone: boolean
 }
 
 export interface DecodeJob {
@@ -343,12 +355,21 @@ export interface DecodeJob {
   /** `tool`: as a tar that the program of `command`, run with the file as its input, writes; `zip`: as a zip; else as a tar. */
   readonly container: Container
   readonly command: readonly string[]
-  /** An existing directory for files larger than a buffer. */
-  readonly parts: string
+  /** An existing directory to write into; files larger than a buffer pass through its `.conda-deploy/parts`. */
+  readonly root: string
+  readonly prefix: string
+  readonly readOnly: boolean
   /** Throws LIMIT_EXCEEDED beyond. */
   readonly mostBytes: number
   readonly mostMembers: number
   readonly threads: number
+}
+
+/** `written`: of all files that were admitted, in the order of the answers. */
+export interface Decoded {
+  readonly packedBytes: number
+  readonly bytes: number
+  readonly written: Materialized
 }
 
 /** Answered by SHA-256, hexadecimal, and size of the regular files, in the order of `paths`. */

@@ -9,7 +9,9 @@ import { fileURLToPath } from 'node:url'
 import { EnvError, fromNative } from './errors.js'
 import type { Changed, ChangeJob, Linked, LinkJob, LookJob, There, Unpacked, UnpackJob } from './install-jobs.js'
 import type {
+  BatchAnswer,
   Counters,
+  Decoded,
   DecodedBatch,
   DecodeJob,
   Extracted,
@@ -20,6 +22,7 @@ import type {
   MaterializeJob,
   Packed,
   PackJob,
+  PlainFiles,
   Removed,
   Rewrite,
   ScanJob,
@@ -47,21 +50,24 @@ export interface NativeBinding {
   /** What stands at each path, in their order. */
   look(job: LookJob, counters: Counters): Promise<readonly There[]>
   hash(job: HashJob, counters: Counters): Promise<readonly { readonly sha256: string; readonly size: number }[]>
-  /** `buffers`: of one size; filled with contents and handed to `receive`, which must not throw, batch by batch. */
+  /**
+   * `buffers`: of one size; filled with contents and handed to `receive` batch by batch. It must not throw, and answers each batch once, in
+   * their order; null: it wants no more, which ends the job with CANCELLED. What is answered is written while it decodes on.
+   */
   decode(
     job: DecodeJob,
     counters: Counters,
     buffers: readonly Uint8Array[],
-    receive: (batch: DecodedBatch, done: (goOn: boolean) => void) => void,
-  ): Promise<{ readonly packedBytes: number; readonly bytes: number }>
+    receive: (batch: DecodedBatch, done: (answer: BatchAnswer | null) => void) => void,
+  ): Promise<Decoded>
   verify(job: VerifyJob, counters: Counters): Promise<Verified>
   remove(job: { readonly root: string; readonly threads: number }, counters: Counters): Promise<Removed>
   /** While the program runs, `counters[3]` is its process number. */
   trace(job: TraceJob, counters: Counters): Promise<Traced>
   /** Of an archive or of a deployed tree's index; null: not ours. `list`: with all entries. */
   index(path: string, list: boolean): Promise<Index | null>
-  /** Bytes of a deployed tree's index for entries made elsewhere (archives of others). */
-  encode(entries: readonly Entry[], prefix: string): Buffer
+  /** Bytes of a deployed tree's index for entries made elsewhere (archives of others), in any order; `files` are more of them. */
+  encode(entries: readonly Entry[], prefix: string, files?: PlainFiles): Buffer
   /** Rewrites one content in memory, by search; null: nothing found. */
   rewrite(data: Uint8Array, rewrites: readonly Rewrite[], prefix: string): Buffer | null
   /** false: the destination exists (`no-replace`), or one of the two does not (`exchange`). */

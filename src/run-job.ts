@@ -40,18 +40,16 @@ export interface JobOptions {
   readonly signal?: AbortSignal | undefined
   /** Called about ten times a second while the numbers change, and once at the end: bytes and entries done so far. */
   readonly progress?: ((bytes: number, entries: number) => void) | undefined
-  /** It has a thread of its own and goes on only while other jobs do: it is not counted, and waits for none. */
-  readonly feedsOthers?: boolean | undefined
 }
 
 /**
- * Runs one job: `start` hands the counters to a function of `native()`. Waits while two others run, unless it feeds them. Rejects with EnvError: CANCELLED,
+ * Runs one job: `start` hands the counters to a function of `native()`. Waits while two others run. Rejects with EnvError: CANCELLED,
  * or what the job failed with.
  */
 export async function runJob<T>(start: (counters: Counters) => Promise<T>, options: JobOptions = {}): Promise<T> {
-  const { signal, progress, feedsOthers = false } = options
+  const { signal, progress } = options
   if (signal?.aborted) throw cancelled(signal)
-  if (!feedsOthers) await admission(signal)
+  await admission(signal)
   const counters: Counters = new BigUint64Array(4)
   let seen = -1n
   const report = (): void => {
@@ -75,10 +73,8 @@ export async function runJob<T>(start: (counters: Counters) => Promise<T>, optio
   } finally {
     clearInterval(timer)
     signal?.removeEventListener('abort', cancel)
-    if (!feedsOthers) {
-      const next = waiting.shift()
-      if (next === undefined) running -= 1
-      else next()
-    }
+    const next = waiting.shift()
+    if (next === undefined) running -= 1
+    else next()
   }
 }

@@ -37,7 +37,6 @@ const entries: readonly Entry[] = [
     deployed: { size: 3_000_000_000_005, sha256: hash('b') },
   },
   { path: 'lib/link', kind: 'symlink', mode: 0o777, mtime: 0, size: 0, target: '../\udcfe' },
-  { path: 'lib/twin', kind: 'hardlink', ...plain, size: 0, target: 'lib/grüße 😀 \udcff\udc80' },
   {
     path: 'meta.json',
     kind: 'file',
@@ -47,6 +46,7 @@ const entries: readonly Entry[] = [
     spots: [{ encoding: 'digest', offset: 0, refers: 'lib/grüße 😀 \udcff\udc80', slot: 0 }],
     deployed: { size: 64, sha256: hash('d') },
   },
+  { path: 'lib/twin', kind: 'hardlink', ...plain, size: 0, target: 'lib/grüße 😀 \udcff\udc80' },
 ]
 
 const codeOf = async (work: () => unknown): Promise<unknown> => {
@@ -66,6 +66,40 @@ describe('what crosses', () => {
     expect(index).toMatchObject({ digest: '', entries: 5, files: 2, rewritten: 2, longestPrefix: 80, packedBytes: 0 })
     expect(index?.prefixes).toEqual(['/opt/a', '/opt/büild', '/new/präfix'])
     expect(await native().index(path, false)).not.toHaveProperty('list')
+  })
+
+  test('files in columns become entries like others, in their order', async () => {
+    const path = join(folder, 'columns')
+    const names = ['lib/b', 'lib/ünï', 'lib/a']
+    const files = {
+      paths: names.map((name) => `${name}//`).join(''),
+      digests: names.map((_, i) => hash('abc'[i] as string)).join(''),
+      numbers: Float64Array.from(names.flatMap((_, i) => [0o644, -i - 1, 2 ** 40 + i])),
+    }
+    const library: Entry = { path: 'lib', kind: 'directory', mode: 0o755, mtime: 0, size: 0 }
+    writeFileSync(path, native().encode([library], '/p', files))
+    const columns = names.map((name, i): Entry => {
+      return {
+        path: name,
+        kind: 'file',
+        mode: 0o644,
+        mtime: -i - 1,
+        size: 2 ** 40 + i,
+        sha256: hash('abc'[i] as string),
+      }
+    })
+    const sorted = [library, columns[2], columns[0], columns[1]].map((entry) => expect.objectContaining(entry as Entry))
+    expect((await native().index(path, true))?.list).toEqual(sorted)
+    for (const wrong of [
+      { ...files, paths: 'lib/b//' },
+      { ...files, digests: files.digests.slice(1) },
+      { ...files, numbers: files.numbers.map((number) => number + 0.5) },
+      { ...files, numbers: [1, 2, 3] as never },
+    ])
+      expect(await codeOf(() => native().encode([library], '/p', wrong))).toBe('TypeError')
+    expect(await codeOf(() => native().encode([library], '/p', { ...files, paths: 'a//../x//b//' }))).toBe(
+      'UNSAFE_PATH',
+    )
   })
 
   test('every single byte of a name', async () => {
@@ -112,7 +146,7 @@ describe('what is refused', () => {
       'TypeError',
       () => native().encode([{ path: 'f', kind: 'file', ...plain, size: 0, sha256: 'zz' }], '/p'),
     ],
-    ['a spot that refers to nothing', 'TypeError', () => native().encode([{ ...(entries[4] as Entry) }], '/p')],
+    ['a spot that refers to nothing', 'TypeError', () => native().encode([{ ...(entries[3] as Entry) }], '/p')],
     ['no job', 'TypeError', () => native().scan(undefined as never, new BigUint64Array(4))],
     [
       'counters too short',

@@ -3,16 +3,21 @@
 #include <unistd.h>
 #include <algorithm>
 #include "root.h"
+#include "sha256.h"
 
 namespace cd {
 namespace {
 
 constexpr size_t kMembers = 8192;  // so that an archive of empty files does not make one endless batch
+constexpr size_t kEnough =
+    1u << 20;  // a batch is handed over from here: what it holds is still in the caches when it is written
 
 }  // namespace
 
-Batches::Batches(const DecodeJob& job, Receiver& receiver, Progress& progress, std::function<uint64_t()> packed)
-    : job_(job), receiver_(receiver), progress_(progress), packed_(std::move(packed)) {}
+std::string parts_of(const std::string& root) { return root + '/' + kOwnFolder + "/parts"; }
+
+Batches::Batches(const DecodeJob& job, Exchange& exchange, const Hand& hand, Progress& progress)
+    : job_(job), exchange_(exchange), hand_(hand), progress_(progress), parts_(parts_of(job.root)) {}
 
 void Batches::add(BatchMember&& member, const std::function<void(uint8_t*, size_t)>& read) {
   const uint64_t size = member.entry.size;
@@ -24,9 +29,9 @@ void Batches::add(BatchMember&& member, const std::function<void(uint8_t*, size_
     throw Failure("LIMIT_EXCEEDED",
                   job_.archive + " unpacks to more than " + std::to_string(job_.most_bytes) + " bytes", job_.archive);
   bytes_ += size;
-  const bool large = size > receiver_.size();
+  const bool large = size > exchange_.size();
   if (large)
-    member.part = write_part(member, read);
+    write_part(member, read);
   else if (member.entry.kind == Kind::file && size > 0) {
     uint8_t* to = room(static_cast<size_t>(size));
     member.at = used_ - static_cast<size_t>(size);
@@ -34,56 +39,57 @@ void Batches::add(BatchMember&& member, const std::function<void(uint8_t*, size_
   }
   members_.push_back(std::move(member));
   // At once after a large file, so that few of them stand on the disk twice.
-  if (large || members_.size() >= kMembers) flush();
+  if (large || used_ >= kEnough || members_.size() >= kMembers) flush();
 }
 
 void Batches::finish() {
   flush();
-  receiver_.finish();
+  exchange_.end();
 }
 
 uint8_t* Batches::room(size_t size) {
-  if (has_ && size > receiver_.size() - used_) flush();
+  if (has_ && size > exchange_.size() - used_) flush();
   if (!has_) {
-    buffer_ = receiver_.take();
+    buffer_ = exchange_.take(progress_);
     has_ = true;
-    used_ = 0;
   }
   used_ += size;
-  return receiver_.data(buffer_) + used_ - size;
+  return exchange_.data(buffer_) + used_ - size;
 }
 
 void Batches::flush() {
   if (members_.empty()) return;
-  if (!has_) buffer_ = receiver_.take();
+  if (!has_) buffer_ = exchange_.take(progress_);
   Batch batch;
   batch.members = std::move(members_);
   batch.buffer = buffer_;
-  batch.packed = packed_();
+  batch.number = number_++;
   members_.clear();
   has_ = false;
-  receiver_.hand(std::move(batch));
+  used_ = 0;
+  exchange_.handed();
+  hand_(std::move(batch));
 }
 
-std::string Batches::write_part(const BatchMember& member, const std::function<void(uint8_t*, size_t)>& read) {
-  const std::string path = job_.parts + '/' + std::to_string(parts_++);
+void Batches::write_part(BatchMember& member, const std::function<void(uint8_t*, size_t)>& read) {
+  for (const std::string& folder : {job_.root + '/' + kOwnFolder, parts_})
+    if (part_ == 0 && ::mkdir(folder.c_str(), 0700) != 0 && errno != EEXIST) throw Failure::system("mkdir", folder);
+  const std::string path = parts_ + '/' + std::to_string(part_++);
   Fd fd(::open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600));
   if (!fd) throw Failure::system("open", path);
-  try {
-    std::string chunk(1 << 20, '\0');
-    for (uint64_t left = member.entry.size; left > 0;) {
-      progress_.check();
-      const size_t size = static_cast<size_t>(std::min<uint64_t>(left, chunk.size()));
-      read(reinterpret_cast<uint8_t*>(&chunk[0]), size);
-      if (!write_all(fd.get(), chunk.data(), size)) throw Failure::system("write", path);
-      left -= size;
-    }
-    if (!fd.close()) throw Failure::system("close", path);
-  } catch (...) {
-    ::unlink(path.c_str());
-    throw;
+  member.part = path;
+  std::string chunk(256 << 10, '\0');
+  Sha256 hash;
+  for (uint64_t left = member.entry.size; left > 0;) {
+    progress_.check();
+    const size_t size = static_cast<size_t>(std::min<uint64_t>(left, chunk.size()));
+    read(reinterpret_cast<uint8_t*>(&chunk[0]), size);
+    hash.update(chunk.data(), size);
+    if (!write_all(fd.get(), chunk.data(), size)) throw Failure::system("write", path);
+    left -= size;
   }
-  return path;
+  member.entry.sha256 = hash.finish();
+  if (!fd.close()) throw Failure::system("close", path);
 }
 
 }  // namespace cd

@@ -1,26 +1,16 @@
 // Members of an archive gathered into batches of bounded memory: contents one behind another in a buffer that is lent and comes back.
-// A file larger than a buffer is written to a file of its own.
+// A file larger than a buffer is written to a file of its own, from where it can be moved to its place.
 #pragma once
-#include <functional>
-#include "jobs.h"
+#include "exchange.h"
 
 namespace cd {
 
-// Takes batches; its buffers are used again once it says so. Functions wait, and throw CANCELLED when there is no use in going on.
-class Receiver {
- public:
-  virtual ~Receiver() = default;
-  virtual size_t take() = 0;  // the number of a free buffer
-  virtual uint8_t* data(size_t buffer) = 0;
-  virtual size_t size() const = 0;  // of each
-  virtual void hand(Batch&& batch) = 0;
-  virtual void finish() = 0;  // waits for all buffers
-};
+// The folder for files larger than a buffer, beneath the root that is written; made when it is needed.
+std::string parts_of(const std::string& root);
 
 class Batches {
  public:
-  // `parts`: an existing directory for files larger than a buffer. `packed`: bytes of the archive read so far.
-  Batches(const DecodeJob& job, Receiver& receiver, Progress& progress, std::function<uint64_t()> packed);
+  Batches(const DecodeJob& job, Exchange& exchange, const Hand& hand, Progress& progress);
   // A member; its content, `member.entry.size` bytes, comes from `read`, called with room for some bytes until all are there.
   void add(BatchMember&& member, const std::function<void(uint8_t*, size_t)>& read);
   void finish();
@@ -29,15 +19,17 @@ class Batches {
  private:
   void flush();
   uint8_t* room(size_t size);
-  std::string write_part(const BatchMember& member, const std::function<void(uint8_t*, size_t)>& read);
+  void write_part(BatchMember& member, const std::function<void(uint8_t*, size_t)>& read);
   const DecodeJob& job_;
-  Receiver& receiver_;
+  Exchange& exchange_;
+  const Hand& hand_;
   Progress& progress_;
-  std::function<uint64_t()> packed_;
+  const std::string parts_;
   std::vector<BatchMember> members_;
   bool has_ = false;
   size_t buffer_ = 0, used_ = 0;
-  uint64_t bytes_ = 0, parts_ = 0, count_ = 0;
+  uint64_t bytes_ = 0, part_ = 0, count_ = 0;
+  size_t number_ = 0;
 };
 
 }  // namespace cd

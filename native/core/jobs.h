@@ -1,5 +1,6 @@
 // The jobs of the core, as src/native.ts describes them. One function a job; each uses its own threads and keeps nothing.
 #pragma once
+#include <functional>
 #include <memory>
 #include <utility>
 #include "codec.h"
@@ -138,14 +139,11 @@ struct MaterializeEntry {
   Entry entry;  // path kind mode mtime target
   bool in_memory = false;
   Bytes data;
-  bool in_contents = false;  // `entry.size` bytes from `at` of the job's contents
-  uint64_t at = 0;
   std::string source;
   std::vector<Rewrite> rewrites;
 };
 struct MaterializeJob {
   std::string root, prefix;
-  Bytes contents;  // of many entries, one behind another
   std::vector<MaterializeEntry> entries;
   bool read_only = true;
   unsigned threads = 1;
@@ -157,30 +155,45 @@ struct Materialized {
 };  // entries in the order of the job
 Materialized materialize(const MaterializeJob&, Progress);
 
-// decode.cc: archives made by others, as plain data. Writes nothing but files larger than a batch, into `parts`.
+// decode.cc: archives made by others, as plain data, batch by batch; of each batch what the answer to it names is written at once,
+// while the next ones are decoded.
 struct BatchMember {
   Entry
       entry;  // path kind mode mtime size target, as they stand in the archive: not checked, mode with setuid and its like
   bool detached = false;  // a hard link that brought content of its own
   uint64_t at = 0;        // where the content of a file begins in the buffer of its batch
-  std::string part;       // or the file that holds it
+  std::string part;       // or the file that holds it; `entry.sha256` is known then
 };
 struct Batch {
   std::vector<BatchMember> members;
-  size_t buffer = 0;  // number
-  uint64_t packed = 0;
+  size_t number = 0, buffer = 0;
+};
+struct Answer {
+  struct File {
+    size_t member = 0;
+    std::string path;
+    uint32_t mode = 0;
+    std::vector<Rewrite> rewrites;
+  };
+  Batch batch;
+  std::vector<File> files;  // in the order in which the result tells of them
+  bool alone = false;       // not before all batches before it are written: it names a file again
 };
 struct DecodeJob {
-  std::string archive, container, parts;  // `container`: how the members are packed, see src/native.ts
-  std::vector<std::string> command;       // for the container `tool`
+  std::string archive, container;    // `container`: how the members are packed, see src/native.ts
+  std::vector<std::string> command;  // for the container `tool`
+  std::string root, prefix;          // where to write, and what takes the place of prefixes
+  bool read_only = true;
   uint64_t most_bytes = 0, most_members = 0;
   unsigned threads = 1;
 };
 struct Decoded {
   uint64_t packed = 0, bytes = 0;
+  Materialized written;
 };
-class Receiver;
-Decoded decode(const DecodeJob&, Receiver&, Progress);
+class Exchange;
+using Hand = std::function<void(Batch&&)>;  // a batch to whoever answers, by way of the exchange
+Decoded decode(const DecodeJob&, Exchange&, const Hand&, Progress);
 
 // unpack.cc: archives made by others, each into a tree of its own, modes without setuid and less the umask.
 struct UnpackItem {

@@ -177,8 +177,8 @@ std::string rewrite_spots(const uint8_t* data, size_t size, uint64_t base, const
   return out;
 }
 
-bool rewrite_search(const std::string& in, const std::vector<Rewrite>& rewrites, const std::string& to,
-                    std::string& out, std::vector<Spot>& spots, Rewriting& done) {
+bool rewrite_search(std::string_view in, const std::vector<Rewrite>& rewrites, const std::string& to, std::string& out,
+                    std::vector<Spot>& spots, Rewriting& done) {
   const uint8_t* data = reinterpret_cast<const uint8_t*>(in.data());
   std::vector<Spot> all;
   std::vector<std::string> prefixes;

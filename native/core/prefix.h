@@ -1,5 +1,6 @@
 // Rewriting prefixes in bytes. Pure. By spots (recorded places) or by search (archives made by others).
 #pragma once
+#include <string_view>
 #include "entry.h"
 
 namespace cd {
@@ -28,8 +29,8 @@ struct Rewrite {  // how a prefix is looked for in content whose spots are not k
 // the five encodings, several in one string, string at the end of file. Where two overlap, the one that begins first counts, then
 // the one named first. Appends what was found as spots in terms of the input (refers: number in `rewrites`).
 // Returns false and leaves out alone when there is nothing to do. Throws PREFIX_TOO_LONG.
-bool rewrite_search(const std::string& in, const std::vector<Rewrite>& rewrites, const std::string& to,
-                    std::string& out, std::vector<Spot>& spots, Rewriting& done);
+bool rewrite_search(std::string_view in, const std::vector<Rewrite>& rewrites, const std::string& to, std::string& out,
+                    std::vector<Spot>& spots, Rewriting& done);
 
 // Occurrences of a prefix as a path: the byte after it is not one that continues a file name (letter, digit, _ - + or a byte ≥ 0x80; a dot only when such a
 // byte follows it), so that /a/env is not found in /a/env2. `whole` false: every occurrence, as conda itself replaces them.

@@ -1,10 +1,12 @@
 #include "sha256.h"
 #include <algorithm>
 #include <cstring>
+#include <utility>
 #if defined(__x86_64__)
 #include <cpuid.h>
 #include <immintrin.h>
 #endif
+#include "jobs.h"
 
 namespace cd {
 namespace {
@@ -229,6 +231,36 @@ void Sha256Pair::finish(Digest& of_first, Digest& of_second) {
   if (!parted_) second_ = first_;
   of_first = first_.finish();
   of_second = second_.finish();
+}
+
+void sha256_all(const Bytes* contents, size_t count, Digest* digests) {
+  struct Lane {
+    Sha256 hash;
+    Bytes left;
+    Digest* to = nullptr;
+    void finish() {
+      hash.update(left.data, left.size);
+      *std::exchange(to, nullptr) = hash.finish();
+    }
+  };
+  Lane a, b;
+  size_t next = 0;
+  for (;;) {
+    for (Lane* lane : {&a, &b})
+      if (!lane->to && next < count) {
+        *lane = {Sha256(), contents[next], &digests[next]};
+        ++next;
+      }
+    if (!a.to || !b.to) break;
+    const size_t both = std::min(a.left.size, b.left.size) / 64 * 64;
+    Sha256::update_both(a.hash, a.left.data, both, b.hash, b.left.data, both);
+    for (Lane* lane : {&a, &b}) {
+      lane->left = {lane->left.data + both, lane->left.size - both};
+      if (lane->left.size < 64) lane->finish();
+    }
+  }
+  for (Lane* lane : {&a, &b})
+    if (lane->to) lane->finish();
 }
 
 std::string hex(const Digest& digest) {

@@ -1,23 +1,37 @@
 /**
- * Archives made by others, decoded by the native core and handed over in batches of bounded memory, whatever the size of the archive.
- * Names are checked here and turned into those of entries, seen from the folder that holds the environment.
+ * Archives made by others, decoded by the native core and handed over in batches of bounded memory, whatever the size of the archive;
+ * what is admitted of a batch is written while the next are decoded. Names are checked here and turned into those of entries, seen from
+ * the folder that holds the environment.
  */
 import { EnvError } from '../errors.js'
-import type { DecodedMember } from '../jobs.js'
-import { native, runJob } from '../native.js'
+import { type BatchAnswer, type DecodedBatch, type Materialized, native, type Rewrite, runJob } from '../native.js'
+import type { Kind } from '../tree/entry.js'
 import type { Packing } from './format.js'
 import type { Limits } from './limits.js'
 import { beneath, memberPath } from './names.js'
 import { guessRoot, recordRoot } from './root.js'
 
-/** Three of these are all that a foreign archive needs, whatever its size. From 4 to 64 MiB deploying takes equally long. */
-export const batchBytes: number = 8 << 20
+/** Files up to this size are written from memory. */
+export const batchBytes: number = 4 << 20
 
-/** One buffer is filled while one is worked on and one waits: more would only cost memory. */
-const buffers = 3
+/** All that a foreign archive needs, whatever its size: so many that decoding goes on while JavaScript reads the records of an environment. */
+const buffers = 8
 
 /** A member whose names are checked and seen from the folder of the environment. */
-export interface Member extends Omit<DecodedMember, 'part'> {
+export interface Member {
+  /** Its number in the batch. */
+  readonly number: number
+  readonly path: string
+  readonly kind: Exclude<Kind, 'other'>
+  /** With setuid and its like. */
+  readonly mode: number
+  readonly mtime: number
+  readonly size: number
+  readonly target?: string
+  /** A hard link that brought content of its own. */
+  readonly detached?: true
+  /** Where the content of a file begins in the buffer of its batch. */
+  readonly at: number
   /** Or the file that holds it. */
   readonly source?: string
 }
@@ -25,21 +39,42 @@ export interface Member extends Omit<DecodedMember, 'part'> {
 export interface Batch {
   readonly members: readonly Member[]
   readonly buffer: Uint8Array
-  /** The sources of its members are to be removed once used. */
-  readonly temporary: boolean
+}
+
+/** A file of a batch, to be written now. */
+export interface Admitted {
+  readonly member: Member
+  readonly mode: number
+  readonly rewrites: readonly Rewrite[]
+}
+
+export interface Admission {
+  readonly files: readonly Admitted[]
+  /** One of them was written before. */
+  readonly again: boolean
 }
 
 /** Called for one batch after another. Views of its buffer are invalid once the promise is fulfilled. */
-export type Receive = (batch: Batch) => Promise<void>
+export type Receive = (batch: Batch) => Promise<Admission>
+
+/** Where the files go, and as what. */
+export interface Into {
+  /** An existing directory. */
+  readonly root: string
+  /** The prefix to write. */
+  readonly prefix: string
+  readonly readOnly: boolean
+  readonly threads: number
+}
 
 export interface Decoding {
   readonly archive: string
   readonly packing: Packing
-  /** An existing directory: files larger than a batch are handed over in it. */
-  readonly parts: string
-  readonly threads: number
+  readonly into: Into
   readonly limits: Limits
   readonly receive: Receive
+  /** Called while it runs, with the bytes written so far. */
+  readonly progress?: ((bytes: number) => void) | undefined
   readonly signal?: AbortSignal | undefined
 }
 
@@ -50,28 +85,25 @@ export interface Decoded {
   readonly packedBytes: number
   /** The sums of the contents of all members. */
   readonly bytes: number
+  /** What became of the files that were admitted, in their order. */
+  readonly written: Materialized
 }
 
 /**
  * Decodes the archive. Throws what `receive` throws, ARCHIVE_CORRUPT for what does not decode or ends early, UNSAFE_PATH for names that
- * lead out of the tree, UNSUPPORTED for members that are no part of an environment, LIMIT_EXCEEDED, NOT_AN_ENV, IO, CANCELLED.
+ * lead out of the tree, UNSUPPORTED for members that are no part of an environment, LIMIT_EXCEEDED, NOT_AN_ENV, NO_SPACE, IO, CANCELLED.
  */
 export async function decode(decoding: Decoding): Promise<Decoded> {
   const { archive, receive } = decoding
   let root: string | null = null
   const first = await run(decoding, async (batch) => {
     root ??= guessRoot(batch.members)
-    if (root === null) return false
-    await receive(seenFrom(root, batch, archive))
-    return true
+    return root === null ? null : await receive(seenFrom(root, batch, archive))
   })
   if (root !== null) return { root, ...(first as Totals) }
   root = await findRoot(decoding)
   const found = root
-  const totals = await run(decoding, async (batch) => {
-    await receive(seenFrom(found, batch, archive))
-    return true
-  })
+  const totals = await run(decoding, async (batch) => await receive(seenFrom(found, batch, archive)))
   return { root, ...(totals as Totals) }
 }
 
@@ -82,41 +114,43 @@ async function findRoot(decoding: Decoding): Promise<string> {
   await run(decoding, async ({ members }) => {
     first ??= members.find(({ path, kind }) => path !== '' && kind !== 'directory')?.path ?? null
     root = recordRoot(members, first)
-    return root === null
+    return root === null ? nothing : null
   })
   if (root !== null) return root
   const message = `${decoding.archive} holds no conda environment: no conda-meta folder is in it`
   throw new EnvError('NOT_AN_ENV', message, { path: decoding.archive })
 }
 
+const nothing: Admission = { files: [], again: false }
+
 type Totals = Omit<Decoded, 'root'>
 
-/** Hands batches to `use` until it answers false; null: it did. */
-async function run(decoding: Decoding, use: (batch: Batch) => Promise<boolean>): Promise<Totals | null> {
-  const { archive, packing, parts, threads, limits, signal } = decoding
-  const job = { archive, ...packing, parts, threads, mostBytes: limits.maxBytes, mostMembers: limits.maxFiles }
-  const lent = Array.from({ length: buffers }, () => new Uint8Array(batchBytes))
+/** Hands batches to `use` until it answers null; null: it did. */
+async function run(decoding: Decoding, use: (batch: Batch) => Promise<Admission | null>): Promise<Totals | null> {
+  const { archive, packing, into, limits, progress, signal } = decoding
+  const job = { archive, ...packing, ...into, mostBytes: limits.maxBytes, mostMembers: limits.maxFiles }
+  const lent = Array.from({ length: buffers }, () => Buffer.allocUnsafeSlow(batchBytes))
   let failure: { readonly cause: unknown } | null = null
   let enough = false
   let last: Promise<void> = Promise.resolve()
-  const work = async (found: readonly DecodedMember[], buffer: Uint8Array): Promise<boolean> => {
-    if (failure !== null || enough) return false
+  const work = async (found: DecodedBatch): Promise<BatchAnswer | null> => {
+    if (failure !== null || enough) return null
     try {
-      const members = found.map((member) => checked(member, archive))
-      enough = !(await use({ members, buffer, temporary: true }))
-      return !enough
+      const admission = await use({ members: membersOf(found, archive), buffer: lent[found.buffer] as Uint8Array })
+      enough = admission === null
+      return admission === null ? null : answerOf(admission)
     } catch (cause) {
       failure = { cause }
-      return false
+      return null
     }
   }
   try {
     return await runJob(
       (counters) =>
-        native().decode(job, counters, lent, ({ members, buffer }, done) => {
-          last = last.then(async () => done(await work(members, lent[buffer] as Uint8Array)))
+        native().decode(job, counters, lent, (batch, done) => {
+          last = last.then(async () => done(await work(batch)))
         }),
-      { signal, feedsOthers: true },
+      { signal, progress },
     )
   } catch (error) {
     await last
@@ -129,27 +163,60 @@ async function run(decoding: Decoding, use: (batch: Batch) => Promise<boolean>):
   }
 }
 
+function answerOf({ files, again }: Admission): BatchAnswer {
+  const numbers = new Uint32Array(2 * files.length)
+  const rewritten: { file: number; rewrites: readonly Rewrite[] }[] = []
+  let paths = ''
+  for (const [file, { member, mode, rewrites }] of files.entries()) {
+    numbers[2 * file] = member.number
+    numbers[2 * file + 1] = mode
+    paths += `${member.path}//`
+    if (rewrites.length > 0) rewritten.push({ file, rewrites })
+  }
+  return { files: numbers, paths, rewrites: rewritten, alone: again }
+}
+
 /** PATH_MAX without its NUL. */
 const longestName = 4095
 
 type Writable<T> = { -readonly [K in keyof T]: T[K] }
 
-function checked(found: DecodedMember, archive: string): Member {
-  const { kind, mode, mtime, size, at, part, target } = found
-  checkLength(found.path, archive)
-  // Filled in place: of the thousands of members few have more.
-  const member: Writable<Member> = { path: memberPath(found.path, archive), kind, mode, mtime, size, at }
-  if (target !== undefined) {
-    checkLength(target, archive)
-    member.target = kind === 'hardlink' ? memberPath(target, archive) : target
+const kinds = ['directory', 'file', 'symlink', 'hardlink'] as const
+
+function membersOf({ names, ends, numbers, detached, parts }: DecodedBatch, archive: string): Member[] {
+  const members: Writable<Member>[] = []
+  let at = 0
+  const name = (end: number): string => {
+    const begin = at
+    at = end
+    return checked(names.slice(begin, end), archive)
   }
-  if (found.detached) member.detached = true
-  if (part !== undefined) member.source = part
-  return member
+  for (let i = 0; 2 * i < ends.length; i++) {
+    const number = (k: number): number => numbers[5 * i + k] as number
+    const kind = number(0)
+    const path = memberPath(name(ends[2 * i] as number), archive)
+    const member: Writable<Member> = {
+      number: i,
+      path,
+      kind: kinds[kind] as Member['kind'],
+      mode: number(1),
+      mtime: number(2),
+      size: number(3),
+      at: number(4),
+    }
+    if (kind >= 2) {
+      const target = name(ends[2 * i + 1] as number)
+      member.target = kind === 3 ? memberPath(target, archive) : target
+    }
+    members.push(member)
+  }
+  for (const i of detached) (members[i] as Writable<Member>).detached = true
+  for (const { member, path } of parts) (members[member] as Writable<Member>).source = path
+  return members
 }
 
-function checkLength(name: string, archive: string): void {
-  if (name.length <= longestName) return
+function checked(name: string, archive: string): string {
+  if (name.length <= longestName) return name
   const start = name.slice(0, 40)
   const message = `${archive} names ${JSON.stringify(start)}… of ${name.length} characters, at most ${longestName} are possible`
   throw new EnvError('UNSAFE_PATH', message, { path: start })

@@ -9,27 +9,37 @@ import { stat } from 'node:fs/promises'
 import { EnvError, fromSystem } from '../errors.js'
 import { native, runJob } from '../native.js'
 
-export interface Digested {
-  /** Hexadecimal. */
-  readonly digest: string
-  /** Bytes of the file. */
+/** A file as it was when it was looked at. */
+export interface Seen {
+  readonly path: string
+  /** Bytes. */
   readonly size: number
   /** Tells the file from one that was changed or replaced since. */
   readonly version: string
 }
 
-/** Reads the file at `path` to its end. Throws SOURCE_CHANGED when it changes meanwhile. */
-export async function digestOf(path: string, signal?: AbortSignal): Promise<Digested> {
-  const before = await look(path)
-  const job = { root: null, paths: [path], threads: 1 }
-  const [hashed] = await runJob((counters) => native().hash(job, counters), { signal })
-  const digested = { digest: hashed?.sha256 ?? '', size: Number(before.size), version: versionOf(before) }
-  await checkUnchanged(path, digested)
-  return digested
+/** Throws ARCHIVE_NOT_FOUND, PERMISSION, IO. */
+export async function see(path: string): Promise<Seen> {
+  const stats = await look(path)
+  return { path, size: Number(stats.size), version: versionOf(stats) }
 }
 
-/** Throws SOURCE_CHANGED unless `path` is still the file that was read. */
-export async function checkUnchanged(path: string, { version }: Digested): Promise<void> {
+export interface Digested extends Seen {
+  /** Hexadecimal. */
+  readonly digest: string
+}
+
+/** Reads a file to its end. Throws SOURCE_CHANGED when it is not what was seen, or changes meanwhile. */
+export async function digestOf(file: string | Seen, signal?: AbortSignal): Promise<Digested> {
+  const seen = typeof file === 'string' ? await see(file) : file
+  const job = { root: null, paths: [seen.path], threads: 1 }
+  const [hashed] = await runJob((counters) => native().hash(job, counters), { signal })
+  await checkUnchanged(seen)
+  return { ...seen, digest: hashed?.sha256 ?? '' }
+}
+
+/** Throws SOURCE_CHANGED unless the file is still what was seen. */
+export async function checkUnchanged({ path, version }: Seen): Promise<void> {
   if (versionOf(await look(path)) === version) return
   const hint = 'deploy again when the archive is complete'
   throw new EnvError('SOURCE_CHANGED', `${path} changed while it was read`, { path, hint })

@@ -3,10 +3,7 @@ import { createHash } from 'node:crypto'
 import { join } from 'node:path'
 import { EnvError } from '../errors.js'
 import { native, runJob, type Scanned } from '../native.js'
-import type { Batch, Decoded, Member, Receive } from './decode.js'
-
-/** Files to a batch: their contents are read by whoever writes them. */
-const batchMembers = 4096
+import type { Decoded, Into, Member, Receive } from './decode.js'
 
 export interface Listed {
   readonly root: string
@@ -42,36 +39,38 @@ export async function checkDirectory({ root, found }: Listed, threads: number, s
   throw new EnvError('SOURCE_CHANGED', `${path} changed while ${root} was read`, { path })
 }
 
+export interface Reading {
+  readonly into: Into
+  readonly receive: Receive
+  readonly progress?: ((bytes: number) => void) | undefined
+  readonly signal?: AbortSignal | undefined
+}
+
 /**
- * Hands the members of a tree on, files by their paths. Throws UNSUPPORTED for devices, sockets and fifos, and what `receive` throws.
+ * Hands the members of a tree on, in one batch, and writes what is admitted. Throws UNSUPPORTED for devices, sockets and fifos, and what
+ * `receive` throws.
  */
-export async function readDirectory({ root, found }: Listed, receive: Receive): Promise<Decoded> {
+export async function readDirectory({ root, found }: Listed, reading: Reading): Promise<Decoded> {
   const shared = new Map<string, string>()
-  const none = new Uint8Array(0)
-  let bytes = 0
-  let members: Member[] = []
-  const flush = async (): Promise<void> => {
-    const batch: Batch = { members, buffer: none, temporary: false }
-    members = []
-    await receive(batch)
-  }
-  for (const entry of found) {
-    members.push(member(root, entry, shared))
-    if (entry.kind === 'file') bytes += entry.size
-    if (members.length >= batchMembers) await flush()
-  }
-  await flush()
-  return { root: '', packedBytes: bytes, bytes }
+  const members = found.map((entry, number) => member(root, entry, number, shared))
+  const bytes = found.reduce((sum, { kind, size }) => (kind === 'file' ? sum + size : sum), 0)
+  const { files } = await reading.receive({ members, buffer: new Uint8Array(0) })
+  const entries = files.map(({ member: { path, mtime, source = '' }, mode, rewrites }) => {
+    return { path, kind: 'file' as const, mode, mtime, source, rewrites }
+  })
+  const job = { ...reading.into, entries }
+  const written = await runJob((counters) => native().materialize(job, counters), reading)
+  return { root: '', packedBytes: bytes, bytes, written }
 }
 
 /** `shared`: the first path of each inode that has several. */
-function member(root: string, entry: Scanned, shared: Map<string, string>): Member {
+function member(root: string, entry: Scanned, number: number, shared: Map<string, string>): Member {
   const { path, kind, mode, mtime, size, target, inode } = entry
   if (kind === 'other') {
     const message = `${join(root, path)} is a device, socket or fifo; an environment holds none`
     throw new EnvError('UNSUPPORTED', message, { path: join(root, path) })
   }
-  const common = { path, mode, mtime, at: 0 }
+  const common = { number, path, mode, mtime, at: 0 }
   if (kind === 'symlink') return { ...common, kind, size: 0, target: target ?? '' }
   if (kind === 'directory') return { ...common, kind, size: 0 }
   const first = inode === undefined ? undefined : shared.get(inode)

@@ -2,6 +2,7 @@
 import { createHash } from 'node:crypto'
 import { EnvError } from '../errors.js'
 import { ownPath } from './environment.js'
+import type { PathRecord } from './paths.js'
 import type { PrefixRecord } from './record.js'
 
 /** A known hash, or the entry whose hash is known only after deploying. */
@@ -65,6 +66,47 @@ export function recordText(record: PrefixRecord, contents: Contents, sitePackage
   const text = ascii(`${written(record.file, made)}\n`)
   return { text, digests: places64(record, text, waiting) }
 }
+
+/**
+ * Whether nothing in the document of `record` names a place of the source machine, and it says what its parsed paths say. Then it
+ * can stay as it is, unless `isTrue` says that its files changed.
+ */
+export function isPortable({ raw, paths }: PrefixRecord, text: string): boolean {
+  const link = raw['link']
+  if (text.includes('file://') || places.some((key) => key in raw && raw[key] !== '')) return false
+  if (isObject(link) && 'source' in link && link['source'] !== '') return false
+  const data = raw['paths_data']
+  const items = isObject(data) && Array.isArray(data['paths']) ? (data['paths'] as readonly (RawPath | null)[]) : []
+  return items.every((item, i) => {
+    const path = paths?.[i]
+    return item?.sha256 === path?.sha256 && item?.sha256_in_prefix === path?.sha256InPrefix
+  })
+}
+
+/**
+ * Whether `recordText` would change neither the files nor the paths that a portable record names. `stands`: a file with this hash stands
+ * at the path; true only of what is so for sure, and asked first because it is so of nearly all.
+ */
+export function isTrue(
+  record: Recorded,
+  contents: Contents,
+  sitePackages: string,
+  stands: (path: string, sha256: string | undefined) => boolean,
+): boolean {
+  const listed = new Set(record.files)
+  const owned = new Set<string>()
+  const isSame = ({ path, sha256, sha256InPrefix }: PathRecord): boolean => {
+    const own = ownPath(record, listed, path, sitePackages)
+    owned.add(own)
+    if (stands(own, sha256InPrefix)) return true
+    if (!contents.has(own)) return false
+    const hash = hashInPrefix(contents, own, sha256, sha256InPrefix)
+    return hash === null ? sha256InPrefix === undefined : 'sha256' in hash && hash.sha256 === sha256InPrefix
+  }
+  return (record.paths ?? []).every(isSame) && record.files.every((file) => owned.has(file) || contents.has(file))
+}
+
+export type Recorded = Pick<PrefixRecord, 'noarch' | 'files' | 'paths'>
 
 /** JSON.parse takes any depth, JSON.stringify only what fits the stack. */
 function written(file: string, document: object): string {

@@ -126,7 +126,7 @@ async function deployFrom(
   for (const warning of warnings) reporter.warn(warning)
   const result = {
     prefix: plan.prefix,
-    digest: content.digest,
+    digest: await content.digest(),
     base: method === 'adopted' ? null : (base?.root ?? null),
     ...{ method, dryRun, readOnly, threads: settings.threads },
     ...done,
@@ -248,7 +248,7 @@ async function make(
 }
 
 /** Throws TARGET_EXISTS for something else. */
-async function isThere(prefix: string, digest: string, readOnly: boolean): Promise<boolean> {
+async function isThere(prefix: string, digest: () => Promise<string>, readOnly: boolean): Promise<boolean> {
   const standing = await standingAt(prefix, digest, readOnly)
   if (standing.is === 'other') throw targetExists(prefix, standing.what)
   return standing.is === 'equal'
@@ -265,7 +265,7 @@ async function fill(
 ): Promise<Unpacked> {
   const { prefix } = plan
   const { readOnly, threads, signal, reporter } = settings
-  const { digest, size, name } = source.content
+  const { size, name } = source.content
   const limits = limitsFor(source.packedBytes, settings.said)
   const stage = await makeStage(at, threads)
   // What root made must not become something else while it is filled.
@@ -283,6 +283,7 @@ async function fill(
     const created = new Date().toISOString()
     const { bytes, entries } = size ?? { bytes: unpacked.bytes, entries: unpacked.files }
     const named = name === null ? {} : { name }
+    const digest = await source.content.digest()
     await writeReady(inside, { version: 1, digest, prefix, readOnly, created, ...named, bytes, entries })
     if (signal?.aborted) throw cancelled(signal)
     if (!(await publish(stage, at, readOnly, inside)))

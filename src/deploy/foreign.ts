@@ -6,12 +6,12 @@
 import { rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { readUnpacker, type Unpacker, unpackHelper, unpackScript } from '../archive/conda-pack.js'
-import type { Batch, Decoded, Member } from '../archive/decode.js'
+import type { Admission, Admitted, Batch, Decoded, Member } from '../archive/decode.js'
 import type { Limits } from '../archive/limits.js'
 import { pycSource } from '../conda/noarch.js'
 import { originByScripts } from '../conda/origin.js'
 import { EnvError, fromSystem } from '../errors.js'
-import { type MaterializeEntry, native, runJob } from '../native.js'
+import { type MaterializeEntry, native } from '../native.js'
 import type { Entry } from '../tree/entry.js'
 import { makeFolders } from '../tree/folders.js'
 import { doubtsOf, type ForeignFacts } from './foreign/facts.js'
@@ -40,7 +40,8 @@ export async function openForeign(path: string, opening: Opening): Promise<Sourc
 /** What conda-unpack needs is of no use in a tree that is relocated, and could do harm where one prefix is part of the other. */
 const unpackers: readonly string[] = [unpackScript, unpackHelper]
 
-type Writable<T> = { -readonly [K in keyof T]: T[K] }
+/** One for all: most files have no rewrites. */
+const none: readonly never[] = []
 
 class Unpack {
   private readonly archive: string
@@ -48,6 +49,7 @@ class Unpack {
   private readonly job: UnpackJob
   private readonly signal: AbortSignal | undefined
   private readonly limits: Limits
+  private readonly progress: Unpacking['progress']
   private readonly tree: ForeignTree
   private readonly known: Knowledge = new Knowledge()
   private readonly writer: Writer
@@ -62,6 +64,7 @@ class Unpack {
     this.job = job
     this.signal = unpacking.signal
     this.limits = unpacking.limits
+    this.progress = unpacking.progress
     this.tree = new ForeignTree(archive)
     this.writer = new Writer(job, unpacking)
   }
@@ -80,8 +83,8 @@ class Unpack {
 
     const links = tree.links(origins)
     const rest = [...links, ...tree.directories()]
-    const left = await finishMeta({ tree, known, writer, origins, rest })
-    await writer.change(rest)
+    const left = await finishMeta({ tree, known, writer, origins, rest, signal })
+    await writer.write(rest)
     await this.writeIndex()
     await this.supply.check()
 
@@ -103,52 +106,50 @@ class Unpack {
   }
 
   private async stream(): Promise<Decoded> {
-    const { root, threads } = this.job
-    const parts = join(root, ownFolder, 'parts')
+    const { job, limits, signal, writer } = this
+    const own = join(job.root, ownFolder)
     try {
-      makeFolders(parts)
+      makeFolders(own)
     } catch (error) {
-      throw fromSystem(error, 'cannot make', parts)
+      throw fromSystem(error, 'cannot make', own)
     }
-    const receive = (batch: Batch): Promise<void> => this.receive(batch)
-    const decoded = await this.supply.feed({ parts, threads, limits: this.limits, signal: this.signal, receive })
-    await runJob((counters) => native().remove({ root: parts, threads }, counters))
+    const admitted: MaterializeEntry[] = []
+    const receive = async (batch: Batch): Promise<Admission> => {
+      const admission = await this.receive(batch)
+      for (const { member, mode, rewrites } of admission.files)
+        admitted.push({ path: member.path, kind: 'file', mode, mtime: member.mtime, rewrites })
+      return admission
+    }
+    const { root, prefix, readOnly, threads } = job
+    const into = { root, prefix, readOnly, threads }
+    // The name of the content, unless the plan needed it already; where it fails, who asks for it is told.
+    this.supply.digest().catch(() => {})
+    const decoded = await this.supply.feed({ into, limits, receive, signal, progress: this.progress })
+    writer.keep(admitted, decoded.written)
     return decoded
   }
 
-  private async receive({ members, buffer, temporary }: Batch): Promise<void> {
-    const files = this.tree.admit(members)
+  private async receive({ members, buffer }: Batch): Promise<Admission> {
+    const { files, again } = this.tree.admit(members)
     const contentOf = ({ at, size }: Member): Buffer => Buffer.from(buffer.buffer, at, size)
     const whole = (member: Member): Buffer | Promise<Buffer> =>
       member.source === undefined ? contentOf(member) : read(member.source)
     for (const member of files)
       if (isRecord(member.path)) this.known.add(member.path, (await whole(member)).toString('utf8'))
     this.known.checkLength(this.job.prefix)
-    const entries: MaterializeEntry[] = []
+    const admitted: Admitted[] = []
     for (const member of files) {
-      const { path, mode, mtime, source } = member
-      const entry: Writable<MaterializeEntry> = {
-        path,
-        kind: 'file',
-        mode: (mode & 0o111) === 0 ? 0o644 : 0o755,
-        mtime,
-      }
+      const { path, mtime, source } = member
+      const mode = (member.mode & 0o111) === 0 ? 0o644 : 0o755
       if (unpackers.includes(path)) {
-        this.held.set(path, { ...entry, data: Buffer.from(await whole(member)) })
+        this.held.set(path, { path, kind: 'file', mode, mtime, data: Buffer.from(await whole(member)) })
         continue
       }
       if (path.startsWith('bin/'))
         this.noteHead(path, source === undefined ? contentOf(member) : await readHead(source))
-      const rewrites = isRecord(path) ? [] : (this.known.of(path)?.rewrites ?? [])
-      if (source === undefined) {
-        entry.at = member.at
-        entry.size = member.size
-      } else entry.source = source
-      if (rewrites.length > 0) entry.rewrites = rewrites
-      entries.push(entry)
+      admitted.push({ member, mode, rewrites: isRecord(path) ? none : (this.known.of(path)?.rewrites ?? none) })
     }
-    await this.writer.write(entries, buffer)
-    if (temporary) for (const { source } of members) if (source !== undefined) await rm(source)
+    return { files: admitted, again }
   }
 
   private noteHead(path: string, content: Buffer): void {
@@ -182,7 +183,7 @@ class Unpack {
     const { tree, writer, job } = this
     const dropped: string[] = []
     const isStale = (path: string): boolean => {
-      const source = pycSource(path)
+      const source = path.endsWith('.pyc') ? pycSource(path) : null
       const file = source === null ? null : tree.fileOf(source)
       return file !== null && (writer.entries.get(file)?.spots ?? []).length > 0
     }
@@ -201,13 +202,22 @@ class Unpack {
   }
 
   private async writeIndex(): Promise<void> {
-    const isHardlink = ({ kind }: Entry): number => Number(kind === 'hardlink')
-    const sorted = [...this.writer.entries.values()].sort(
-      (a, b) => isHardlink(a) - isHardlink(b) || (a.path < b.path ? -1 : 1),
-    )
+    const others: Entry[] = []
+    let paths = ''
+    let digests = ''
+    const numbers: number[] = []
+    for (const entry of this.writer.entries.values()) {
+      const { path, kind, mode, mtime, size, sha256, spots } = entry
+      if (kind === 'file' && sha256 !== undefined && spots === undefined) {
+        paths += `${path}//`
+        digests += sha256
+        numbers.push(mode, mtime, size)
+      } else others.push(entry)
+    }
+    const files = { paths, digests, numbers: Float64Array.from(numbers) }
     const index = indexOf(this.job.root)
     try {
-      await writeFile(index, native().encode(sorted, this.job.prefix), { flag: 'wx', mode: 0o644 })
+      await writeFile(index, native().encode(others, this.job.prefix, files), { flag: 'wx', mode: 0o644 })
     } catch (error) {
       throw error instanceof EnvError ? error : fromSystem(error, 'cannot write', index)
     }

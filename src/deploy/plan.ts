@@ -66,7 +66,7 @@ export async function planDeploy(content: Content, wish: Wish, env: Surroundings
     return await planCached({ path: root, source: 'root' }, content, wish, [])
   }
   const site = wish.shared === 'use' && wish.readOnly ? wish.site : null
-  const { prefix, why } = site === null ? nothingShared : await findShared(site, content.digest)
+  const { prefix, why } = site === null ? nothingShared : await findShared(site, await content.digest())
   if (site === null || prefix === null) return await planDetected(content, wish, env, why)
   const { type, locality } = await fileSystemOf(sharedCache(site).path)
   const target = { root: site, reason: 'shared', fileSystem: { type, locality }, rejected: [] }
@@ -88,7 +88,7 @@ async function planShared(content: Content, wish: Wish): Promise<Plan> {
       ...{ path: root, hint: 'share below a folder that only root can rename or replace' },
     })
   const cache = sharedCache(root)
-  const prefix = checkPrefix('deploy', join(cache.path, entryOf(content.digest, true)))
+  const prefix = checkPrefix('deploy', join(cache.path, entryOf(await content.digest(), true)))
   return await planAt(prefix, { path: root, source: 'shared' }, content, wish, [], cache)
 }
 
@@ -147,10 +147,10 @@ async function checkScratch(root: string, allowShared: boolean): Promise<void> {
   await checkCacheFolder(root)
 }
 
-function planCached(root: Candidate, content: Content, wish: Wish, rejected: readonly Rejected[]): Promise<Plan> {
+async function planCached(root: Candidate, content: Content, wish: Wish, rejected: readonly Rejected[]): Promise<Plan> {
   const cache = privateCache(root.path)
-  const prefix = checkPrefix('deploy', join(cache.path, entryOf(content.digest, wish.readOnly)))
-  return planAt(prefix, root, content, wish, rejected, cache)
+  const prefix = checkPrefix('deploy', join(cache.path, entryOf(await content.digest(), wish.readOnly)))
+  return await planAt(prefix, root, content, wish, rejected, cache)
 }
 
 async function planAt(

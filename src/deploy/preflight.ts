@@ -8,8 +8,8 @@ import { type FileSystem, fileSystemOf, nearestExisting } from '../tree/file-sys
 
 /** What is known of an archive's content before it is read. */
 export interface Content {
-  /** Names the content; deployments with the same digest are equal. */
-  readonly digest: string
+  /** Names the content; deployments with the same digest are equal. Of an archive made by others it costs a reading. */
+  readonly digest: () => Promise<string>
   /** null: the archive does not tell (made by others). */
   readonly size: { readonly entries: number; readonly files: number; readonly bytes: number } | null
   /** Bytes that are needed in any case. */

@@ -86,7 +86,7 @@ async function lookAt(prefix: string): Promise<Stats | null> {
 }
 
 /** Compares what stands at `prefix` with what is wanted there. Follows no link at the target itself. */
-export async function standingAt(prefix: string, digest: string, readOnly: boolean): Promise<Standing> {
+export async function standingAt(prefix: string, digest: () => Promise<string>, readOnly: boolean): Promise<Standing> {
   const stat = await lookAt(prefix)
   if (stat === null) return { is: 'absent' }
   const other = (what: string): Standing => ({ is: 'other', what })
@@ -101,7 +101,7 @@ export async function standingAt(prefix: string, digest: string, readOnly: boole
   // What others have put there could run as us.
   const user = process.getuid?.()
   if (stat.uid !== user && stat.uid !== 0) return other(`a deployment of another user (${stat.uid})`)
-  if (ready.digest !== digest) return other(`a deployment of another archive (${ready.digest.slice(0, 16)})`)
+  if (ready.digest !== (await digest())) return other(`a deployment of another archive (${ready.digest.slice(0, 16)})`)
   if (ready.prefix !== prefix) return other(`a deployment made for ${ready.prefix}`)
   if (ready.readOnly !== readOnly)
     return other(`the same environment, but ${ready.readOnly ? 'read-only' : 'writable'}, deployed ${ready.created}`)

@@ -42,7 +42,7 @@ export async function checkPlaces({ at, here, to, copy, allowShared }: Places, i
     // Links take no room; what is rewritten is little.
     const needed = sameDevice ? 0 : bytes
     const content = {
-      digest: '',
+      digest: async () => '',
       size: { files, entries, bytes: needed },
       leastBytes: needed,
       longestPrefix,

@@ -96,7 +96,7 @@ export async function withCopy<T>(
   const copy = await spoolIn(folder, createReadStream(path), opening.signal)
   try {
     const source = await openSource(copy.path, opening)
-    if (source.content.digest === digest) return await use(source)
+    if ((await source.content.digest()) === (await digest())) return await use(source)
     throw new EnvError('SOURCE_CHANGED', `${path} was changed while it was read`, { path, hint: 'deploy it again' })
   } finally {
     await copy.close()
@@ -124,7 +124,14 @@ async function openSource(archive: string, opening: Opening): Promise<Source> {
   const name = opened.identity?.name ?? null
   const list = async () => (await openTarZst(archive, true))?.index.list ?? []
   return {
-    content: { digest, size: { entries, files, bytes }, leastBytes: bytes, longestPrefix, name, list },
+    content: {
+      digest: async () => digest,
+      size: { entries, files, bytes },
+      leastBytes: bytes,
+      longestPrefix,
+      name,
+      list,
+    },
     packedBytes,
     async unpack(job, unpacking) {
       const done = await runJob((counters) => native().extract({ archive, ...job }, counters), unpacking)

@@ -13,7 +13,7 @@ const maxLinks = 40
  * The path in `nodes` that `path` reaches over links to directories, and, with `last`, over a link that stands there itself; null when
  * nothing is there or a link leaves the tree.
  */
-export function follow(nodes: ReadonlyMap<string, Node>, path: string, last: boolean): string | null {
+export function follow(nodes: Pick<ReadonlyMap<string, Node>, 'get'>, path: string, last: boolean): string | null {
   const there = nodes.get(path)
   if (there && !(last && there.kind === 'symlink')) return path
   const rest = path.split('/').reverse()

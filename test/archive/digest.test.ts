@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto'
 import { appendFileSync, utimesSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
-import { checkUnchanged, digestOf } from '../../src/archive/digest.js'
+import { checkUnchanged, digestOf, see } from '../../src/archive/digest.js'
 import { temporaryFolder } from '../support/temp.js'
 
 const work = temporaryFolder('digest')
@@ -11,9 +11,10 @@ const content = Buffer.alloc(3_000_000, 'content')
 
 test('the digest is the SHA-256 of the file', async () => {
   writeFileSync(path, content)
-  const digested = await digestOf(path)
-  expect(digested).toMatchObject({ digest: createHash('sha256').update(content).digest('hex'), size: content.length })
-  await checkUnchanged(path, digested)
+  const seen = await see(path)
+  expect(seen).toMatchObject({ path, size: content.length })
+  expect(await digestOf(seen)).toEqual({ ...seen, digest: createHash('sha256').update(content).digest('hex') })
+  await checkUnchanged(seen)
 })
 
 test('another content has another digest, also with the same size and time', async () => {
@@ -26,13 +27,14 @@ test('another content has another digest, also with the same size and time', asy
   expect((await digestOf(path)).digest).not.toBe(digest)
 })
 
-test('a file that changes after it was read is found', async () => {
-  const digested = await digestOf(path)
+test('a file that changes after it was seen is found', async () => {
+  const seen = await see(path)
   appendFileSync(path, 'more')
-  await expect(checkUnchanged(path, digested)).rejects.toMatchObject({ code: 'SOURCE_CHANGED', path })
+  await expect(checkUnchanged(seen)).rejects.toMatchObject({ code: 'SOURCE_CHANGED', path })
+  await expect(digestOf(seen)).rejects.toMatchObject({ code: 'SOURCE_CHANGED', path })
 })
 
 test('what cannot be read says so', async () => {
   await expect(digestOf(join(work, 'none'))).rejects.toMatchObject({ code: 'IO', syscall: 'stat' })
-  await expect(digestOf(path, AbortSignal.abort())).rejects.toMatchObject({ code: 'CANCELLED' })
+  await expect(digestOf(await see(path), AbortSignal.abort())).rejects.toMatchObject({ code: 'CANCELLED' })
 })

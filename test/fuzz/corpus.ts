@@ -4,8 +4,10 @@
  */
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { gzipSync } from 'node:zlib'
 import { type Draft, draftOf, type ForgedEntry, fixed, forge, leastMembers, tableBytes } from '../support/forge.js'
 import { type RawMember, rawMember, rawPax, rawTar } from '../support/raw-tar.js'
+import { rawZip } from '../support/raw-zip.js'
 
 const folder = 'test/fuzz/corpus'
 
@@ -93,3 +95,19 @@ put(
   'own',
   Buffer.concat([Buffer.from([0, 4]), Buffer.from('abcd'), Buffer.from([2]), Buffer.from('xy/abcd\0/abcd/abcd')]),
 )
+const foreign = rawTar([
+  { name: 'conda-meta/a.json', data: '{}' },
+  { name: 'bin/run', mode: 0o4755, data: `#!/old/bin/python\n` },
+  { name: 'lib/large', data: Buffer.alloc(1500, '/old/x\0') },
+  { name: 'bin/run', data: 'again' },
+  { name: 'lib/hard', type: '1', link: 'bin/run' },
+  { name: 'lib/soft', type: '2', link: '../bin/run' },
+])
+put('decode', 'tar', Buffer.concat([Buffer.from([0]), foreign]))
+put('decode', 'gzip', Buffer.concat([Buffer.from([1]), gzipSync(foreign)]))
+const zipped = rawZip([
+  { name: 'conda-meta/a.json', data: '{}' },
+  { name: 'bin/run', data: `#!/old/bin/python\n` },
+  { name: 'lib/large', data: Buffer.alloc(1500, '/old/x\0') },
+])
+put('decode', 'zip', Buffer.concat([Buffer.from([2]), zipped]))

@@ -1,6 +1,7 @@
 // Vectors of NIST: FIPS 180-4 examples and SHA256ShortMsg/LongMsg of the CAVP, and agreement of every way to cut an input.
 #include "sha256.h"
 #include "check.h"
+#include "jobs.h"
 
 using namespace cd;
 
@@ -69,6 +70,22 @@ static void pair() {
   CHECK(of_first == sha256("abc", 3) && of_second == of_first);
 }
 
+static void all() {
+  std::string data(100000, 'x');
+  for (size_t i = 0; i < data.size(); ++i) data[i] = static_cast<char>(i * 31 + i / 253);
+  std::vector<Bytes> contents;
+  for (const size_t size : {70000, 0, 1, 63, 64, 65, 0, 5000, 127, 128, 9, 99990})
+    contents.push_back(
+        {reinterpret_cast<const uint8_t*>(data.data()) + contents.size() % 5, static_cast<size_t>(size)});
+  for (size_t count = 0; count <= contents.size(); ++count) {
+    std::vector<Digest> digests(count);
+    sha256_all(contents.data(), count, digests.data());
+    for (size_t i = 0; i < count; ++i)
+      CHECK_MORE(digests[i] == sha256(contents[i].data, contents[i].size),
+                 std::to_string(count) + ", " + std::to_string(i));
+  }
+}
+
 static void text() {
   Digest d{}, back{};
   for (size_t i = 0; i < d.size(); ++i) d[i] = static_cast<uint8_t>(i * 9);
@@ -85,6 +102,7 @@ int main() {
   cuts();
   both();
   pair();
+  all();
   text();
   return check::done();
 }

@@ -1,12 +1,12 @@
 /** Members of an archive as src/archive/decode.ts hands them over, with their contents. */
-import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmdirSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { type Decoded, decode, type Member } from '../../src/archive/decode.js'
+import { type Admission, type Batch, type Decoded, decode, type Member } from '../../src/archive/decode.js'
 import { formatOf, type Packing } from '../../src/archive/format.js'
 import type { Limits } from '../../src/archive/limits.js'
 
-export interface Read extends Omit<Member, 'at' | 'source'> {
+export interface Read extends Omit<Member, 'at' | 'source' | 'number'> {
   readonly text: string
 }
 
@@ -24,23 +24,26 @@ export async function readMembers(
   path: string,
   { threads = 2, limits = noLimits, use }: Reading = {},
 ): Promise<{ readonly members: Read[]; readonly decoded: Decoded }> {
-  const parts = mkdtempSync(join(tmpdir(), 'conda-deploy-parts-'))
+  const root = mkdtempSync(join(tmpdir(), 'conda-deploy-root-'))
   const members: Read[] = []
   try {
     const packing = (await formatOf(path)).packing as Packing
-    const receive = async (batch: { members: readonly Member[]; buffer: Uint8Array }): Promise<void> => {
+    const receive = async (batch: Batch): Promise<Admission> => {
       for (const member of batch.members) {
-        const { at, source, ...rest } = member
+        const { at, source, number: _, ...rest } = member
         const data = source === undefined ? Buffer.from(batch.buffer.buffer, at, member.size) : readFileSync(source)
-        if (source !== undefined) rmSync(source)
         if (use) use(member, data)
         else members.push({ ...rest, text: data.toString('latin1') })
       }
+      return { files: [], again: false }
     }
-    const decoded = await decode({ archive: path, packing, parts, threads, limits, receive })
-    if (readdirSync(parts).length > 0) throw new Error(`left behind: ${readdirSync(parts).join(' ')}`)
+    const into = { root, prefix: '/unused', readOnly: false, threads }
+    const decoded = await decode({ archive: path, packing, into, limits, receive })
+    // Made for members larger than a buffer; it must be empty again.
+    if (existsSync(join(root, '.conda-deploy'))) rmdirSync(join(root, '.conda-deploy'))
+    if (readdirSync(root).length > 0) throw new Error(`left behind: ${readdirSync(root).join(' ')}`)
     return { members, decoded }
   } finally {
-    rmSync(parts, { recursive: true })
+    rmSync(root, { recursive: true })
   }
 }

@@ -2,7 +2,7 @@
 import { constants } from 'node:os'
 import type { Command } from 'commander'
 import { addSpare, example, type Session, type SpareFlags } from '../common.js'
-import { addDeployFlags, type DeployFlags, deployOptions, summary } from './deploy.js'
+import { addDeployFlags, type DeployFlags, deployOptions, spareCompiler, summary } from './deploy.js'
 
 export function addRun(program: Command, session: Session): void {
   const command = program
@@ -21,6 +21,7 @@ export function addRun(program: Command, session: Session): void {
     const flags = self.optsWithGlobals<DeployFlags & SpareFlags>()
     const { terminal } = session
     const { dryRun, ...options } = deployOptions(archive, flags, session)
+    await spareCompiler(archive)
     const { checkArchive, run } = await import('../../deploy/run.js')
     if (dryRun === true) {
       checkArchive(archive)

@@ -2,6 +2,7 @@
 import { ownPath } from '../../conda/environment.js'
 import { defaultSitePackages } from '../../conda/noarch.js'
 import { parseRecord } from '../../conda/record.js'
+import { type Contents, isPortable, isTrue } from '../../conda/record-text.js'
 import { EnvError } from '../../errors.js'
 import type { Rewrite } from '../../native.js'
 
@@ -29,6 +30,7 @@ export class Knowledge {
   private waiting: Claims[] = []
   private python: string | null = null
   private count = 0
+  private readonly portable = new Map<string, Claims>()
   /** The longest prefix that fits everywhere. */
   private narrowest = Number.POSITIVE_INFINITY
 
@@ -46,9 +48,12 @@ export class Knowledge {
   add(path: string, text: string): void {
     const record = parseRecord(path, text)
     const { file, name, noarch, files, paths } = record
+    const claims = { file, name, noarch, files, paths }
     this.count++
+    if (isPortable(record, text)) this.portable.set(path, claims)
+    else this.portable.delete(path)
     if (name === 'python') this.python = record.sitePackages ?? defaultSitePackages(record.version)
-    if (noarch === 'python') this.waiting.push({ file, name, noarch, files, paths })
+    if (noarch === 'python') this.waiting.push(claims)
     else this.claim(record)
     if (this.python === null) return
     for (const claims of this.waiting) this.claim(claims)
@@ -58,6 +63,12 @@ export class Knowledge {
   /** To be called when nothing more comes. Returns the packages whose files have no place: they need a python, and there is none. */
   finish(): string[] {
     return this.waiting.map((record) => record.name)
+  }
+
+  /** The record at `path` need not be written anew, by what `contents` says of its files. */
+  isTrue(path: string, contents: Contents, stands: Parameters<typeof isTrue>[3]): boolean {
+    const record = this.portable.get(path)
+    return record !== undefined && isTrue(record, contents, this.sitePackages, stands)
   }
 
   of(path: string): Known | undefined {

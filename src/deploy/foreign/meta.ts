@@ -7,11 +7,13 @@ import type { MaterializeEntry } from '../../native.js'
 import type { Entry, Spot } from '../../tree/entry.js'
 import { follow, type Node } from '../../tree/follow.js'
 import { isRecord, type Knowledge } from './knowledge.js'
-import { read } from './relocate.js'
+import { read, study } from './relocate.js'
 import type { ForeignTree } from './tree.js'
 import type { Writer } from './writer.js'
 
 const history = 'conda-meta/history'
+
+const isMeta = (path: string): boolean => isRecord(path) || path === history
 
 /** Bytes of new documents to one native job. */
 const jobBytes = 8 << 20
@@ -21,11 +23,15 @@ export interface Finished {
   readonly known: Knowledge
   readonly writer: Writer
   readonly origins: readonly string[]
+  readonly signal: AbortSignal | undefined
   /** Links and directories, which are written later. */
   readonly rest: readonly MaterializeEntry[]
 }
 
-/** Writes records and the history anew. Returns the records in which the prefix of the source environment still stands. */
+/**
+ * Writes the history and the records that are not true any more anew. Returns those in which the prefix of the source environment still
+ * stands.
+ */
 export async function finishMeta(finished: Finished): Promise<string[]> {
   const { known, writer, origins } = finished
   const contents = contentsOf(finished)
@@ -34,14 +40,24 @@ export async function finishMeta(finished: Finished): Promise<string[]> {
   let stored: Entry[] = []
   let bytes = 0
   const flush = async (): Promise<void> => {
-    await writer.change(entries)
+    await writer.write(entries)
     for (const entry of stored) writer.entries.set(entry.path, entry)
     entries = []
     stored = []
     bytes = 0
   }
-  for (const { path, kind, mode, mtime } of [...writer.entries.values()]) {
-    if (kind !== 'file' || !(isRecord(path) || path === history)) continue
+  const metas = [...writer.entries.values()].filter(({ path, kind }) => kind === 'file' && isMeta(path))
+  const stands = (path: string, hash: string | undefined): boolean => {
+    const entry = writer.entries.get(path)
+    return hash !== undefined && entry?.sha256 === hash && entry.spots === undefined && entry.kind === 'file'
+  }
+  const kept = metas.filter(({ path }) => known.isTrue(path, contents, stands))
+  const outcomes = await study(finished, kept, origins)
+  const named = new Set(outcomes.filter((outcome) => outcome.kept.prefix > 0).map(({ path }) => path))
+  const stay = new Set(kept.filter(({ path }) => !named.has(path)))
+  for (const entry of metas) {
+    if (stay.has(entry)) continue
+    const { path, kind, mode, mtime } = entry
     const old = (await read(join(writer.job.root, path))).toString('utf8')
     if (path === history) {
       // The new prefix may stand there already: the index has to know its places, too.
@@ -72,8 +88,8 @@ const sha256 = (data: Uint8Array | string): string => createHash('sha256').updat
 const deployedHash = (entry: Entry | undefined): string => entry?.deployed?.sha256 ?? entry?.sha256 ?? ''
 
 function contentsOf({ tree, writer, rest }: Finished): Contents {
-  const nodes = new Map<string, Node>(rest.map((entry) => [entry.path, entry]))
-  for (const { path, kind } of writer.entries.values()) nodes.set(path, { kind })
+  const others = new Map<string, Node>(rest.map((entry) => [entry.path, entry]))
+  const nodes = { get: (path: string): Node | undefined => writer.entries.get(path) ?? others.get(path) }
   return {
     has: (path) => follow(nodes, path, false) !== null,
     hash(path) {

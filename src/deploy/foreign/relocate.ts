@@ -50,8 +50,14 @@ export async function relocate(findings: Findings): Promise<Relocated> {
   const unfit: string[] = []
   const keptPyc: string[] = []
   const broken: { path: string; slot: number }[] = []
-  const unproven = [...filesOf(writer)].filter(({ path, sha256 = '' }) => !isPackages(known, path, sha256))
-  const unnoted = [...filesOf(writer)].filter((entry) => isUnnoted(findings, entry))
+  const noted = new Set(findings.notes.map(({ path }) => path))
+  const unproven: Entry[] = []
+  const unnoted: Entry[] = []
+  for (const entry of writer.entries.values()) {
+    if (entry.kind !== 'file' || isRecord(entry.path)) continue
+    if (!isPackages(known, entry.path, entry.sha256 ?? '')) unproven.push(entry)
+    else if (isUnnoted(findings, entry.path) && !noted.has(entry.path)) unnoted.push(entry)
+  }
   const placeholders = [...new Set(findings.notes.map(({ placeholder }) => placeholder))].filter(
     (one) => !origins.includes(one),
   )
@@ -84,7 +90,7 @@ export async function relocate(findings: Findings): Promise<Relocated> {
   const changes = [...wanted]
     .filter(([path]) => !scripts.has(path))
     .map(([path, rewrites]) => again(writer, path, rewrites))
-  await writer.change([...scripts.values(), ...changes])
+  await writer.write([...scripts.values(), ...changes])
   return {
     restored: [...scripts.keys()].filter((path) => tree.has(path)).sort(),
     kept,
@@ -111,32 +117,28 @@ function wantedRewrites({ tree, known, writer, notes, origins }: Findings): Map<
   return wanted
 }
 
-function* filesOf(writer: Writer): Generator<Entry> {
-  for (const entry of writer.entries.values()) if (entry.kind === 'file' && !isRecord(entry.path)) yield entry
-}
-
 /**
- * A file with a placeholder that neither its record nor a note names: conda-pack notes nothing of `bin/python*`, and mamba records no
- * placeholders. It is one of those that other files have.
+ * Of a file that is its package's: it has a placeholder that neither its record nor a note names. conda-pack notes nothing of
+ * `bin/python*`, and mamba records no placeholders. It is one of those that other files have.
  */
-function isUnnoted({ known, writer, notes }: Findings, { path, sha256 = '' }: Entry): boolean {
+function isUnnoted({ known, writer }: Findings, path: string): boolean {
   const one = known.of(path)
-  if (one?.installed !== true || one.rewrites.length > 0 || writer.applied(path).length > 0) return false
-  return one.sha256.includes(sha256) && !notes.some((note) => note.path === path)
+  return one?.installed === true && one.rewrites.length === 0 && writer.applied(path).length === 0
 }
 
-/** Where `prefixes` stand in `files`, and how. */
-async function study(
-  { tree, known, writer, signal }: Findings,
+/** Where `prefixes` stand in `files`, and how; files without any are not named. */
+export async function study(
+  { known, writer, signal }: Pick<Findings, 'known' | 'writer' | 'signal'>,
   files: readonly Entry[],
   prefixes: readonly string[],
 ): Promise<readonly Outcome[]> {
   if (files.length === 0 || prefixes.length === 0) return []
-  const entries = tree
-    .directories()
-    .map(({ path, mode, mtime }): PackEntry => ({ path, kind: 'directory', mode, mtime, size: 0 }))
+  const folders = new Set<string>()
+  for (const { path } of files)
+    for (let at = path.lastIndexOf('/'); at > 0; at = path.lastIndexOf('/', at - 1)) folders.add(path.slice(0, at))
+  const entries = [...folders].map((path): PackEntry => ({ path, kind: 'directory', mode: 0o755, mtime: 0, size: 0 }))
   for (const { path, kind, mode, mtime, size, deployed } of files) {
-    const policy = path.endsWith('.pyc') ? 'report' : known.of(path)?.installed ? 'any' : 'detect'
+    const policy = path.endsWith('.pyc') || isRecord(path) ? 'report' : known.of(path)?.installed ? 'any' : 'detect'
     entries.push({ path, kind, mode, mtime, size: deployed?.size ?? size, policy })
   }
   const { root, threads } = writer.job

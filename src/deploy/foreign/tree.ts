@@ -31,6 +31,8 @@ export class ForeignTree {
   private readonly shared = new Map<string, number>()
   /** That of the member before. */
   private folder = ''
+  /** A name of the batch that is admitted was there before. */
+  private again = false
   private readonly duplicates = new Set<string>()
   private readonly own: string[] = []
   private readonly setuid = new Set<string>()
@@ -40,9 +42,10 @@ export class ForeignTree {
     this.archive = archive
   }
 
-  /** Files to be written now, each name once. Throws UNSAFE_PATH and ARCHIVE_CORRUPT. */
-  admit(members: readonly Member[]): Member[] {
+  /** Files to be written now, each name once; `again`: one of them was among those before. Throws UNSAFE_PATH and ARCHIVE_CORRUPT. */
+  admit(members: readonly Member[]): { readonly files: Member[]; readonly again: boolean } {
     const files = new Map<string, Member>()
+    this.again = false
     for (const member of members) {
       const { path } = member
       if (path === ownFolder || path.startsWith(`${ownFolder}/`)) {
@@ -54,7 +57,7 @@ export class ForeignTree {
       if (member.kind === 'file') files.set(path, member)
       else files.delete(path)
     }
-    return [...files.values()]
+    return { files: [...files.values()], again: this.again }
   }
 
   private place(member: Member): void {
@@ -64,6 +67,7 @@ export class ForeignTree {
       if (member.kind === 'directory') throw this.broken('ARCHIVE_CORRUPT', path, `is a directory and a ${there.kind}`)
       if (this.shared.has(path)) throw this.broken('ARCHIVE_CORRUPT', path, 'is named again after a hard link to it')
       this.duplicates.add(path)
+      this.again = true
     }
     if (member.kind !== 'directory' && this.parents.has(path))
       throw this.broken('UNSAFE_PATH', path, 'is no directory, but members stand beneath it')
@@ -85,7 +89,7 @@ export class ForeignTree {
     if ((member.mode & 0o7000) !== 0 && member.kind === 'file') this.setuid.add(path)
     if (member.detached) this.detached.add(path)
     // Last of a name last: a file that comes again is written again.
-    this.members.delete(path)
+    if (there) this.members.delete(path)
     this.members.set(path, member)
   }
 

@@ -10,7 +10,6 @@ export class Writer {
   readonly byPath: Set<string> = new Set()
   private readonly rewrites = new Map<string, readonly Rewrite[]>()
   private readonly unpacking: Unpacking
-  private made = 0
   /** Bytes of the files as they stand. */
   private written = 0
   private trampolines_ = 0
@@ -30,43 +29,19 @@ export class Writer {
     return this.rewrites.get(path) ?? []
   }
 
-  /** Writes new files, with their contents in one buffer if they say so; what they hold counts as progress. */
-  async write(entries: readonly MaterializeEntry[], contents?: Uint8Array): Promise<void> {
-    const before = this.made
-    await this.materialize(entries, contents, (bytes) => {
-      this.made = before + bytes
-      this.unpacking.progress(this.made)
-    })
-  }
-
-  /** Replaces files, and makes links and directories. */
-  async change(entries: readonly MaterializeEntry[]): Promise<void> {
-    await this.materialize(entries, undefined, undefined)
-  }
-
-  private async materialize(
-    entries: readonly MaterializeEntry[],
-    contents: Uint8Array | undefined,
-    progress: Unpacking['progress'] | undefined,
-  ): Promise<void> {
+  /** Writes or replaces files, and makes links and directories. */
+  async write(entries: readonly MaterializeEntry[]): Promise<void> {
     if (entries.length === 0) return
-    const job = { ...this.job, entries, ...(contents === undefined ? {} : { contents }) }
-    const done = await runJob((counters) => native().materialize(job, counters), {
-      signal: this.unpacking.signal,
-      progress,
-    })
-    this.keep(entries, done)
-    // What was read is counted where it is read; a prefix that stands everywhere makes more of it.
-    checkLimits(this.job.root, this.unpacking.limits, this.entries.size, this.written)
-    for (const { path, rewrites = [] } of entries)
-      if (rewrites.length > 0) this.rewrites.set(path, [...this.applied(path), ...rewrites])
-    for (const path of done.byPath) this.byPath.add(path)
-    this.trampolines_ += done.trampolines
+    const job = { ...this.job, entries }
+    const { signal } = this.unpacking
+    this.keep(entries, await runJob((counters) => native().materialize(job, counters), { signal }))
   }
 
-  private keep(entries: readonly MaterializeEntry[], { digests, sizes, rewritten }: Materialized): void {
+  /** Notes what was written, here or by whoever read the archive. */
+  keep(entries: readonly MaterializeEntry[], done: Materialized): void {
+    const { digests, sizes, rewritten } = done
     const changes = new Map(rewritten.map((change) => [change.entry, change]))
-    for (const [i, { path, kind, mode, mtime, target }] of entries.entries()) {
+    for (const [i, { path, kind, mode, mtime, target, rewrites = [] }] of entries.entries()) {
       const size = sizes[i] ?? 0
       const was = this.entries.get(path)
       const change = changes.get(i)
@@ -81,7 +56,12 @@ export class Writer {
       }
       this.written += sizeOf(entry) - (was === undefined ? 0 : sizeOf(was))
       this.entries.set(path, entry)
+      if (rewrites.length > 0) this.rewrites.set(path, [...this.applied(path), ...rewrites])
     }
+    // What was read is counted where it is read; a prefix that stands everywhere makes more of it.
+    checkLimits(this.job.root, this.unpacking.limits, this.entries.size, this.written)
+    for (const path of done.byPath) this.byPath.add(path)
+    this.trampolines_ += done.trampolines
   }
 }
 
