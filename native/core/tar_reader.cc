@@ -72,6 +72,7 @@ void TarReader::broken(const std::string& what) const {
 size_t TarReader::some(uint8_t* out, size_t size) {
   if (bytes_.size == 0) bytes_ = stream_.next();
   const size_t got = std::min(size, bytes_.size);
+  if (got == 0) return 0;
   if (out) std::memcpy(out, bytes_.data, got);
   bytes_.data += got;
   bytes_.size -= got;
