@@ -12,13 +12,15 @@ const require =
 
 /**
  * A built-in module is loaded when one of its functions is first called, not when a module that imports it first runs: commander's
- * child_process (an unused feature) and the verbs' fs/promises cost 7 ms of start-up that `--version` has no use for.
+ * child_process (an unused feature) and the verbs' fs/promises cost 7 ms of start-up that `--version` has no use for. Those that Node has loaded
+ * before it runs anything are taken as they are.
  */
+const there = /^node:(?:fs|path|url|util|events|buffer|process|module)$/
 const lazyBuiltins = {
   name: 'lazy-builtins',
   setup({ onResolve, onLoad }) {
     onResolve({ filter: /^node:/ }, ({ path, namespace }) =>
-      namespace === 'builtin' ? { path, external: true } : { path, namespace: 'builtin' },
+      namespace === 'builtin' || there.test(path) ? { path, external: true } : { path, namespace: 'builtin' },
     )
     onLoad({ filter: /.*/, namespace: 'builtin' }, async ({ path }) => {
       const names = Object.keys(await import(path)).filter((name) => name !== 'default')
