@@ -3,6 +3,7 @@
  * package itself lies on a parallel filesystem. Types are emitted by tsc (tsconfig.build.json).
  */
 import { chmodSync, rmSync } from 'node:fs'
+import { relative } from 'node:path'
 import { build } from 'esbuild'
 
 /** Bundled CommonJS (commander, tar-stream) calls require for Node's own modules. */
@@ -11,13 +12,15 @@ const require =
 
 /**
  * A built-in module is loaded when one of its functions is first called, not when a module that imports it first runs: commander's
- * child_process (an unused feature) and the verbs' fs/promises cost 7 ms of start-up that `--version` has no use for.
+ * child_process (an unused feature) and the verbs' fs/promises cost 7 ms of start-up that `--version` has no use for. Those that Node has loaded
+ * before it runs anything are taken as they are.
  */
+const there = /^node:(?:fs|path|url|util|events|buffer|process|module)$/
 const lazyBuiltins = {
   name: 'lazy-builtins',
   setup({ onResolve, onLoad }) {
     onResolve({ filter: /^node:/ }, ({ path, namespace }) =>
-      namespace === 'builtin' ? { path, external: true } : { path, namespace: 'builtin' },
+      namespace === 'builtin' || there.test(path) ? { path, external: true } : { path, namespace: 'builtin' },
     )
     onLoad({ filter: /.*/, namespace: 'builtin' }, async ({ path }) => {
       const names = Object.keys(await import(path)).filter((name) => name !== 'default')
@@ -28,8 +31,8 @@ const lazyBuiltins = {
 }
 
 /**
- * The YAML parser is one file beside the bundle, read when it is needed and without the looks at folders that `require` takes: a site's policy
- * is read before every deployment, and the package is 25 files on shared storage and 37 ms.
+ * The YAML parser is one file beside the bundle: a site's policy is read before every deployment, and the package is 25 files on shared
+ * storage and 37 ms.
  */
 const yamlBeside = {
   name: 'yaml-beside',
@@ -38,20 +41,50 @@ const yamlBeside = {
     onLoad({ filter: /.*/, namespace: 'beside' }, () => ({
       contents: `
         let loaded
-        const load = () => {
-          const { Module } = require('node:module')
-          const path = require('node:path').join(require('node:path').dirname(bundleFile), 'yaml.cjs')
-          loaded = new Module(path)
-          loaded._compile(require('node:fs').readFileSync(path, 'utf8'), path)
-          return loaded
-        }
-        module.exports = {
-          get parse() { return (loaded ?? load()).exports.parse },
-          get stringify() { return (loaded ?? load()).exports.stringify },
-        }`,
+        const yaml = () => (loaded ??= beside('yaml.cjs'))
+        module.exports = { get parse() { return yaml().parse }, get stringify() { return yaml().stringify } }`,
     }))
   },
 }
+
+/** Verbs that no second job on a node waits for: in a file of their own, half of what V8 would have to read at every start. */
+const lateRooms = /\/src\/(?:install|pack|slurm|trace)\//
+const nameOf = (path) => relative(import.meta.dirname, path)
+
+/** In the bundle of the CLI: what is imported late from those rooms is in the file beside it. `found` gets the names. */
+const lateBeside = (found) => ({
+  name: 'late-beside',
+  setup({ onResolve, onLoad, resolve }) {
+    onResolve({ filter: /^\./ }, async ({ path, kind, importer, resolveDir }) => {
+      if (kind !== 'dynamic-import') return undefined
+      const target = await resolve(path, { kind: 'import-statement', importer, resolveDir })
+      if (!lateRooms.test(target.path)) return undefined
+      found.add(nameOf(target.path))
+      return { path: nameOf(target.path), namespace: 'late' }
+    })
+    onLoad({ filter: /.*/, namespace: 'late' }, ({ path }) => ({
+      contents: `module.exports = beside('verbs.cjs')['${path}']()`,
+    }))
+  },
+})
+
+/** In the file beside it: what the bundle has is taken from there, so that there is one of everything. `found` gets the names. */
+const sharedWith = (inputs, found) => ({
+  name: 'shared-with',
+  setup({ onResolve, onLoad, resolve }) {
+    onResolve({ filter: /^[^/]/ }, async ({ path, importer, resolveDir, pluginData }) => {
+      if (pluginData === 'asked' || path.startsWith('node:')) return undefined
+      const target = await resolve(path, { kind: 'import-statement', importer, resolveDir, pluginData: 'asked' })
+      if (!inputs.has(nameOf(target.path))) return undefined
+      found.add(nameOf(target.path))
+      return { path: nameOf(target.path), namespace: 'shared' }
+    })
+    onLoad({ filter: /.*/, namespace: 'shared' }, ({ path }) => ({ contents: `module.exports = shared('${path}')` }))
+  },
+})
+
+/** Modules by their names, each run when it is first asked for. */
+const table = (names) => `{ ${[...names].map((name) => `'${name}': () => require('./${name}')`).join(', ')} }`
 
 const options = {
   bundle: true,
@@ -71,23 +104,65 @@ const options = {
 const head = `#!/usr/bin/env -S node --preserve-symlinks-main
 const bundleFile = __dirname.endsWith('/dist') ? __filename : require('node:fs').realpathSync(__filename)
 if (bundleFile !== __filename) require = require('node:module').createRequire(bundleFile)
-const bundleUrl = require('node:url').pathToFileURL(bundleFile).href`
+const bundleUrl = require('node:url').pathToFileURL(bundleFile).href
+let shared
+const files = new Map()
+// Without the looks at folders that require takes.
+const beside = (name) => {
+  if (!files.has(name)) {
+    const { Module } = require('node:module')
+    const folder = require('node:path').dirname(bundleFile)
+    const file = new Module(require('node:path').join(folder, name))
+    Object.assign(file, { shared, beside, bundleUrl, paths: Module._nodeModulePaths(folder) })
+    file._compile(require('node:fs').readFileSync(file.id, 'utf8'), file.id)
+    files.set(name, file.exports)
+  }
+  return files.get(name)
+}`
 
 /**
  * The CLI is CommonJS: Node starts it without its ESM loader, which takes 8 ms of the 70 that Node takes, and without looking for a
  * package.json. Blanks and comments go, because V8 reads all of a file before it runs any of it; names stay, for stack traces.
  */
 const cli = {
-  entryPoints: ['src/cli/main.ts'],
-  outfile: 'dist/conda-deploy.cjs',
   format: 'cjs',
   // Those that write archives of other formats are read when such an archive is written: 80 kB.
   external: [...options.external, 'tar-stream', 'yazl'],
   minifyWhitespace: true,
   minifySyntax: true,
   define: { 'import.meta.url': 'bundleUrl' },
+  metafile: true,
+}
+const cliFile = 'dist/conda-deploy.cjs'
+
+/** The bundle with a table of what it shares. */
+const main = (names, late) => ({
+  ...cli,
+  stdin: {
+    contents: `shared = (name) => (${table(names)})[name]()\nrequire('./src/cli/main.ts')`,
+    resolveDir: import.meta.dirname,
+  },
+  outfile: cliFile,
   banner: { js: head },
-  plugins: [lazyBuiltins, yamlBeside],
+  plugins: [lazyBuiltins, yamlBeside, lateBeside(late)],
+})
+
+const verbs = (names, inputs, used) => ({
+  ...cli,
+  stdin: { contents: `module.exports = ${table(names)}`, resolveDir: import.meta.dirname },
+  outfile: 'dist/verbs.cjs',
+  banner: { js: 'const { shared, beside, bundleUrl } = module' },
+  plugins: [lazyBuiltins, yamlBeside, sharedWith(inputs, used)],
+})
+
+/** What the bundle has decides what the file beside it takes from it, and that what the bundle shares. */
+async function buildCli() {
+  const late = new Set()
+  const used = new Set()
+  const { metafile } = await build({ ...options, ...main([], late), write: false })
+  await write(verbs(late, new Set(Object.keys(metafile.inputs)), used))
+  await write(main(used, late))
+  chmodSync(cliFile, 0o755)
 }
 
 const yaml = {
@@ -109,11 +184,10 @@ const library = { entryPoints: ['src/index.ts'], outfile: 'dist/index.js', banne
 const demo = { entryPoints: ['test/support/demo.ts'], outfile: 'build/demo.mjs', banner: { js: require } }
 const bench = { entryPoints: ['bench/run.ts'], outfile: 'build/bench.mjs', banner: { js: require } }
 
-await Promise.all(
-  [cli, yaml, library, solver, demo, bench].map(async (output) => {
-    // A new file, not new content in the old one: a running conda-deploy keeps the one it has.
-    rmSync(output.outfile, { force: true })
-    await build({ ...options, ...output })
-  }),
-)
-chmodSync(cli.outfile, 0o755)
+async function write(output) {
+  // A new file, not new content in the old one: a running conda-deploy keeps the one it has.
+  rmSync(output.outfile, { force: true })
+  await build({ ...options, ...output })
+}
+
+await Promise.all([buildCli(), ...[yaml, library, solver, demo, bench].map(write)])
