@@ -1,6 +1,6 @@
 /** The public surface: the verbs, their options and results, and the one error class. No logic. */
 
-export type { Layout, Resolved } from './conda/layout.js'
+export type { ChosenPackage, Layout, Resolved } from './conda/layout.js'
 export type { Spare } from './conda/spare.js'
 export { type VerifyCacheOptions, type VerifyCacheResult, verifyCache } from './deploy/cache/check.js'
 export { type ReleaseOptions, type ReleaseResult, releaseLeases } from './deploy/cache/lease.js'
@@ -27,7 +27,6 @@ export { type RunOptions, type RunResult, run } from './deploy/run.js'
 export type { Candidate, Rejected } from './deploy/scratch.js'
 export { type VerifyOptions, type VerifyResult, verify } from './deploy/verify.js'
 export { EnvError, type ErrorCode, type ErrorDetails } from './errors.js'
-export type { ChosenPackage } from './install/choose.js'
 export { type Cleaned, type CleanOptions, type CleanResult, clean } from './install/clean.js'
 export { type CreateOptions, type CreateResult, create } from './install/create.js'
 export { type EnvsOptions, type EnvsResult, envs, type KnownEnvironment } from './install/envs.js'

@@ -15,17 +15,20 @@ export interface Layout {
   readonly warnings: readonly string[]
 }
 
+/** A package as results tell of it. */
+export interface ChosenPackage {
+  readonly name: string
+  readonly version: string
+  readonly build: string
+  readonly channel: string
+  readonly subdir: string
+  readonly url: string
+  readonly size: number | null
+}
+
 export interface Resolved {
   /** In the order of linking. */
-  readonly packages: readonly {
-    readonly name: string
-    readonly version: string
-    readonly build: string
-    readonly channel: string
-    readonly subdir: string
-    readonly url: string
-    readonly size: number | null
-  }[]
+  readonly packages: readonly ChosenPackage[]
   readonly downloaded: number
   readonly downloadedBytes: number
   readonly unpacked: number

@@ -1,6 +1,7 @@
 /** From what is asked to packages: channels found, their indexes brought, the solver asked. Nothing is written but the cache of indexes. */
 import { type Channel, channelsOf, type Secret } from '../conda/channel.js'
 import type { Config } from '../conda/config.js'
+import type { ChosenPackage } from '../conda/layout.js'
 import { parseMatchSpec } from '../conda/match-spec.js'
 import { EnvError } from '../errors.js'
 import { tokenSecrets } from './credentials.js'
@@ -9,17 +10,6 @@ import type { RepoRecord } from './repodata.js'
 import type { Request } from './request.js'
 import { solve } from './solve.js'
 import { thisPlatform, virtualPackages } from './virtual-packages.js'
-
-/** A package as results tell of it. */
-export interface ChosenPackage {
-  readonly name: string
-  readonly version: string
-  readonly build: string
-  readonly channel: string
-  readonly subdir: string
-  readonly url: string
-  readonly size: number | null
-}
 
 export const packageOf = ({ name, version, build, channel, subdir, url, size }: RepoRecord): ChosenPackage => ({
   ...{ name, version, build, channel, subdir, url, size },

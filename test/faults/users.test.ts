@@ -14,9 +14,10 @@ import {
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { beforeAll, describe, expect, test } from 'vitest'
+import { cliAs, type EndedAs, noOtherUsers, runAs } from '../support/as-user.js'
 import { makeEnvironment } from '../support/make-env.js'
 import { rawTar } from '../support/raw-tar.js'
-import { type CliResult, cliFile, runCli } from '../support/run-cli.js'
+import { cliFile, runCli } from '../support/run-cli.js'
 import { removeTree, temporaryFolder } from '../support/temp.js'
 import { describeTree, differences } from '../support/tree.js'
 import { environmentOf, type Fixture, makeFixture, namesIn } from './fixture.js'
@@ -26,31 +27,9 @@ const work = temporaryFolder('faults')
 
 const nobody = 65534
 const stranger = 65533
-const missing =
-  process.platform !== 'linux'
-    ? 'needs setpriv of Linux'
-    : process.getuid?.() !== 0
-      ? 'needs root, to be several users'
-      : spawnSync('setpriv', ['--version']).status !== 0
-        ? 'needs setpriv'
-        : null
-if (missing !== null) console.log(`skipped: users: ${missing}`)
+if (noOtherUsers !== null) console.log(`skipped: users: ${noOtherUsers}`)
 
-type Ended = Pick<CliResult, 'status' | 'stdout' | 'stderr'>
-
-/** Runs a program as another user, without groups. */
-function as(user: number, command: readonly string[], env: Readonly<Record<string, string>> = {}): Ended {
-  const ids = [`--reuid=${user}`, `--regid=${user}`, '--clear-groups']
-  const { status, stdout, stderr } = spawnSync('setpriv', [...ids, ...command], {
-    encoding: 'utf8',
-    env: { PATH: process.env.PATH, HOME: '/nonexistent', ...env },
-  })
-  return { status, stdout, stderr }
-}
-
-const cliAs = (user: number, ...args: string[]): Ended => as(user, [process.execPath, cliFile, ...args])
-
-describe.skipIf(missing !== null)('users', () => {
+describe.skipIf(noOtherUsers !== null)('users', () => {
   let fixture: Fixture
   beforeAll(async () => {
     fixture = await makeFixture(work, 12, 500)
@@ -93,9 +72,9 @@ describe.skipIf(missing !== null)('users', () => {
     // The archive is its owner's, the tree is everybody's.
     expect((lstatSync(archive).mode & 0o777).toString(8)).toBe('600')
     expect(closed(prefix)).toEqual([])
-    expect(as(nobody, [join(prefix, 'bin/tool')])).toMatchObject({ status: 0, stdout: `${prefix}\n${prefix}\n` })
-    expect(cliAs(nobody, 'verify', prefix)).toMatchObject({ status: 0 })
-    expect(as(nobody, ['sh', '-c', `echo x >> '${prefix}/notes.txt'`]).status).not.toBe(0)
+    expect(runAs(nobody, [join(prefix, 'bin/tool')])).toMatchObject({ status: 0, stdout: `${prefix}\n${prefix}\n` })
+    expect(cliAs(nobody, ['verify', prefix])).toMatchObject({ status: 0 })
+    expect(runAs(nobody, ['sh', '-c', `echo x >> '${prefix}/notes.txt'`]).status).not.toBe(0)
   })
 
   test('case 44: the umask of a deployment does not matter, whatever the archive', () => {
@@ -103,7 +82,7 @@ describe.skipIf(missing !== null)('users', () => {
       const trees = ['000', '022', '077', '777'].map((umask) => {
         const prefix = join(fixture.folder, 'umask')
         const command = `umask ${umask}; exec '${process.execPath}' '${cliFile}' '${fixture[which]}' --to '${prefix}' -q`
-        const ended = as(nobody, ['true'])
+        const ended = runAs(nobody, ['true'])
         expect(ended.status).toBe(0)
         expect(spawnSync('sh', ['-c', command], { encoding: 'utf8' })).toMatchObject({ status: 0, stderr: '' })
         const tree = describeTree(prefix, ['.conda-deploy'])
@@ -154,7 +133,7 @@ describe.skipIf(missing !== null)('users', () => {
 
   test('case 44: users who share a scratch folder get copies of their own; nobody adopts what another could write', () => {
     const root = folder('scratch', 0, 0o1777)
-    const deployAs = (user: number): Ended => cliAs(user, fixture.archive, '--root', root)
+    const deployAs = (user: number): EndedAs => cliAs(user, [fixture.archive, '--root', root])
     expect(deployAs(nobody)).toMatchObject({ status: 0 })
     expect(deployAs(stranger)).toMatchObject({ status: 0 })
     expect(deployAs(0)).toMatchObject({ status: 0 })
@@ -162,18 +141,18 @@ describe.skipIf(missing !== null)('users', () => {
     for (const name of namesIn(root)) expect((lstatSync(join(root, name)).mode & 0o777).toString(8)).toBe('700')
     // A folder that another made under this user's name, a link, and a folder that others can write.
     const trap = folder('trap', 0, 0o1777)
-    as(nobody, ['mkdir', '-m', '755', `${trap}/conda-deploy-${stranger}`])
-    expect(cliAs(stranger, fixture.archive, '--root', trap)).toMatchObject({
+    runAs(nobody, ['mkdir', '-m', '755', `${trap}/conda-deploy-${stranger}`])
+    expect(cliAs(stranger, [fixture.archive, '--root', trap])).toMatchObject({
       status: 1,
       stderr: expect.stringContaining(`belongs to user ${nobody}, not ${stranger}`),
     })
-    as(nobody, ['ln', '-s', `${root}/conda-deploy-${nobody}`, `${trap}/conda-deploy-0`])
-    expect(cliAs(0, fixture.archive, '--root', trap)).toMatchObject({
+    runAs(nobody, ['ln', '-s', `${root}/conda-deploy-${nobody}`, `${trap}/conda-deploy-0`])
+    expect(cliAs(0, [fixture.archive, '--root', trap])).toMatchObject({
       status: 1,
       stderr: expect.stringContaining('is no directory'),
     })
-    as(nobody, ['mkdir', '-m', '777', `${trap}/conda-deploy-${nobody}`])
-    expect(cliAs(nobody, fixture.archive, '--root', trap)).toMatchObject({
+    runAs(nobody, ['mkdir', '-m', '777', `${trap}/conda-deploy-${nobody}`])
+    expect(cliAs(nobody, [fixture.archive, '--root', trap])).toMatchObject({
       status: 1,
       stderr: expect.stringContaining('can be written by others'),
     })
@@ -183,19 +162,19 @@ describe.skipIf(missing !== null)('users', () => {
   test('case 44: a named target of another user is refused, that of the administrator is adopted', () => {
     const shared = folder('shared', 0, 0o1777)
     const [theirs, roots] = [join(shared, 'theirs'), join(shared, 'roots')]
-    expect(cliAs(nobody, fixture.archive, '--to', theirs)).toMatchObject({ status: 0 })
-    expect(cliAs(stranger, fixture.archive, '--to', theirs)).toMatchObject({
+    expect(cliAs(nobody, [fixture.archive, '--to', theirs])).toMatchObject({ status: 0 })
+    expect(cliAs(stranger, [fixture.archive, '--to', theirs])).toMatchObject({
       status: 1,
       stderr: expect.stringContaining(`a deployment of another user (${nobody})`),
     })
-    expect(cliAs(0, fixture.archive, '--to', roots)).toMatchObject({ status: 0 })
-    expect(cliAs(stranger, fixture.archive, '--to', roots, '--json')).toMatchObject({
+    expect(cliAs(0, [fixture.archive, '--to', roots])).toMatchObject({ status: 0 })
+    expect(cliAs(stranger, [fixture.archive, '--to', roots, '--json'])).toMatchObject({
       status: 0,
       stdout: expect.stringContaining('"method":"adopted"'),
     })
     // One user's lock file in a sticky folder neither stops nor is removed by another.
-    as(nobody, ['touch', `${shared}/.new.lock`])
-    const other = cliAs(stranger, fixture.archive, '--to', join(shared, 'new'))
+    runAs(nobody, ['touch', `${shared}/.new.lock`])
+    const other = cliAs(stranger, [fixture.archive, '--to', join(shared, 'new')])
     expect(other.stderr).not.toMatch(/^ {4}at |unexpected/m)
     expect(other.status === 0 || other.status === 1).toBe(true)
   })
@@ -206,14 +185,14 @@ describe.skipIf(missing !== null)('users', () => {
     const hidden = ['notes.txt', 'bin/tool', ...[0, 1, 2].map((i) => `share/many/d${i}/f${i}`)]
     for (const path of hidden) chmodSync(join(source, path), 0o600)
     const out = folder('unreadable-out', nobody)
-    const ended = cliAs(nobody, 'pack', '-p', source, '-o', join(out, 'x.tar.zst'))
+    const ended = cliAs(nobody, ['pack', '-p', source, '-o', join(out, 'x.tar.zst')])
     expect(ended).toMatchObject({ status: 1, stderr: expect.stringMatching(/5 files .*permission denied/) })
     expect(ended.stderr).toMatch(/\+ 2 others/)
-    const told = cliAs(nobody, 'pack', '-p', source, '-o', join(out, 'x.tar.zst'), '--json')
+    const told = cliAs(nobody, ['pack', '-p', source, '-o', join(out, 'x.tar.zst'), '--json'])
     expect([...JSON.parse(told.stderr).error.paths].sort()).toEqual([...hidden].sort())
     expect(namesIn(out)).toEqual([])
     chmodSync(join(source, 'share/many'), 0o700)
-    const again = cliAs(nobody, 'pack', '-p', source, '-o', join(out, 'x.tar.zst'))
+    const again = cliAs(nobody, ['pack', '-p', source, '-o', join(out, 'x.tar.zst')])
     expect(again).toMatchObject({ status: 1, stderr: expect.stringContaining('share/many') })
     expect(namesIn(out)).toEqual([])
   })
@@ -225,7 +204,7 @@ describe.skipIf(missing !== null)('users', () => {
     chownSync(archive, 0, 4242)
     chmodSync(archive, 0o640)
     const out = folder('group-out', nobody)
-    expect(cliAs(nobody, archive, '--to', join(out, 'env'))).toMatchObject({
+    expect(cliAs(nobody, [archive, '--to', join(out, 'env')])).toMatchObject({
       status: 1,
       stderr: expect.stringMatching(/^conda-deploy: .*[Pp]ermission denied/),
     })
@@ -237,7 +216,7 @@ describe.skipIf(missing !== null)('users', () => {
     // A folder that may be passed through but not read: by name its archive is found.
     chmodSync(home, 0o711)
     chmodSync(archive, 0o644)
-    expect(cliAs(nobody, archive, '--to', join(out, 'env'))).toMatchObject({ status: 0 })
+    expect(cliAs(nobody, [archive, '--to', join(out, 'env')])).toMatchObject({ status: 0 })
   })
 
   test('case 44: a place where the user may not write is refused plainly', () => {
@@ -247,7 +226,7 @@ describe.skipIf(missing !== null)('users', () => {
       [fixture.foreign, '--to', join(locked, 'a/env')],
       ['pack', '-p', fixture.prefix, '-o', join(locked, 'x.tar.zst')],
     ])
-      expect(cliAs(nobody, ...args)).toMatchObject({
+      expect(cliAs(nobody, [...args])).toMatchObject({
         status: 1,
         stderr: expect.stringMatching(/^conda-deploy: .*permission denied/i),
       })

@@ -24,12 +24,15 @@ export const userCommand = (user: number, command: readonly string[]): [string, 
   ...command,
 ]
 
-/** Runs the CLI as a user, in an environment of PATH and `env`. */
-export function cliAs(user: number, args: readonly string[], env: Readonly<Record<string, string>> = {}): EndedAs {
-  const [program, ...rest] = userCommand(user, [process.execPath, cliFile, ...args])
+/** Runs a program as a user, in an environment of PATH and `env`. */
+export function runAs(user: number, command: readonly string[], env: Readonly<Record<string, string>> = {}): EndedAs {
+  const [program, ...rest] = userCommand(user, command)
   const { status, stdout, stderr } = spawnSync(program, rest, {
     encoding: 'utf8',
     env: { PATH: process.env['PATH'], HOME: '/nonexistent', ...env },
   })
   return { status, stdout, stderr }
 }
+
+export const cliAs = (user: number, args: readonly string[], env: Readonly<Record<string, string>> = {}): EndedAs =>
+  runAs(user, [process.execPath, cliFile, ...args], env)
