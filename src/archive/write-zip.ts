@@ -1,8 +1,8 @@
 /** zip by yazl, from a plain tar without hard links. The same bytes in every time zone and with any number of threads. */
 import type { Readable, Writable } from 'node:stream'
 import { finished } from 'node:stream/promises'
-import { extract, type Header } from 'tar-stream'
-import { ZipFile } from 'yazl'
+import type { Header } from 'tar-stream'
+import type { ZipFile } from 'yazl'
 import { EnvError } from '../errors.js'
 import type { FilterOptions, Put } from './write-formats.js'
 
@@ -29,6 +29,8 @@ type Member = Readable & { readonly header: Header }
 
 export async function writeZip(tar: Readable, put: Put, options: FilterOptions): Promise<void> {
   const { level, zip64 } = options
+  // Read only now: they are sixty looks at files, which no other format needs.
+  const [{ extract }, { ZipFile }] = await Promise.all([import('tar-stream'), import('yazl')])
   const zip = new ZipFile()
   const failed = new Promise<never>((_, reject) => zip.on('error', reject))
   failed.catch(() => undefined)
