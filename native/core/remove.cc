@@ -31,7 +31,7 @@ class Remover {
     Walker walker(root_);
     try {
       for (Directory* directory = take(false); directory; directory = take(true)) {
-        empty(*directory);
+        empty(*directory, walker);
         leave(directory, walker);
       }
     } catch (...) {
@@ -59,8 +59,12 @@ class Remover {
     if (::chmod(self.c_str(), (st.st_mode & 0777) | 0700) != 0) throw Failure::system("chmod", path);
   }
 
-  Fd open(const std::string& path) const {
+  Fd open(const std::string& path, Walker& walker) const {
     Fd fd = root_.open(path, O_RDONLY | O_DIRECTORY);
+    if (!fd && errno == EMFILE) {  // what has to go may be what a job left that failed for want of descriptors
+      walker.close();
+      fd = root_.open(path, O_RDONLY | O_DIRECTORY);
+    }
     if (fd || errno != EACCES) return fd ? std::move(fd) : root_.directory(path, O_RDONLY);
     make_usable(root_.directory(path, O_PATH), root_.full(path));
     return root_.directory(path, O_RDONLY);
@@ -79,8 +83,8 @@ class Remover {
   }
 
   // Unlinks everything in it but its directories, which are put on the list.
-  void empty(Directory& directory) {
-    Fd fd = open(directory.path);
+  void empty(Directory& directory, Walker& walker) {
+    Fd fd = open(directory.path, walker);
     struct stat st;
     if (::fstat(fd.get(), &st) != 0) throw Failure::system("fstat", root_.full(directory.path));
     if (st.st_dev != device_)

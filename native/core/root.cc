@@ -107,6 +107,10 @@ Walker::Place Walker::at(const std::string& beneath) {
   return {kept.fd.get(), name};
 }
 
+void Walker::close() {
+  for (Kept& kept : kept_) kept.fd = Fd();
+}
+
 void Directories::make(const std::string& path) {
   if (!made_.insert(path).second) return;
   make_parents(path);

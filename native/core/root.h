@@ -57,6 +57,7 @@ class Walker {
     const char* name;  // in `beneath`
   };
   Place at(const std::string& beneath);
+  void close();  // what is kept open
   const Root& root() const { return root_; }
 
  private:

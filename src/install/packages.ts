@@ -138,15 +138,19 @@ export async function removeFolder(folder: string, threads: number): Promise<voi
 /** Puts a whole folder under its name; false: something stands there. */
 export const placeIn = (folder: string, target: string): boolean => native().rename(folder, target, 'no-replace')
 
-/** A folder for what gets its place in the cache when it is whole. Those that killed processes of this machine left are removed. */
+/** Removes what killed processes of this machine left unfinished in a cache. */
+async function sweep(cache: string, threads: number): Promise<void> {
+  for (const name of await readdir(cache))
+    if (name.startsWith(stagePrefix) && isAbandoned(name.slice(stagePrefix.length)))
+      // Another process may remove it at the same time, and what cannot be removed is in nobody's way.
+      await removeFolder(join(cache, name), threads).catch(() => undefined)
+}
+
+/** A folder for what gets its place in the cache when it is whole. */
 export async function stageIn(cache: string, threads: number): Promise<string> {
-  const begin = stagePrefix
-  const stage = join(cache, begin + ownedName())
+  const stage = join(cache, stagePrefix + ownedName())
   try {
-    for (const name of await readdir(cache))
-      if (name.startsWith(begin) && isAbandoned(name.slice(begin.length)))
-        // Another process may remove it at the same time, and what cannot be removed is in nobody's way.
-        await removeFolder(join(cache, name), threads).catch(() => undefined)
+    await sweep(cache, threads)
     await mkdir(stage)
     return stage
   } catch (error) {
@@ -197,7 +201,10 @@ export async function unpackPackages(
   cache: string,
   { threads, signal, progress, patience = 3000 }: UnpackOptions,
 ): Promise<string[]> {
-  if (archives.length === 0) return []
+  if (archives.length === 0) {
+    await sweep(cache, threads)
+    return []
+  }
   const stage = await stageIn(cache, threads)
   try {
     const items = archives.map(({ file, record }) => ({

@@ -94,7 +94,9 @@ function expectSoundCache(pkgs: string): void {
 const litterIn = (at: string): string[] => {
   const { pkgs, prefix } = placeOf(at)
   const beside = namesIn(join(prefix, '..')).filter((name) => name !== 'env' && !name.endsWith('.lock'))
-  return [...namesIn(pkgs).filter((name) => name.startsWith('.conda-deploy')), ...beside]
+  // The lock of the cache stays: whoever removed it could take it from one who waits for it.
+  const own = namesIn(pkgs).filter((name) => name.startsWith('.conda-deploy') && name !== '.conda-deploy.lock')
+  return [...own, ...beside]
 }
 
 describe('creating an environment', () => {
