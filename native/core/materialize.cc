@@ -48,7 +48,8 @@ Materialized materialize(const MaterializeJob& job, Progress progress) {
   Maker maker(job.root, job.prefix, job.read_only, of[static_cast<size_t>(Kind::file)].size() >= kProbe);
   const auto each = [&](Kind kind, auto make) {
     const std::vector<size_t>& numbers = of[static_cast<size_t>(kind)];
-    run_team(numbers.size(), job.threads, [&] {
+    // A hard link may lead to the one before it.
+    run_team(numbers.size(), kind == Kind::hardlink ? 1 : job.threads, [&] {
       return [&, hand = std::make_shared<Maker::Hand>(maker)](size_t i) {
         progress.check();
         Entry& entry = entries[numbers[i]];
