@@ -4,8 +4,7 @@
  */
 import { spawn } from 'node:child_process'
 import { existsSync } from 'node:fs'
-import { mkdtemp, rm, writeFile } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
+import { rm, writeFile } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
 import { readActivation } from '../conda/activation.js'
 import { withoutSecret } from '../conda/channel.js'
@@ -62,10 +61,9 @@ export async function runPip(prefix: string, section: PipSection, options: PipOp
     throw new EnvError('PIP_FAILED', `there is no python in ${prefix} that could install with pip`, {
       hint: 'add python and pip to the packages',
     })
-  const folder = await mkdtemp(join(tmpdir(), 'conda-deploy-pip-'))
+  // In the environment, so that it goes with it when all of this is killed. Secrets of an index may stand in it.
+  const file = join(prefix, 'conda-meta', '.conda-deploy-requirements.txt')
   try {
-    const file = join(folder, 'requirements.txt')
-    // Secrets of an index may stand in it.
     await writeFile(file, `${section.lines.map((line) => absolute(line, section.folder)).join('\n')}\n`, {
       mode: 0o600,
     })
@@ -75,7 +73,7 @@ export async function runPip(prefix: string, section: PipSection, options: PipOp
     const done = /^Successfully installed (.+)$/m.exec(said)?.[1] ?? ''
     return { command, packages: done.split(/\s+/).filter((one) => one !== '') }
   } finally {
-    await rm(folder, { recursive: true, force: true })
+    await rm(file, { force: true })
   }
 }
 
