@@ -175,3 +175,6 @@ export function fromNative(error: unknown): unknown {
 export function isErrorCode(code: unknown): code is ErrorCode {
   return typeof code === 'string' && Object.hasOwn(codes, code)
 }
+
+/** The first five of many names, for a message. */
+export const few = (names: readonly string[]): string => names.slice(0, 5).join(', ') + (names.length > 5 ? ', …' : '')

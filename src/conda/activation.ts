@@ -3,9 +3,10 @@
  * order of steps of it, which is printed as code for a shell or applied to an environment for a program. The same as bin/activate does;
  * that is how it is undone too: what a variable was stands in __CONDA_SHLVL_<level>_<NAME>, CONDA_DEPLOY_SET_<level> lists the names.
  */
-import { readdir, readFile } from 'node:fs/promises'
+import { readdir } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
-import { EnvError, fromSystem } from '../errors.js'
+import { EnvError } from '../errors.js'
+import { ifThere, textIfThere } from '../tree/if-there.js'
 import type { Variables } from './find.js'
 
 /** Paths, in the order in which they run. */
@@ -47,7 +48,7 @@ export async function readActivation(prefix: string): Promise<Activation> {
   const variables: Record<string, string> = {}
   const packages = await listed(join(prefix, 'etc/conda/env_vars.d'), '.json')
   for (const file of [...packages, join(prefix, 'conda-meta/state')]) {
-    const text = await ifThere(file, (path) => readFile(path, 'utf8'))
+    const text = await textIfThere(file)
     if (text !== null) Object.assign(variables, variablesOf(file, text, warnings))
   }
   for (const [name, value] of Object.entries(variables)) if (value === unset) delete variables[name]
@@ -72,20 +73,11 @@ export async function scriptsIn(folder: string): Promise<Scripts> {
 
 /** Paths of the files of a folder with this suffix, in conda's order; none when there is no such folder. */
 async function listed(folder: string, suffix: string): Promise<string[]> {
-  const names = await ifThere(folder, (path) => readdir(path))
+  const names = await ifThere(readdir(folder), folder)
   return (names ?? [])
     .filter((name) => name.endsWith(suffix))
     .sort()
     .map((name) => join(folder, name))
-}
-
-async function ifThere<T>(path: string, read: (path: string) => Promise<T>): Promise<T | null> {
-  try {
-    return await read(path)
-  } catch (error) {
-    if (['ENOENT', 'ENOTDIR'].includes((error as NodeJS.ErrnoException).code ?? '')) return null
-    throw fromSystem(error, 'cannot read', path)
-  }
 }
 
 function variablesOf(file: string, text: string, warnings: string[]): Record<string, string> {

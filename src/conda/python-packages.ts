@@ -3,9 +3,9 @@
  * without running Python. As conda sees them: a package counts by its RECORD (or PKG-INFO, or link), and is conda's where a conda package
  * owns that file. https://packaging.python.org/en/latest/specifications/recording-installed-packages/
  */
-import { readdir, readFile, realpath } from 'node:fs/promises'
+import { readdir, realpath } from 'node:fs/promises'
 import { join, relative } from 'node:path'
-import { fromSystem } from '../errors.js'
+import { ifThere, textIfThere } from '../tree/if-there.js'
 
 export interface PythonPackage {
   /** As conda writes it: lower case, with dashes. */
@@ -66,10 +66,10 @@ async function read(folder: string, anchor: string): Promise<PythonPackage | nul
   const [own = '', file] = anchor.split('/')
   const metadata =
     file === undefined ? own : join(own, own.endsWith('.dist-info') ? 'METADATA' : (file satisfies string))
-  const headers = headersOf((await text(join(folder, metadata))) ?? '')
+  const headers = headersOf((await textIfThere(join(folder, metadata))) ?? '')
   const [name, version] = [headers.get('name'), headers.get('version')]
   if (name === undefined || version === undefined) return null
-  const source = sourceOf(await text(join(folder, own, 'direct_url.json')))
+  const source = sourceOf(await textIfThere(join(folder, own, 'direct_url.json')))
   return { name: name.toLowerCase().replace(/[._]/g, '-'), version, folder: own, source }
 }
 
@@ -108,14 +108,4 @@ async function names(folder: string): Promise<string[]> {
   return (await ifThere(readdir(folder), folder)) ?? []
 }
 
-const text = (file: string): Promise<string | null> => ifThere(readFile(file, 'utf8'), file)
 const true_ = async (path: string): Promise<string> => (await ifThere(realpath(path), path)) ?? path
-
-async function ifThere<T>(reading: Promise<T>, path: string): Promise<T | null> {
-  try {
-    return await reading
-  } catch (error) {
-    if (['ENOENT', 'ENOTDIR'].includes((error as NodeJS.ErrnoException).code ?? '')) return null
-    throw fromSystem(error, 'cannot read', path)
-  }
-}

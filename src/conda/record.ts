@@ -68,7 +68,8 @@ function object(file: string, text: string): Record<string, unknown> {
   return value as Record<string, unknown>
 }
 
-const strings = (value: unknown): string[] =>
+/** The texts of a list; of anything else none. */
+export const strings = (value: unknown): string[] =>
   Array.isArray(value) ? value.filter((item): item is string => typeof item === 'string') : []
 
 /** Old records say `true` for what is now `"generic"`. */

@@ -1,8 +1,9 @@
 /** The marker that a deployment is complete, `.conda-deploy/ready`: written last into the stage, read before anything is adopted. */
 import type { Stats } from 'node:fs'
-import { chmod, lstat, readFile, writeFile } from 'node:fs/promises'
+import { chmod, lstat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { EnvError, fromSystem } from '../errors.js'
+import { ifThere, textIfThere } from '../tree/if-there.js'
 
 /** See "A deployed tree" in src/archive/FORMAT.md. */
 export interface Ready {
@@ -27,14 +28,8 @@ export const markerOf = (prefix: string): string => join(prefix, ownFolder, 'rea
 /** The marker of the tree at `prefix`; null: it has none, or what is there says nothing to this version. */
 export async function readReady(prefix: string): Promise<Ready | null> {
   const path = markerOf(prefix)
-  let text: string
-  try {
-    text = await readFile(path, 'utf8')
-  } catch (error) {
-    if (['ENOENT', 'ENOTDIR'].includes((error as NodeJS.ErrnoException).code ?? '')) return null
-    throw fromSystem(error, 'cannot read', path)
-  }
-  return parseReady(text)
+  const text = await textIfThere(path)
+  return text === null ? null : parseReady(text)
 }
 
 /** null: it says nothing to this version. Pure. */
@@ -76,14 +71,7 @@ export async function writeReady(stage: string, ready: Ready): Promise<void> {
 export type Standing = { readonly is: 'absent' | 'equal' } | { readonly is: 'other'; readonly what: string }
 
 /** What has the name; null: nothing. */
-async function lookAt(prefix: string): Promise<Stats | null> {
-  try {
-    return await lstat(prefix)
-  } catch (error) {
-    if (['ENOENT', 'ENOTDIR'].includes((error as NodeJS.ErrnoException).code ?? '')) return null
-    throw fromSystem(error, 'cannot look at', prefix)
-  }
-}
+export const lookAt = (path: string): Promise<Stats | null> => ifThere(lstat(path), path, 'cannot look at')
 
 /** Compares what stands at `prefix` with what is wanted there. Follows no link at the target itself. */
 export async function standingAt(prefix: string, digest: () => Promise<string>, readOnly: boolean): Promise<Standing> {

@@ -1,13 +1,8 @@
-/**
- * The verb: a deployed tree gets another prefix. The index that it carries leads from its files back to what was packed and on to the
- * new prefix, so no archive is needed. What replaces it is complete and verified before the old tree loses its name.
- */
-import type { Stats } from 'node:fs'
-import { lstat, realpath } from 'node:fs/promises'
+import { realpath } from 'node:fs/promises'
 import { availableParallelism } from 'node:os'
 import { basename, dirname, join, resolve } from 'node:path'
 import { Clock } from '../clock.js'
-import { EnvError, fromSystem } from '../errors.js'
+import { EnvError } from '../errors.js'
 import { type Base, type Index, native, type Reused, runJob } from '../native.js'
 import { checkOptions, type Shape } from '../options.js'
 import { type Reporter, silent } from '../report.js'
@@ -26,7 +21,7 @@ import {
   replace,
   takeBack,
 } from './publish.js'
-import { indexOf, type Ready, readReady, targetExists, writeReady } from './ready.js'
+import { indexOf, lookAt, type Ready, readReady, targetExists, writeReady } from './ready.js'
 import { checkPlaces, standsThere, whatStands } from './relocatable.js'
 import { type Unpacked, unpackedOf } from './source.js'
 import { checkStage, faultsIn, faulty } from './verify.js'
@@ -170,15 +165,6 @@ async function standingPlace(path: string): Promise<string> {
     return await realpath(held?.path ?? path).catch(() => path)
   } finally {
     held?.letGo()
-  }
-}
-
-async function lookAt(path: string): Promise<Stats | null> {
-  try {
-    return await lstat(path)
-  } catch (error) {
-    if (['ENOENT', 'ENOTDIR'].includes((error as NodeJS.ErrnoException).code ?? '')) return null
-    throw fromSystem(error, 'cannot look at', path)
   }
 }
 

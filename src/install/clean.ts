@@ -3,13 +3,14 @@ import { readdir, rm } from 'node:fs/promises'
 import { availableParallelism } from 'node:os'
 import { join } from 'node:path'
 import { readConfig } from '../conda/config.js'
-import { EnvError, fromSystem } from '../errors.js'
+import { EnvError } from '../errors.js'
 import { native, runJob } from '../native.js'
 import { checkOptions } from '../options.js'
 import { type Reporter, silent } from '../report.js'
+import { ifThere } from '../tree/if-there.js'
 import { cleaningCache } from './cache-lock.js'
 import { indexCache } from './indexes.js'
-import { discard, isAbsent, packageCaches, stagePrefix, writableCaches } from './packages.js'
+import { discard, packageCaches, removeFolder, stagePrefix, writableCaches } from './packages.js'
 
 export interface CleanOptions {
   /** Unpacked packages of which no file is linked into an environment. */
@@ -94,7 +95,7 @@ export async function clean(options: CleanOptions): Promise<CleanResult> {
     for (const key of one.taken) found[key].push(...one[key])
   }
   if (!dryRun) {
-    for (const folder of files.indexCache) await removeTree(folder, threads)
+    for (const folder of files.indexCache) await removeFolder(folder, threads)
     for (const file of files.logfiles) await rm(file, { force: true })
   }
   const told = <T>(key: 'packages' | 'tarballs' | 'indexCache' | 'tempfiles' | 'logfiles', list: readonly T[]) =>
@@ -112,23 +113,13 @@ export async function clean(options: CleanOptions): Promise<CleanResult> {
   }
 }
 
-const removeTree = (root: string, threads: number): Promise<unknown> =>
-  runJob((counters) => native().remove({ root, threads }, counters))
-
 /** The folder, where it is one. */
 const there = async (folder: string): Promise<string[]> => ((await namesIn(folder)) === null ? [] : [folder])
 
 const filesIn = async (folder: string): Promise<string[]> =>
   ((await namesIn(folder)) ?? []).map((name) => join(folder, name))
 
-async function namesIn(path: string): Promise<string[] | null> {
-  try {
-    return await readdir(path)
-  } catch (error) {
-    if (isAbsent(error)) return null
-    throw fromSystem(error, 'cannot read', path)
-  }
-}
+const namesIn = (path: string): Promise<string[] | null> => ifThere(readdir(path), path)
 
 type Content = Readonly<Record<'packages' | 'tarballs' | 'tempfiles', readonly Cleaned[]>>
 

@@ -10,18 +10,10 @@ import { dirname, join } from 'node:path'
 import { parseMatchSpec } from '../conda/match-spec.js'
 import { installedPath } from '../conda/noarch.js'
 import { EnvError, fromSystem } from '../errors.js'
+import { isAbsent } from '../tree/if-there.js'
 import { compileFiles, type Source } from './compiler.js'
 import { isPythonSource, type LinkPlan, type Python, pycOf, pythonOf, type Wanted } from './link.js'
-import {
-  distOf,
-  isAbsent,
-  ownFolder,
-  packageCaches,
-  placeIn,
-  removeFolder,
-  stageIn,
-  writableCache,
-} from './packages.js'
+import { distOf, ownFolder, packageCaches, placeIn, removeFolder, stageIn, writableCache } from './packages.js'
 import type { RepoRecord } from './repodata.js'
 import type { Request } from './request.js'
 

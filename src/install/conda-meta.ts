@@ -1,12 +1,10 @@
-/** The documents by which conda, mamba and this program know what is installed: records, and the list of environments. */
-import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { PrefixRecord } from '../conda/record.js'
-import { fromSystem } from '../errors.js'
 import type { Linked } from '../install-jobs.js'
+import { textIfThere } from '../tree/if-there.js'
 import { replaceFile } from '../tree/replace-file.js'
 import type { LinkPlan, Placed, Wanted } from './link.js'
-import { distOf, isAbsent, repodataRecord } from './packages.js'
+import { distOf, repodataRecord } from './packages.js'
 import type { RepoRecord } from './repodata.js'
 
 /** conda's LinkType. */
@@ -95,12 +93,7 @@ export const noteOf = ({ channel, subdir, fn }: RepoRecord): string => `${channe
 /** Notes an environment in the list that conda keeps in the home folder. */
 export async function noteEnvironment(prefix: string, home: string): Promise<void> {
   const file = join(home, '.conda', 'environments.txt')
-  let text = ''
-  try {
-    text = await readFile(file, 'utf8')
-  } catch (error) {
-    if (!isAbsent(error)) throw fromSystem(error, 'cannot read', file)
-  }
+  const text = (await textIfThere(file)) ?? ''
   if (text.split('\n').includes(prefix)) return
   await replaceFile(file, `${text}${text === '' || text.endsWith('\n') ? '' : '\n'}${prefix}\n`)
 }
@@ -108,13 +101,9 @@ export async function noteEnvironment(prefix: string, home: string): Promise<voi
 /** Takes an environment from that list, in which it need not be. */
 export async function forgetEnvironment(prefix: string, home: string): Promise<void> {
   const file = join(home, '.conda', 'environments.txt')
-  let lines: string[]
-  try {
-    lines = (await readFile(file, 'utf8')).split('\n')
-  } catch (error) {
-    if (isAbsent(error)) return
-    throw fromSystem(error, 'cannot read', file)
-  }
+  const text = await textIfThere(file)
+  if (text === null) return
+  const lines = text.split('\n')
   const left = lines.filter((line) => line.trim() !== prefix)
   if (left.length < lines.length) await replaceFile(file, left.join('\n'))
 }

@@ -1,12 +1,12 @@
 /** An environment written down, so that it can be made again: `conda export` without conda. Reads records, and writes nothing. */
 import { createHash } from 'node:crypto'
-import { readFile } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
 import { publicUrl, withoutSecret } from '../conda/channel.js'
 import { type Config, readConfig } from '../conda/config.js'
 import { findPrefix, knownEnvironments } from '../conda/find.js'
-import { EnvError, fromSystem } from '../errors.js'
+import { EnvError } from '../errors.js'
 import { checkOptions } from '../options.js'
+import { textIfThere } from '../tree/if-there.js'
 import { version } from '../version.js'
 import { parseHistory } from './history.js'
 import { explicitLines, type ListedPackage, type Listing, listHead, listing } from './listed.js'
@@ -123,7 +123,7 @@ async function environmentOf(prefix: string, { packages }: Listing, config: Conf
 
 /** Of what is installed, what was asked for, in the words it was asked in. */
 async function requested(prefix: string, installed: ReadonlySet<string>): Promise<string[]> {
-  const history = parseHistory((await readIfThere(join(prefix, 'conda-meta', 'history'))) ?? '')
+  const history = parseHistory((await textIfThere(join(prefix, 'conda-meta', 'history'))) ?? '')
   return [...history.requested].filter(([name]) => installed.has(name)).map(([, spec]) => withoutSecret(spec))
 }
 
@@ -133,19 +133,9 @@ function nameOf(prefix: string, config: Config): string {
   return folders.includes(dirname(prefix)) ? basename(prefix) : prefix
 }
 
-async function readIfThere(file: string): Promise<string | null> {
-  try {
-    return await readFile(file, 'utf8')
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return null
-    throw fromSystem(error, 'cannot read', file)
-  }
-}
-
-/** Of `conda-meta/state`, without those that were unset. */
 async function variablesOf(prefix: string): Promise<Readonly<Record<string, string>>> {
   const file = join(prefix, 'conda-meta', 'state')
-  const text = await readIfThere(file)
+  const text = await textIfThere(file)
   if (text === null) return {}
   try {
     const { env_vars: all } = JSON.parse(text) as { readonly env_vars?: Readonly<Record<string, unknown>> }

@@ -11,7 +11,7 @@ import { pipeline } from 'node:stream/promises'
 import { setTimeout as pause } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { type Secret, withoutSecret } from '../conda/channel.js'
-import { EnvError, fromSystem } from '../errors.js'
+import { EnvError, few, fromSystem } from '../errors.js'
 import { native, runJob } from '../native.js'
 import { type Reporter, silent } from '../report.js'
 import { get, type HttpOptions } from './http.js'
@@ -48,7 +48,7 @@ export async function fetchPackages(records: readonly RepoRecord[], options: Fet
   const found = await present(records, options)
   const missing = records.filter((_, i) => found[i] === null)
   if (offline && missing.length > 0) {
-    const message = `${missing.length} packages are not in the cache, and nothing may be downloaded: ${few(missing)}`
+    const message = `${missing.length} packages are not in the cache, and nothing may be downloaded: ${few(missing.map(({ fn }) => fn))}`
     throw new EnvError('DOWNLOAD_FAILED', message, { hint: 'run once without --offline' })
   }
   const total = missing.reduce((sum, { size }) => sum + (size ?? 0), 0)
@@ -83,12 +83,6 @@ function fail(stop: AbortController, error: unknown): never {
   if (!stop.signal.aborted) stop.abort(error)
   throw error
 }
-
-const few = (records: readonly RepoRecord[]): string =>
-  records
-    .slice(0, 5)
-    .map(({ fn }) => fn)
-    .join(', ') + (records.length > 5 ? ', …' : '')
 
 /** Verified archives on this machine; null: it must be downloaded. */
 async function present(records: readonly RepoRecord[], { caches, signal }: FetchOptions): Promise<(string | null)[]> {

@@ -1,15 +1,14 @@
-/** An environment as the verbs see it that change it: its packages as a solver knows packages, what was asked for, what is pinned. */
-import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { channelsOf, publicUrl } from '../conda/channel.js'
 import type { Config } from '../conda/config.js'
 import { readRecords } from '../conda/environment.js'
 import type { PrefixRecord } from '../conda/record.js'
-import { EnvError, fromSystem } from '../errors.js'
+import { EnvError } from '../errors.js'
+import { textIfThere } from '../tree/if-there.js'
 import { checkPath } from '../tree/safe-path.js'
 import { nameIn } from './candidates.js'
 import { type History, parseHistory } from './history.js'
-import { distOf, isAbsent } from './packages.js'
+import { distOf } from './packages.js'
 import { type RepoRecord, repoRecord } from './repodata.js'
 
 export interface Installed {
@@ -42,21 +41,12 @@ export async function readPresent(prefix: string, config: Config, changing: bool
     for (const path of meta.files) checkPath(path, join(prefix, meta.file))
     packages.set(meta.name, { record: repoRecordOf(meta, config), meta })
   }
-  const historyText = (await textOf(join(prefix, 'conda-meta/history'))) ?? ''
-  const pinned = ((await textOf(join(prefix, 'conda-meta/pinned'))) ?? '')
+  const historyText = (await textIfThere(join(prefix, 'conda-meta/history'))) ?? ''
+  const pinned = ((await textIfThere(join(prefix, 'conda-meta/pinned'))) ?? '')
     .split('\n')
     .map((line) => line.replace(/#.*/, '').trim())
     .filter((line) => line !== '')
   return { packages, history: parseHistory(historyText), historyText, pinned }
-}
-
-async function textOf(file: string): Promise<string | null> {
-  try {
-    return await readFile(file, 'utf8')
-  } catch (error) {
-    if (isAbsent(error)) return null
-    throw fromSystem(error, 'cannot read', file)
-  }
 }
 
 /** Of a record what a channel would say of the package: not where it is installed, which is most of it. */

@@ -9,8 +9,9 @@ import { changeFolder } from '../conda/environment.js'
 import { EnvError, fromSystem } from '../errors.js'
 import type { Changed, Step } from '../install-jobs.js'
 import { native, runJob } from '../native.js'
+import { ifThere } from '../tree/if-there.js'
 import { acquire } from '../tree/lock.js'
-import { isAbsent } from './packages.js'
+import { removeFolder } from './packages.js'
 import type { Request } from './request.js'
 import type { Steps } from './steps.js'
 
@@ -61,7 +62,7 @@ export class Change {
   /** Removes the stage with all that is left in it, unless it is needed to put things right. */
   async end({ threads }: Pick<Means, 'threads'>): Promise<void> {
     if (this.#stuck) return
-    await runJob((counters) => native().remove({ root: this.#folder, threads }, counters))
+    await removeFolder(this.#folder, threads)
   }
 
   /**
@@ -90,13 +91,8 @@ export class Change {
 
   /** Under the lock: puts right what a process left that died. Throws ENV_DAMAGED, PERMISSION, NO_SPACE, IO. */
   async recover(threads: number): Promise<Recovered> {
-    let names: string[]
-    try {
-      names = await readdir(this.#folder)
-    } catch (error) {
-      if (isAbsent(error)) return 'nothing'
-      throw fromSystem(error, 'cannot read', this.#folder)
-    }
+    const names = await ifThere(readdir(this.#folder), this.#folder)
+    if (names === null) return 'nothing'
     if (names.includes('journal.json')) {
       const { groups } = await this.#read('journal.json')
       await this.#takeBack(groups, threads, null)

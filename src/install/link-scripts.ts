@@ -6,7 +6,7 @@ import { spawn } from 'node:child_process'
 import { readFile, rm } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { EnvError } from '../errors.js'
-import { isAbsent } from './packages.js'
+import { isAbsent } from '../tree/if-there.js'
 import type { RepoRecord } from './repodata.js'
 import type { Request } from './request.js'
 

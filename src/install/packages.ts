@@ -10,6 +10,7 @@ import { setTimeout } from 'node:timers/promises'
 import type { Config } from '../conda/config.js'
 import { EnvError, fromSystem } from '../errors.js'
 import { native, runJob } from '../native.js'
+import { ifThere, isAbsent } from '../tree/if-there.js'
 import { isAbandoned, ownedName } from '../tree/owned.js'
 import type { RepoRecord } from './repodata.js'
 
@@ -90,18 +91,9 @@ function isSame(found: Record<string, unknown> | null, record: RepoRecord): bool
   return found['url'] === record.url
 }
 
-export const isAbsent = (error: unknown): boolean =>
-  ['ENOENT', 'ENOTDIR'].includes((error as NodeJS.ErrnoException).code ?? '')
-
 /** Size of a file; null: it is not there. */
-export async function sizeOf(file: string): Promise<number | null> {
-  try {
-    return (await stat(file)).size
-  } catch (error) {
-    if (isAbsent(error)) return null
-    throw fromSystem(error, 'cannot look at', file)
-  }
-}
+export const sizeOf = async (file: string): Promise<number | null> =>
+  (await ifThere(stat(file), file, 'cannot look at'))?.size ?? null
 
 /** Adds addresses to `urls.txt`, by which conda knows where archives of its cache came from. */
 export async function noteUrls(cache: string, urls: readonly string[]): Promise<void> {
@@ -140,7 +132,10 @@ export const placeIn = (folder: string, target: string): boolean => native().ren
 
 /** Removes what killed processes of this machine left unfinished in a cache. */
 async function sweep(cache: string, threads: number): Promise<void> {
-  for (const name of await readdir(cache))
+  const names = await readdir(cache).catch((error: unknown) => {
+    throw fromSystem(error, 'cannot read', cache)
+  })
+  for (const name of names)
     if (name.startsWith(stagePrefix) && isAbandoned(name.slice(stagePrefix.length)))
       // Another process may remove it at the same time, and what cannot be removed is in nobody's way.
       await removeFolder(join(cache, name), threads).catch(() => undefined)
@@ -149,12 +144,12 @@ async function sweep(cache: string, threads: number): Promise<void> {
 /** A folder for what gets its place in the cache when it is whole. */
 export async function stageIn(cache: string, threads: number): Promise<string> {
   const stage = join(cache, stagePrefix + ownedName())
+  await sweep(cache, threads)
   try {
-    await sweep(cache, threads)
     await mkdir(stage)
     return stage
   } catch (error) {
-    throw error instanceof EnvError ? error : fromSystem(error, 'cannot make', stage)
+    throw fromSystem(error, 'cannot make', stage)
   }
 }
 
@@ -263,10 +258,7 @@ const longest = 10 * 60_000
  * nothing was added for `patience` milliseconds.
  */
 async function ended(folder: string, patience: number): Promise<void> {
-  const begun = await stat(folder).catch((error: unknown) => {
-    if (isAbsent(error)) return null
-    throw fromSystem(error, 'cannot look at', folder)
-  })
+  const begun = await ifThere(stat(folder), folder, 'cannot look at')
   if (begun === null || Date.now() - begun.ctimeMs > longest) return
   const grown = async (): Promise<string> => {
     const all = await runJob((counters) => native().scan({ root: folder, skip: [], threads: 1 }, counters))

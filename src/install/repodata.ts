@@ -2,6 +2,7 @@
  * The index of one folder of a channel (`repodata.json`), held as the bytes it is: of a large channel hundreds of thousands of records
  * are looked for by name, and a few thousand are parsed.
  */
+import { strings } from '../conda/record.js'
 import { EnvError } from '../errors.js'
 
 /** One package as a channel offers it. */
@@ -215,8 +216,6 @@ export function nameOf(fn: string): string | null {
   return end > 0 ? fn.slice(0, end) : null
 }
 
-const strings = (value: unknown): string[] =>
-  Array.isArray(value) ? value.filter((item): item is string => typeof item === 'string') : []
 const word = (value: unknown): string | null => (typeof value === 'string' && value !== '' ? value : null)
 
 /** A record from its document; `base`: the address of the channel. */

@@ -11,9 +11,10 @@ import { lstat, mkdir, readdir, rmdir, unlink } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
 import { unfinishedMark } from '../conda/environment.js'
 import { EnvError, fromSystem } from '../errors.js'
-import { native, runJob } from '../native.js'
+import { native } from '../native.js'
 import { acquire, type Lock } from '../tree/lock.js'
 import { writeInto } from './fill.js'
+import { removeFolder } from './packages.js'
 import type { Request } from './request.js'
 
 type Means = Pick<Request, 'threads' | 'signal' | 'warn'>
@@ -78,7 +79,7 @@ export async function publishing<T>(
       }
       return filled
     } catch (error) {
-      await discard(stage, means.threads)
+      await removeFolder(stage, means.threads)
       throw error
     }
   } finally {
@@ -93,7 +94,7 @@ export async function takeAway(root: string, means: Means): Promise<void> {
     const stage = stageOf(root)
     if (!native().rename(root, stage, 'no-replace'))
       throw new EnvError('TARGET_EXISTS', `${stage} is in the way`, { path: stage })
-    await discard(stage, means.threads)
+    await removeFolder(stage, means.threads)
   } finally {
     await lock?.release().catch((error: Error) => means.warn(error.message))
   }
@@ -101,9 +102,6 @@ export async function takeAway(root: string, means: Means): Promise<void> {
 
 const stageOf = (prefix: string): string =>
   join(dirname(prefix), `${besides(prefix)}-${randomBytes(6).toString('hex')}`)
-
-const discard = (stage: string, threads: number) =>
-  runJob((counters) => native().remove({ root: stage, threads }, counters))
 
 /** Null: the file system has no locks. */
 async function lockBeside(prefix: string, { signal, warn }: Means): Promise<Lock | null> {
@@ -131,7 +129,7 @@ async function sweep(prefix: string, threads: number): Promise<void> {
       const path = join(folder, name)
       const found = await lstat(path)
       if (user !== 0 && found.uid !== user) continue
-      if (found.isDirectory()) await discard(path, threads)
+      if (found.isDirectory()) await removeFolder(path, threads)
       else await unlink(path)
     }
   } catch (error) {
@@ -181,7 +179,7 @@ async function publish(stage: string, prefix: string, { threads }: Pick<Means, '
   if (existsSync(markOf(prefix))) {
     const leftover = stageOf(prefix)
     native().rename(prefix, leftover, 'no-replace')
-    await discard(leftover, threads)
+    await removeFolder(leftover, threads)
   } else {
     await rmdir(prefix).catch((error: unknown) => {
       throw fromSystem(error, 'cannot replace', prefix)

@@ -3,7 +3,7 @@
  * the new one wherever a name stays, and new files before the names that lead to them change. Pure; the core does it (native `change`).
  */
 import { dirname } from 'node:path/posix'
-import { EnvError } from '../errors.js'
+import { EnvError, few } from '../errors.js'
 import type { Step, There } from '../install-jobs.js'
 
 export interface Change {
@@ -118,8 +118,6 @@ function foldersOf(path: string): string[] {
 
 /** What Python makes for itself belongs to nobody, and can be made again. */
 const isCompiled = (path: string): boolean => /(^|\/)__pycache__\/[^/]+\.pyc$/.test(path)
-
-const few = (paths: readonly string[]): string => paths.slice(0, 5).join(', ') + (paths.length > 5 ? ', …' : '')
 
 function inTheWay(paths: readonly string[], prefix: string): EnvError {
   const names = [...new Set(paths)].sort()

@@ -4,8 +4,8 @@ import { join } from 'node:path'
 import { readPackagePaths } from '../conda/package-cache.js'
 import type { PathRecord } from '../conda/paths.js'
 import { EnvError, fromSystem } from '../errors.js'
+import { isAbsent } from '../tree/if-there.js'
 import { checkPath } from '../tree/safe-path.js'
-import { isAbsent } from './packages.js'
 
 export interface EntryPoint {
   readonly name: string

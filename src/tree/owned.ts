@@ -3,8 +3,8 @@
  * removed by the next one, and never what may still be made.
  */
 import { createHash, randomBytes } from 'node:crypto'
-import { readFileSync, readlinkSync } from 'node:fs'
 import { hostname } from 'node:os'
+import { boot, pidSpace, startOf } from './process.js'
 
 /** The end of a free name; at most 56 characters of letters, digits and hyphens. */
 export const ownedName = (): string =>
@@ -21,31 +21,9 @@ export function isAbandoned(name: string): boolean {
 /** Where a process number means the same process: this machine since it started, and this container. */
 let known: string | undefined
 function host(): string {
-  const read = (from: () => string): string => {
-    try {
-      return from()
-    } catch (error) {
-      if (typeof (error as NodeJS.ErrnoException).errno === 'number') return ''
-      throw error
-    }
-  }
   if (known !== undefined) return known
-  const boot = read(() => readFileSync('/proc/sys/kernel/random/boot_id', 'utf8'))
-  const space = read(() => readlinkSync('/proc/self/ns/pid'))
-  known = createHash('sha256').update(`${hostname()}\n${boot}\n${space}`).digest('hex').slice(0, 12)
+  known = createHash('sha256').update(`${hostname()}\n${boot()}\n${pidSpace()}`).digest('hex').slice(0, 12)
   return known
-}
-
-/** When a process began, in ticks since the machine did; null: there is no such process, or no way to know. */
-function startOf(pid: number): string | null {
-  try {
-    const stat = readFileSync(`/proc/${pid}/stat`, 'latin1')
-    // The name of the program, in parentheses, may hold anything.
-    return stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19] ?? null
-  } catch (error) {
-    if (typeof (error as NodeJS.ErrnoException).errno === 'number') return null
-    throw error
-  }
 }
 
 function isAlive(pid: number): boolean {

@@ -10,14 +10,19 @@ namespace {
 
 namespace fs = std::filesystem;
 
-const fs::path& folder() {
-  static const fs::path made = [] {
+struct Folder {
+  fs::path path;
+  Folder() {
     std::string name = (fs::temp_directory_path() / "conda-deploy-fuzz-XXXXXX").string();
     fuzz::check(::mkdtemp(&name[0]) != nullptr, "a folder");
-    std::atexit([] { fs::remove_all(folder()); });
-    return fs::path(name);
-  }();
-  return made;
+    path = name;
+  }
+  ~Folder() { fs::remove_all(path); }
+};
+
+const fs::path& folder() {
+  static const Folder made;
+  return made.path;
 }
 
 // Everything that is a file is written under its name, relocated; two files of one name in one batch would be an error of ours.

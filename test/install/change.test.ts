@@ -25,9 +25,10 @@ import { removeTree, temporaryFolder } from '../support/temp.js'
 import { differences } from '../support/tree.js'
 import { text } from './built.js'
 import { folderAt, lockTree, makeChannel, stateOf } from './changes.js'
+import { sandbox } from './sandbox.js'
 
 const folder = temporaryFolder('change')
-const home = join(folder, 'home')
+const { home } = sandbox(folder)
 let channel: string
 let old: string
 
@@ -36,12 +37,7 @@ beforeAll(async () => {
   channel = made.all
   old = made.old
 })
-beforeEach(() => {
-  vi.stubEnv('HOME', home)
-  for (const name of ['CONDARC', 'CONDA_PREFIX', 'CONDA_EXE', 'XDG_CONFIG_HOME']) vi.stubEnv(name, undefined)
-  removeTree(prefix)
-  return () => vi.unstubAllEnvs()
-})
+beforeEach(() => removeTree(prefix))
 
 /** Always the same: it stands in files. */
 const prefix = join(folder, 'envs/env')

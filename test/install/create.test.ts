@@ -11,17 +11,18 @@ import {
   writeFileSync,
 } from 'node:fs'
 import { join } from 'node:path'
-import { beforeAll, beforeEach, describe, expect, test, vi } from 'vitest'
+import { beforeAll, describe, expect, test, vi } from 'vitest'
 import { type CreateOptions, type CreateResult, create } from '../../src/install/create.js'
 import type { RepoRecord } from '../../src/install/repodata.js'
 import { runCli } from '../support/run-cli.js'
 import { temporaryFolder } from '../support/temp.js'
 import { type Built, build, placeholder, text, writeIndex } from './built.js'
+import { sandbox } from './sandbox.js'
 import { serve } from './server.js'
 
 const folder = temporaryFolder('create')
 const channel = join(folder, 'channel')
-const home = join(folder, 'home')
+const { home } = sandbox(folder)
 let records: RepoRecord[]
 
 /** Stands for python: that of the machine. */
@@ -68,15 +69,6 @@ beforeAll(async () => {
   for (const one of offered) records.push(await build(channel, one))
   writeIndex(channel, records)
 })
-beforeEach(() => {
-  vi.stubEnv('HOME', home)
-  vi.stubEnv('CONDARC', undefined)
-  vi.stubEnv('CONDA_PREFIX', undefined)
-  vi.stubEnv('CONDA_EXE', undefined)
-  vi.stubEnv('XDG_CONFIG_HOME', undefined)
-  return () => vi.unstubAllEnvs()
-})
-
 let made = 0
 const freePrefix = (): string => join(folder, 'envs', `env-${made++}`)
 const make = (specs: readonly string[], more: Partial<CreateOptions> = {}): Promise<CreateResult> =>

@@ -1,7 +1,7 @@
 import { execFileSync } from 'node:child_process'
 import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { beforeAll, beforeEach, describe, expect, test, vi } from 'vitest'
+import { beforeAll, describe, expect, test } from 'vitest'
 import { deploy } from '../../src/deploy/deploy.js'
 import { create } from '../../src/install/create.js'
 import { type LayoutOptions, standIn, withLayout } from '../../src/install/layout.js'
@@ -11,10 +11,11 @@ import { runCli } from '../support/run-cli.js'
 import { temporaryFolder } from '../support/temp.js'
 import { describeTree, differences } from '../support/tree.js'
 import { type Built, build, placeholder, text, writeIndex } from './built.js'
+import { sandbox } from './sandbox.js'
 
 const folder = temporaryFolder('layout')
 const channel = join(folder, 'channel')
-const home = join(folder, 'home')
+const { home } = sandbox(folder)
 const pkgs = join(home, '.conda/pkgs')
 let records: RepoRecord[]
 
@@ -84,13 +85,6 @@ beforeAll(async () => {
   for (const one of offered) records.push(await build(channel, one))
   writeIndex(channel, records)
 })
-beforeEach(() => {
-  vi.stubEnv('HOME', home)
-  for (const name of ['CONDARC', 'CONDA_PREFIX', 'CONDA_EXE', 'XDG_CONFIG_HOME', 'CONDA_PKGS_DIRS'])
-    vi.stubEnv(name, undefined)
-  return () => vi.unstubAllEnvs()
-})
-
 let made = 0
 const free = (name: string): string => join(folder, `${made++}-${name}`)
 const straight = (

@@ -1,16 +1,17 @@
 import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { beforeAll, beforeEach, expect, test, vi } from 'vitest'
+import { beforeAll, beforeEach, expect, test } from 'vitest'
 import { create } from '../../src/install/create.js'
 import { install } from '../../src/install/install.js'
 import { withLayout } from '../../src/install/layout.js'
 import { remove } from '../../src/install/remove.js'
 import { temporaryFolder } from '../support/temp.js'
 import { build, writeIndex } from './built.js'
+import { sandbox } from './sandbox.js'
 
 const folder = temporaryFolder('scripts')
 const channel = join(folder, 'channel')
-const home = join(folder, 'home')
+sandbox(folder)
 const noted = join(folder, 'noted')
 
 const script = (path: string, content: string) => ({ path, content: `#!/bin/bash\n${content}\n`, mode: 0o755 })
@@ -40,13 +41,7 @@ beforeAll(async () => {
   ]
   writeIndex(channel, records)
 })
-beforeEach(() => {
-  vi.stubEnv('HOME', home)
-  for (const name of ['CONDARC', 'CONDA_PREFIX', 'CONDA_EXE', 'XDG_CONFIG_HOME', 'CONDA_ROOT'])
-    vi.stubEnv(name, undefined)
-  writeFileSync(noted, '')
-  return () => vi.unstubAllEnvs()
-})
+beforeEach(() => writeFileSync(noted, ''))
 
 const from = { channels: [channel], overrideChannels: true }
 let made = 0

@@ -2,8 +2,8 @@
  * Who holds a lease, as a text: a job of a scheduler (`slurm:4711`), or a process by its number and its start in clock ticks since boot
  * (`pid:4711:88123`), which together name one process until the machine boots again.
  */
-import { readFileSync } from 'node:fs'
 import { EnvError } from '../../errors.js'
+import { startOf } from '../../tree/process.js'
 
 type Variables = Readonly<Record<string, string | undefined>>
 
@@ -78,23 +78,11 @@ export function jobHolder(env: Variables): string | undefined {
 /** The process of that number, as a holder; undefined: there is none, or the system does not tell (macOS). */
 export function processHolder(number: number): string | undefined {
   const start = startOf(number)
-  return start === undefined ? undefined : `pid:${number}:${start}`
+  return start === null ? undefined : `pid:${number}:${start}`
 }
 
 /** Number and start of a process that holds; undefined: a job does. */
 export function processOf(holder: string): { readonly number: number; readonly start: string } | undefined {
   const [, number, start] = pid.exec(holder) ?? []
   return number === undefined || start === undefined ? undefined : { number: Number(number), start }
-}
-
-/** Clock ticks from the machine's boot to the start of a process: field 22 of its stat; undefined: there is no such process. */
-export function startOf(number: number): string | undefined {
-  let stat: string
-  try {
-    stat = readFileSync(`/proc/${number}/stat`, 'latin1')
-  } catch {
-    return undefined // It ended, or there is no /proc.
-  }
-  // The name of the program, in parentheses, may hold anything.
-  return stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19]
 }

@@ -12,7 +12,6 @@ import {
   openSync,
   readdirSync,
   readFileSync,
-  readlinkSync,
   rmdirSync,
   statSync,
   unlinkSync,
@@ -21,10 +20,11 @@ import {
 import { join, resolve } from 'node:path'
 import { EnvError, fromSystem } from '../../errors.js'
 import { checkOptions, type Shape } from '../../options.js'
+import { boot, pidSpace, startOf } from '../../tree/process.js'
 import { byName, type Held } from '../hold.js'
 import { candidates } from '../scratch.js'
 import { type CacheFolder, type OpenCache, openCache, openIn, privateCache, sharedCache } from './folder.js'
-import { checkHolder, isHolder, processOf, startOf } from './holder.js'
+import { checkHolder, isHolder, processOf } from './holder.js'
 import { readPolicy } from './policy.js'
 import type { Processes } from './processes.js'
 
@@ -51,19 +51,7 @@ export const sharedEntry = (entry: string): string => `shared-${entry}`
 
 const isAbsent = (error: unknown): boolean => (error as NodeJS.ErrnoException).code === 'ENOENT'
 
-function here(): Pick<Lease, 'boot' | 'pids'> {
-  const told = (read: () => string): string => {
-    try {
-      return read().trim()
-    } catch {
-      return '' // No /proc: nothing to compare with later.
-    }
-  }
-  return {
-    boot: told(() => readFileSync('/proc/sys/kernel/random/boot_id', 'latin1')),
-    pids: told(() => readlinkSync('/proc/self/ns/pid')),
-  }
-}
+const here = (): Pick<Lease, 'boot' | 'pids'> => ({ boot: boot(), pids: pidSpace() })
 
 /**
  * Takes a lease; false: it was there, and is renewed. `cache`: the path of a cache folder of this user. Throws PERMISSION, NO_SPACE, IO.
