@@ -1,4 +1,7 @@
 // The jobs that make an environment from packages: unpack and link.
+#include <algorithm>
+#include <cstring>
+#include <iterator>
 #include "convert_fields.h"
 
 namespace border {
@@ -15,6 +18,44 @@ std::unique_ptr<cd::UnpackJob> unpack_job(Value value) {
   return job;
 }
 
+// Texts in one memory, each ended by a NUL.
+class Texts {
+ public:
+  Texts(const Fields& f, const char* name) : name_(name) {
+    const Value value = f.get(name);
+    if (!value.IsTypedArray() || value.As<Napi::TypedArray>().TypedArrayType() != napi_uint8_array)
+      wrong(value.Env(), name, "a Uint8Array");
+    bytes_ = value.As<Napi::Uint8Array>();
+  }
+  bool empty() const { return bytes_.ByteLength() == at_; }
+  std::string next() {
+    const uint8_t* const begin = bytes_.Data() + at_;
+    const void* const end = std::memchr(begin, 0, bytes_.ByteLength() - at_);
+    if (end == nullptr) wrong(bytes_.Env(), name_, "one text for each path, each ended by a NUL");
+    const size_t size = static_cast<size_t>(static_cast<const uint8_t*>(end) - begin);
+    at_ += size + 1;
+    return {reinterpret_cast<const char*>(begin), size};
+  }
+
+ private:
+  const char* name_;
+  Napi::Uint8Array bytes_;
+  size_t at_ = 0;
+};
+
+static void add_shared(Value value, std::vector<cd::LinkEntry>& entries) {
+  const Fields f(value, "shared files");
+  const size_t source = natural(f.get("source"), "source");
+  Texts paths(f, "paths"), from(f, "from");
+  const bool elsewhere = !from.empty();
+  while (!paths.empty()) {
+    cd::LinkEntry& e = entries.emplace_back();
+    e.source = source;
+    e.path = paths.next();
+    if (elsewhere) e.from = from.next();
+  }
+}
+
 std::unique_ptr<cd::LinkJob> link_job(Value value, Held& held) {
   const Napi::Env env = value.Env();
   const Fields f(value, "the job");
@@ -25,7 +66,10 @@ std::unique_ptr<cd::LinkJob> link_job(Value value, Held& held) {
   job->threads = f.threads();
   const Key path(env, "path"), how(env, "how"), source(env, "source"), from(env, "from"), data(env, "data"),
       mode(env, "mode"), placeholder(env, "placeholder"), is_text(env, "text");
+  std::vector<cd::LinkEntry> shared;
+  each(f.get("shared"), "shared", [&](Value item, uint32_t) { add_shared(item, shared); });
   const Value list = f.get("entries");
+  job->entries.reserve(length(list, "entries") + shared.size());  // `held` knows where their data is noted
   job->entries.resize(length(list, "entries"));
   each(list, "entries", [&](Value item, uint32_t i) {
     const Fields g(item, "an entry");
@@ -43,6 +87,7 @@ std::unique_ptr<cd::LinkJob> link_job(Value value, Held& held) {
     e.rewrite = {g.text(placeholder), flag(g.get(is_text), "text")};
     if (e.rewrite.prefix.empty()) wrong(env, "placeholder", "a text that is not empty");
   });
+  std::move(shared.begin(), shared.end(), std::back_inserter(job->entries));
   return job;
 }
 

@@ -43,6 +43,15 @@ export type LinkEntry =
     }
   | { readonly path: string; readonly how: 'write'; readonly data: Uint8Array; readonly mode: number }
 
+/** Many files to `share`, of one source: crossing the border one by one they would take longer than being linked. */
+export interface SharedFiles {
+  readonly source: number
+  /** UTF-8, each ended by a NUL. */
+  readonly paths: Uint8Array
+  /** Where they stand beneath the source, in the same way; empty: all by the same paths. */
+  readonly from: Uint8Array
+}
+
 export interface LinkJob {
   /** An existing directory; nothing in it is replaced. */
   readonly root: string
@@ -51,6 +60,7 @@ export interface LinkJob {
   /** Folders of unpacked packages; what one lacks is PACKAGE_DAMAGED. */
   readonly sources: readonly string[]
   readonly entries: readonly LinkEntry[]
+  readonly shared: readonly SharedFiles[]
   readonly threads: number
 }
 

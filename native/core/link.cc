@@ -8,6 +8,8 @@
 #include <linux/fs.h>
 #endif
 #include "jobs.h"
+#include "prefix.h"
+#include "room.h"
 #include "root.h"
 #include "sha256.h"
 #include "table.h"
@@ -18,7 +20,7 @@ namespace {
 
 constexpr size_t kChunk = 1u << 20;
 constexpr size_t kBatch = 32;           // entries handed to a thread at a time: neighbours share their directories
-constexpr uint64_t kLarge = 32u << 20;  // files to be searched are held in memory, twice: of larger ones one at a time
+constexpr uint64_t kLarge = 32u << 20;  // files to be searched are held in memory: of larger ones one at a time
 
 class Linker {
  public:
@@ -64,7 +66,8 @@ class Linker {
     Walker to;
     std::unique_ptr<Walker> from;
     size_t source = SIZE_MAX;
-    std::string chunk, content, rewritten;  // kept: memory is not asked for again for every file
+    Room content;  // kept, as the others are: memory is not asked for again for every file
+    std::string chunk, text;
   };
 
   Walker::Place source_of(Thread& t, const LinkEntry& e) {
@@ -191,16 +194,17 @@ class Linker {
     const Fd from = open_source(t, e, st);
     std::unique_lock<std::mutex> single(large_, std::defer_lock);
     if (static_cast<uint64_t>(st.st_size) > kLarge) single.lock();
-    std::string& in = t.content;
-    std::string& out = t.rewritten;
-    in.resize(static_cast<size_t>(st.st_size));
-    const ssize_t got = read_all_at(from.get(), &in[0], in.size(), 0);
+    char* const in = t.content.fresh(static_cast<size_t>(st.st_size));
+    const ssize_t got = read_all_at(from.get(), in, t.content.size(), 0);
     if (got < 0) failed("pread", e);
-    in.resize(static_cast<size_t>(got));
+    std::string_view out(in, static_cast<size_t>(got));
     std::vector<Spot> spots;
     Rewriting done;
     try {
-      if (!rewrite_search(in, {e.rewrite}, job_.prefix, out, spots, done)) out.swap(in);
+      if (!e.rewrite.text)
+        rewrite_binary(in, out.size(), e.rewrite.prefix, job_.prefix);
+      else if (rewrite_search(out, {e.rewrite}, job_.prefix, t.text, spots, done))
+        out = t.text;
     } catch (const Failure& failure) {
       if (!failure.path.empty()) throw;
       throw Failure(failure.code, e.path + ": " + failure.what(), e.path);

@@ -177,45 +177,73 @@ std::string rewrite_spots(const uint8_t* data, size_t size, uint64_t base, const
   return out;
 }
 
-bool rewrite_search(std::string_view in, const std::vector<Rewrite>& rewrites, const std::string& to, std::string& out,
-                    std::vector<Spot>& spots, Rewriting& done) {
+namespace {
+
+struct Found {
+  std::vector<Spot> spots;            // in order, none inside another
+  std::vector<std::string> prefixes;  // that they refer to
+};
+
+Found look_for(std::string_view in, const std::vector<Rewrite>& rewrites) {
   const uint8_t* data = reinterpret_cast<const uint8_t*>(in.data());
   std::vector<Spot> all;
-  std::vector<std::string> prefixes;
+  Found found;
   for (const Rewrite& rewrite : rewrites) {
     for (Spot& spot : rewrite.text ? find_text(data, in.size(), rewrite.prefix, false)
                                    : find_binary(data, in.size(), rewrite.prefix, false)) {
-      spot.refers = static_cast<uint32_t>(prefixes.size());
+      spot.refers = static_cast<uint32_t>(found.prefixes.size());
       spot.slot = rewrite.text
                       ? 0
                       : static_cast<uint32_t>(encode_as(rewrite.prefix, spot.encoding).size() / unit_of(spot.encoding));
       all.push_back(spot);
     }
-    prefixes.push_back(rewrite.prefix);
+    found.prefixes.push_back(rewrite.prefix);
   }
   std::stable_sort(all.begin(), all.end(), [](const Spot& a, const Spot& b) { return a.offset < b.offset; });
 
-  std::vector<Spot> found;
   size_t taken = 0, string_begin = 0, string_end = 0;  // bytes dealt with; the C string being read
   for (const Spot& spot : all) {
     const size_t at = static_cast<size_t>(spot.offset);
     if (at < taken) continue;
     const unsigned unit = unit_of(spot.encoding);
     if (at < string_end) {  // what has no place in that string is part of its text
-      if (spot.encoding != found.back().encoding || (at - string_begin) % unit != 0) continue;
+      if (spot.encoding != found.spots.back().encoding || (at - string_begin) % unit != 0) continue;
     }
-    taken = at + encode_as(prefixes[spot.refers], spot.encoding).size();
+    taken = at + encode_as(found.prefixes[spot.refers], spot.encoding).size();
     if (spot.encoding != Encoding::text && at >= string_end) {
       string_begin = at;
       string_end = find_nul(data, taken, in.size(), unit);
     }
-    found.push_back(spot);
+    found.spots.push_back(spot);
   }
-  if (found.empty()) return false;
-  check_growth(found.size() * uint64_t{to.size()});
-  out = rewrite_spots(data, in.size(), 0, found.data(), found.size(), prefixes, to, {}, done);
-  spots.insert(spots.end(), found.begin(), found.end());
+  return found;
+}
+
+}  // namespace
+
+bool rewrite_search(std::string_view in, const std::vector<Rewrite>& rewrites, const std::string& to, std::string& out,
+                    std::vector<Spot>& spots, Rewriting& done) {
+  const Found found = look_for(in, rewrites);
+  if (found.spots.empty()) return false;
+  check_growth(found.spots.size() * uint64_t{to.size()});
+  out = rewrite_spots(reinterpret_cast<const uint8_t*>(in.data()), in.size(), 0, found.spots.data(), found.spots.size(),
+                      found.prefixes, to, {}, done);
+  spots.insert(spots.end(), found.spots.begin(), found.spots.end());
   return true;
+}
+
+void rewrite_binary(char* content, size_t size, const std::string& from, const std::string& to) {
+  const uint8_t* data = reinterpret_cast<const uint8_t*>(content);
+  const Found found = look_for({content, size}, {{from, false}});
+  Rewriting none;
+  for (size_t i = 0, n = 0; i < found.spots.size(); i += n) {
+    const Spot& first = found.spots[i];
+    const size_t begin = static_cast<size_t>(first.offset);
+    const size_t end = find_nul(data, begin + encode_as(from, first.encoding).size(), size, unit_of(first.encoding));
+    for (n = 1; i + n < found.spots.size() && found.spots[i + n].offset < end;) ++n;
+    const std::string string = rewrite_spots(data + begin, end - begin, begin, &first, n, found.prefixes, to, {}, none);
+    std::copy(string.begin(), string.end(), content + begin);
+  }
 }
 
 }  // namespace cd

@@ -32,6 +32,9 @@ struct Rewrite {  // how a prefix is looked for in content whose spots are not k
 bool rewrite_search(std::string_view in, const std::vector<Rewrite>& rewrites, const std::string& to, std::string& out,
                     std::vector<Spot>& spots, Rewriting& done);
 
+// The same for a binary, in the content itself, whose length stays: a copy of a large library costs more than all that is done to it.
+void rewrite_binary(char* content, size_t size, const std::string& from, const std::string& to);
+
 // Occurrences of a prefix as a path: the byte after it is not one that continues a file name (letter, digit, _ - + or a byte ≥ 0x80; a dot only when such a
 // byte follows it), so that /a/env is not found in /a/env2. `whole` false: every occurrence, as conda itself replaces them.
 std::vector<Spot> find_text(const uint8_t* data, size_t size, const std::string& prefix, bool whole);

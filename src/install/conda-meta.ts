@@ -1,6 +1,5 @@
 import { join } from 'node:path'
 import type { PrefixRecord } from '../conda/record.js'
-import type { Linked } from '../install-jobs.js'
 import { textIfThere } from '../tree/if-there.js'
 import { replaceFile } from '../tree/replace-file.js'
 import type { LinkPlan, Placed, Wanted } from './link.js'
@@ -25,7 +24,7 @@ export function recordDocument(
   { record, unpacked, archive, spec }: Wanted,
   number: number,
   plan: LinkPlan,
-  hashes: ReadonlyMap<number, string>,
+  hashes: ReadonlyMap<string, string>,
   copy: boolean,
 ): { readonly name: string; readonly document: Readonly<Record<string, unknown>> } {
   const placed = plan.placed[number] ?? []
@@ -66,10 +65,10 @@ function sorted(value: unknown): unknown {
   )
 }
 
-function pathData({ path, type, recorded, entry }: Placed, hashes: ReadonlyMap<number, string>): object {
-  if (recorded === undefined) return { _path: path, path_type: type }
+function pathData({ path, type, recorded }: Placed, hashes: ReadonlyMap<string, string>): object {
+  if (recorded === null) return { _path: path, path_type: type }
   const { sha256, placeholder, mode, size, noLink } = recorded
-  const written = placeholder === undefined || entry === undefined ? undefined : hashes.get(entry)
+  const written = placeholder === undefined ? undefined : hashes.get(path)
   // Absent ones are not written; the order is conda's.
   return {
     _path: path,
@@ -82,10 +81,6 @@ function pathData({ path, type, recorded, entry }: Placed, hashes: ReadonlyMap<n
     size_in_bytes: size,
   }
 }
-
-/** Hashes of rewritten files by their number in the plan. */
-export const hashesOf = ({ written }: Linked): ReadonlyMap<number, string> =>
-  new Map(written.map(({ entry, sha256 }) => [entry, sha256]))
 
 /** A package as the history names it. */
 export const noteOf = ({ channel, subdir, fn }: RepoRecord): string => `${channel}/${subdir}::${distOf(fn)}`

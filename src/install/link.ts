@@ -23,9 +23,8 @@ export interface Wanted {
 export interface Placed {
   readonly path: string
   readonly type: 'package' | 'pyc_file' | 'unix_python_entry_point'
-  readonly recorded?: PathRecord
-  /** Number in the plan's entries: its hash may only be known after linking. */
-  readonly entry?: number
+  /** Null: made here. */
+  readonly recorded: PathRecord | null
 }
 
 export interface Clobber {
@@ -77,49 +76,53 @@ export function planLink(wanted: readonly Wanted[], { prefix, copy, compiled, ..
   const folders = wanted.map(({ unpacked }) => unpacked.folder)
   // Not told of twice: its source is another's, too.
   const isCompiled = (entry: LinkEntry): boolean => entry.how !== 'write' && entry.source >= wanted.length
-  const add = (entry: LinkEntry, owner: string): number => {
+  const add = (entry: LinkEntry, owner: string): void => {
     const there = numbers.get(entry.path)
     if (there === undefined) {
       numbers.set(entry.path, entries.length)
       owners.push(owner)
-      return entries.push(entry) - 1
+      entries.push(entry)
+      return
     }
     entries[there] = entry
     const others = clobbers.get(entry.path)
-    if (owners[there] === owner || isCompiled(entry)) return there
+    if (owners[there] === owner || isCompiled(entry)) return
     if (others === undefined) clobbers.set(entry.path, [owners[there] ?? '', owner])
     else others.push(owner)
-    return there
   }
   const placed = wanted.map(({ record, unpacked }, source) => {
-    const isPython = record.noarch === 'python'
-    if (isPython && python === null)
-      throw new EnvError('UNSATISFIABLE', `${record.fn} is a Python package, but no python is to be installed with it`)
+    const { fn } = record
+    if (record.noarch !== 'python')
+      return unpacked.paths.map((recorded): Placed => {
+        add(entryOf(recorded, recorded.path, source, copy), fn)
+        return { path: recorded.path, type: 'package', recorded }
+      })
+    if (python === null)
+      throw new EnvError('UNSATISFIABLE', `${fn} is a Python package, but no python is to be installed with it`)
     const files: Placed[] = []
     const pycs: Placed[] = []
     const shared: LinkEntry[] = []
     const done = compiled?.get(source)
     const from = done === undefined ? 0 : folders.push(done.folder) - 1
-    for (const item of unpacked.paths) {
-      const path = isPython && python !== null ? installedPath(item.path, python.sitePackages) : item.path
-      const entry = add(entryOf(item, path, source, copy), record.fn)
-      files.push({ path, type: 'package', recorded: item, entry })
-      if (!isPython || python === null || !isPythonSource(item.path)) continue
+    for (const recorded of unpacked.paths) {
+      const path = installedPath(recorded.path, python.sitePackages)
+      add(entryOf(recorded, path, source, copy), fn)
+      files.push({ path, type: 'package', recorded })
+      if (!isPythonSource(recorded.path)) continue
       const pyc = pycOf(path, python.version)
-      pycs.push({ path: pyc, type: 'pyc_file' })
-      const own = pycOf(item.path, python.version)
-      if (done === undefined || item.placeholder !== undefined) compile.push(path)
+      pycs.push({ path: pyc, type: 'pyc_file', recorded: null })
+      const own = pycOf(recorded.path, python.version)
+      if (done === undefined || recorded.placeholder !== undefined) compile.push(path)
       else if (done.paths.has(own)) shared.push({ path: pyc, how: copy ? 'copy' : 'share', source: from, from: own })
     }
     // Not between the others: neighbours are linked from one folder.
-    for (const entry of shared) add(entry, record.fn)
-    if (!isPython || python === null) return files
+    for (const entry of shared) add(entry, fn)
     files.push(...pycs)
     for (const point of unpacked.entryPoints) {
       const path = `bin/${point.name}`
       const data = Buffer.from(entryPointText(point, prefix, python.version))
-      const entry = add({ path, how: 'write', data, mode: 0o775 }, record.fn)
-      files.push({ path, type: 'unix_python_entry_point', entry })
+      add({ path, how: 'write', data, mode: 0o775 }, fn)
+      files.push({ path, type: 'unix_python_entry_point', recorded: null })
     }
     return files
   })
@@ -149,12 +152,16 @@ export function pythonOf(records: readonly RepoRecord[]): Python | null {
   }
 }
 
-function entryOf(item: PathRecord, path: string, source: number, copy: boolean): LinkEntry {
-  const from = item.path === path ? {} : { from: item.path }
-  if (item.type === 'softlink') return { path, how: 'symlink', source, ...from }
-  if (item.placeholder !== undefined)
-    return { path, how: 'rewrite', source, ...from, placeholder: item.placeholder, text: item.mode !== 'binary' }
-  return { path, how: copy || item.noLink ? 'copy' : 'share', source, ...from }
+/** `from` also where it is the path: objects of one shape are made and read faster, and there are many. */
+function entryOf(
+  { path: from, type, placeholder, mode, noLink }: PathRecord,
+  path: string,
+  source: number,
+  copy: boolean,
+): LinkEntry {
+  if (type === 'softlink') return { path, how: 'symlink', source, from }
+  if (placeholder !== undefined) return { path, how: 'rewrite', source, from, placeholder, text: mode !== 'binary' }
+  return { path, how: copy || noLink ? 'copy' : 'share', source, from }
 }
 
 /** Of a path in a noarch: python package: is it compiled? */

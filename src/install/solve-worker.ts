@@ -1,6 +1,7 @@
 /** The task of the solver's thread: indexes are read, cut down and solved here, and their memory goes with the thread. */
 import { readFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
+import { setFlagsFromString } from 'node:v8'
 import { parseMatchSpec } from '../conda/match-spec.js'
 import { EnvError, type ErrorCode, fromSystem } from '../errors.js'
 import {
@@ -67,6 +68,7 @@ async function run(task: SolveTask): Promise<{ records: RepoRecord[]; relaxed: b
     offers,
     wanted.filter(({ name }) => !names.has(name)),
   )
+  patientCompiler()
   // CommonJS: half the time of its other form, and its panics reach the thread's owner.
   const solver = new Solver(createRequire(import.meta.url)('@conda-org/rattler') as typeof import('@conda-org/rattler'))
   const { excludeNewer } = task
@@ -93,6 +95,12 @@ async function run(task: SolveTask): Promise<{ records: RepoRecord[]; relaxed: b
   })
   return { records: inOrder(answer), relaxed, unmet }
 }
+
+/**
+ * The optimizing compiler of WebAssembly gets to work later than it would: what it compiles in the background for one question of a hundred
+ * packages (0.2 s of CPU) comes too late to be run, and is in the way of what follows. An index of 200,000 records still reaches it.
+ */
+const patientCompiler = (): void => setFlagsFromString('--wasm-tiering-budget=90000000')
 
 type Trial = (loose: Partial<Rules>) => Promise<RepoRecord[] | string>
 

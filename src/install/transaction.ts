@@ -262,7 +262,7 @@ async function restore(
     const one: Wanted = { record, unpacked: await readUnpacked(folder), archive: '', spec: null }
     const { sources, entries: all } = planLink([one], { prefix, copy, python })
     const entries = all.filter(({ path }) => paths.has(path))
-    const job = { root: stage, prefix, sources, entries, threads }
+    const job = { root: stage, prefix, sources, entries, shared: [], threads }
     await runJob((counters) => native().link(job, counters), { signal })
     restored.push(...entries.map(({ path }) => path))
   }

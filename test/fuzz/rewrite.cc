@@ -49,6 +49,9 @@ void search(const std::string& in, const std::string& from, const std::string& t
   if (text && in.compare(0, 2, "#!") != 0) fuzz::check(out == replaced(in, from, to), "the model of texts");
   if (text) return;
   fuzz::check(out.size() == in.size(), "a binary keeps its size");
+  std::string content = in;
+  cd::rewrite_binary(&content[0], content.size(), from, to);
+  fuzz::check(content == out, "in a copy or in place");
   const bool narrow =
       std::all_of(spots.begin(), spots.end(), [](const cd::Spot& s) { return s.encoding == cd::Encoding::c8; });
   if (narrow) fuzz::check(out == model_of_strings(in, from, to), "the model of C strings");

@@ -145,6 +145,11 @@ static bool search(const std::string& in, const std::vector<Rewrite>& rewrites, 
                 return p;
               }(),
               to, {}, done) == out);
+  if (rewrites.size() == 1 && !rewrites[0].text) {
+    std::string content = in;
+    rewrite_binary(&content[0], content.size(), rewrites[0].prefix, to);
+    CHECK(content == (any ? out : in));
+  }
   if (found) *found = list;
   return any;
 }
@@ -165,6 +170,8 @@ static void searches() {
           found.size() == 1 && found[0].encoding == e);
   }
   THROWS("PREFIX_TOO_LONG", search("x" + kOld + z(20), {{kOld, false}}, "/twelve/long", out));
+  std::string full = "x" + kOld + z(20);
+  THROWS("PREFIX_TOO_LONG", rewrite_binary(&full[0], full.size(), kOld, "/twelve/long"));
   CHECK(search(kOld, {{kOld, true}}, "/twelve/long", out) && out == "/twelve/long");
   // Several prefixes: each place once, spots in terms of the input.
   CHECK(search("/aa /b /aa/b", {{"/aa", true}, {"/b", true}}, "/n", out, &found) && out == "/n /n /n/n" &&
