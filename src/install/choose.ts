@@ -4,11 +4,14 @@ import type { Config } from '../conda/config.js'
 import type { ChosenPackage } from '../conda/layout.js'
 import { parseMatchSpec } from '../conda/match-spec.js'
 import { EnvError } from '../errors.js'
+import { readAhead } from './ahead.js'
 import { tokenSecrets } from './credentials.js'
 import { indexesOf } from './indexes.js'
+import { packageCaches } from './packages.js'
 import type { RepoRecord } from './repodata.js'
 import type { Request } from './request.js'
 import { solve } from './solve.js'
+import type { Unpacked } from './unpacked.js'
 import { thisPlatform, virtualPackages } from './virtual-packages.js'
 
 export const packageOf = ({ name, version, build, channel, subdir, url, size }: RepoRecord): ChosenPackage => ({
@@ -23,6 +26,8 @@ export interface Choice {
   readonly asked: ReadonlyMap<string, string>
   /** Of the wishes, those that do not hold. */
   readonly unmet: readonly string[]
+  /** What was read of the caches meanwhile, by folders. */
+  readonly ahead: ReadonlyMap<string, Unpacked>
 }
 
 /** What is asked of an environment that is there already; without it, of one to be made. */
@@ -48,12 +53,12 @@ export async function choose(request: Request, standing?: Standing): Promise<Cho
   const given = (bases: readonly string[]): Map<string, Secret> => tokenSecrets(tokens, bases, own, config.alias)
   if (explicit !== null) {
     const bases = [...new Set(explicit.map(({ channel }) => channel))]
-    return { records: explicit, secrets: given(bases), asked, unmet: [] }
+    return { records: explicit, secrets: given(bases), asked, unmet: [], ahead: new Map() }
   }
   const channels = channelList(request.channels, request.overrideChannels, config)
   for (const { base, secret } of channels) if (secret !== null) own.set(base, secret)
   const secrets = given(channels.map(({ base }) => base))
-  if (specs.length === 0) return { records: [], secrets, asked, unmet: [] }
+  if (specs.length === 0) return { records: [], secrets, asked, unmet: [], ahead: new Map() }
   const { offline, signal, warn, reporter } = request
   reporter.phase('solve')
   const platform = thisPlatform()
@@ -63,9 +68,12 @@ export async function choose(request: Request, standing?: Standing): Promise<Cho
   const { installed = [], free = [], alone = false, wishes = [] } = standing ?? {}
   const virtual = virtualPackages(platform)
   const rules = { pins: [...pinned, ...(standing?.pins ?? [])], priority, installed, free, alone, wishes, excludeNewer }
-  const { records, relaxed, unmet } = await solve({ specs, indexes, platform, virtual, ...rules, signal })
+  // Of an environment that is there, most packages stay.
+  const stop = readAhead(standing === undefined ? packageCaches(config) : [], asked.keys())
+  const answer = solve({ specs, indexes, platform, virtual, ...rules, signal }).finally(stop)
+  const { records, relaxed, unmet } = await answer
   if (relaxed) warn('there was no answer with the first channel that has each package: later channels were allowed')
-  return { records, secrets, asked, unmet }
+  return { records, secrets, asked, unmet, ahead: stop() }
 }
 
 function channelList(channels: readonly string[], override: boolean, config: Config): Channel[] {

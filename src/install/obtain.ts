@@ -23,7 +23,7 @@ export interface Obtained {
  * cache. `clock` counts the phases.
  */
 export async function obtain(
-  { records, secrets, asked }: Pick<Choice, 'records' | 'secrets' | 'asked'>,
+  { records, secrets, asked, ahead }: Omit<Choice, 'unmet'>,
   request: Request,
   clock: Clock<'fetch' | 'unpack'>,
 ): Promise<Obtained> {
@@ -41,7 +41,8 @@ export async function obtain(
   clock.lap('unpack')
   const archives = new Map(fetched.archives.map(({ record, file }) => [record, file]))
   const read = records.map((record, i) => {
-    const unpacked = readUnpacked(there[i] ?? folders.get(record) ?? '')
+    const folder = there[i] ?? folders.get(record) ?? ''
+    const unpacked = (there[i] === null ? undefined : ahead.get(folder)) ?? readUnpacked(folder)
     const archive = archives.get(record) ?? join(dirname(unpacked.folder), record.fn)
     const { channel, subdir, fn } = record
     const whole = explicit === null ? record : repoRecord(channel, subdir, fn, { ...unpacked.index, ...record.raw })

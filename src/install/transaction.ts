@@ -198,7 +198,8 @@ class Transaction {
       return spec === null ? [] : [[one.record.name, spec] as const]
     })
     const asked = new Map([...recorded, ...this.#present.history.requested, ...this.#target.asked])
-    return await obtain({ records, secrets: this.#target.secrets, asked }, this.#what.request, this.#clock)
+    const choice = { records, secrets: this.#target.secrets, asked, ahead: new Map() }
+    return await obtain(choice, this.#what.request, this.#clock)
   }
 
   /** Writes the documents into the stage, and lays what is there against what stands in the prefix. */
