@@ -19,7 +19,9 @@ namespace cd {
 namespace {
 
 constexpr size_t kChunk = 1u << 20;
-constexpr size_t kBatch = 32;           // entries handed to a thread at a time: neighbours share their directories
+constexpr size_t kBatch = 32;  // entries handed to a thread at a time: neighbours share their directories
+constexpr size_t kFarBatch =
+    1024;  // … when those are made: what several threads have neighbours in, each of them makes
 constexpr uint64_t kLarge = 32u << 20;  // files to be searched are held in memory: of larger ones one at a time
 
 class Linker {
@@ -37,17 +39,16 @@ class Linker {
   }
 
   Linked run() {
-    Directories directories(root_, 0777);
-    for (const LinkEntry& e : job_.entries) directories.make_parents(e.path);
-    const size_t batches = (job_.entries.size() + kBatch - 1) / kBatch;
-    run_team(batches, job_.threads, [&] {
+    // Before any file: a link that a package brings must not stand where a directory is made. One that two threads need, both ask for.
+    in_batches(kFarBatch, [&] {
+      auto own = std::make_shared<Directories>(root_, 0777);
+      return [&, own](size_t i) { own->make_parents(job_.entries[i].path); };
+    });
+    in_batches(kBatch, [&] {
       auto own = std::make_shared<Thread>(root_);
-      return [&, own](size_t batch) {
-        const size_t end = std::min((batch + 1) * kBatch, job_.entries.size());
-        for (size_t i = batch * kBatch; i < end; ++i) {
-          progress_.check();
-          one(*own, i);
-        }
+      return [&, own](size_t i) {
+        progress_.check();
+        one(*own, i);
       };
     });
     std::sort(result_.written.begin(), result_.written.end(),
@@ -76,6 +77,18 @@ class Linker {
       t.source = e.source;
     }
     return t.from->at(e.origin());
+  }
+
+  // Calls what `starts` makes for each thread with the number of every entry.
+  template <class Starts>
+  void in_batches(size_t size, const Starts& starts) {
+    run_team((job_.entries.size() + size - 1) / size, job_.threads, [&, size] {
+      auto work = starts();
+      return [this, size, work](size_t batch) {
+        const size_t end = std::min((batch + 1) * size, job_.entries.size());
+        for (size_t i = batch * size; i < end; ++i) work(i);
+      };
+    });
   }
 
   [[noreturn]] void failed(const char* call, const LinkEntry& e) const {
