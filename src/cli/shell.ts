@@ -1,8 +1,7 @@
 /** Which shell is to understand what `--shell` prints. */
 import { readlinkSync } from 'node:fs'
 import { basename } from 'node:path'
-import { type Shell, shells } from '../conda/shell-code.js'
-import { type Taker, takers } from '../conda/taker.js'
+import { type Shell, shells, type Taker, takers } from '../conda/takers.js'
 
 /** What a `--shell` without a name stands for. */
 export const callingShell = 'auto'

@@ -2,10 +2,7 @@
 import type { Scripts } from './activation.js'
 import type { Lacking } from './recorded.js'
 import type { Step } from './steps.js'
-
-/** Shells that are told what to do; they source the scripts of their own family. */
-export type Shell = 'bash' | 'zsh' | 'sh' | 'ksh' | 'dash' | 'fish' | 'tcsh' | 'csh'
-export const shells: readonly Shell[] = ['bash', 'zsh', 'sh', 'ksh', 'dash', 'fish', 'tcsh', 'csh']
+import type { Shell } from './takers.js'
 
 export interface Undoing {
   /** The program and first arguments that are conda-deploy; undefined: `deactivate` is defined only where the environment's files do it. */

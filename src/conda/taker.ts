@@ -2,13 +2,10 @@
 import type { Activation } from './activation.js'
 import type { Variables } from './find.js'
 import { changesOf, type Recorded, record, recordActivating } from './recorded.js'
-import { lackedBy, type Shell, shellCode, shells } from './shell-code.js'
+import { lackedBy, shellCode } from './shell-code.js'
 import { slurmLines } from './slurm-lines.js'
 import { activating, deactivating } from './steps.js'
-
-/** Those that are no shell cannot source scripts: they get what the scripts do, recorded. */
-export type Taker = Shell | 'json' | 'slurm'
-export const takers: readonly Taker[] = [...shells, 'json', 'slurm']
+import type { Taker } from './takers.js'
 
 export interface Taking {
   /** The environment that is changed; `process.env` unless it is another one. */

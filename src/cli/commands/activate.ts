@@ -2,7 +2,8 @@
 import { realpathSync } from 'node:fs'
 import { type Command, Option } from 'commander'
 import type { Spare } from '../../conda/spare.js'
-import { type Taker, type Told, takers } from '../../conda/taker.js'
+import type { Told } from '../../conda/taker.js'
+import { type Taker, takers } from '../../conda/takers.js'
 import { addSpare, example, type Globals, type Session, type SpareFlags } from '../common.js'
 import { callingShell, takerNamed } from '../shell.js'
 

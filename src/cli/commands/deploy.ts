@@ -1,6 +1,6 @@
 /** `conda-deploy ARCHIVE`: the one step. Its flags are those of `run` too. */
 import type { Command } from 'commander'
-import type { Taker } from '../../conda/taker.js'
+import type { Taker } from '../../conda/takers.js'
 import type { DeployOptions, DeployResult } from '../../deploy/deploy.js'
 import { EnvError } from '../../errors.js'
 import { addSpare, amount, example, type Globals, type Session, type SpareFlags, seconds } from '../common.js'
