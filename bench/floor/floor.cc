@@ -1,6 +1,7 @@
 // What the machine can do at best: creates a tree from one mapped file, and decodes an archive's frames, with no more work than that.
 //   floor make SOURCE BLOB          a tree into one flat file (not measured)
 //   floor create BLOB TARGET N      the same tree by N threads: mkdir, open + write + close, symlink
+//   floor link BLOB TARGET N BASE   the same tree, its files hard links of those of BASE: mkdir, link, symlink
 //   floor decode ARCHIVE N          every data frame decoded by N threads, nothing written
 //   floor list ROOT N               what is in a tree: kind, SHA-256 or target, path (not measured: compares results)
 #include <dirent.h>
@@ -116,7 +117,20 @@ struct View {
   size_t size;
 };
 
-void create(const std::string& blob, const std::string& target, unsigned threads) {
+void write_file(const View& f, int root) {
+  const int out = openat(root, f.path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, f.mode);
+  if (out < 0) die("open", f.path);
+  for (size_t done = 0; done < f.size;) {
+    const ssize_t n = write(out, f.content + done, f.size - done);
+    if (n < 0) die("write", f.path);
+    done += static_cast<size_t>(n);
+  }
+  close(out);
+}
+
+// `make_file` makes one beneath the target.
+template <class MakeFile>
+void create(const std::string& blob, const std::string& target, unsigned threads, const MakeFile& make_file) {
   const int fd = open(blob.c_str(), O_RDONLY | O_CLOEXEC);
   struct stat st;
   if (fd < 0 || fstat(fd, &st) != 0) die("open", blob);
@@ -142,21 +156,19 @@ void create(const std::string& blob, const std::string& target, unsigned threads
   constexpr size_t batch = 64;
   cd::run_team((files.size() + batch - 1) / batch, threads, [&] {
     return [&](size_t b) {
-      for (size_t i = b * batch; i < std::min(files.size(), (b + 1) * batch); ++i) {
-        const View& f = files[i];
-        const int out = openat(root, f.path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, f.mode);
-        if (out < 0) die("open", f.path);
-        for (size_t done = 0; done < f.size;) {
-          const ssize_t n = write(out, f.content + done, f.size - done);
-          if (n < 0) die("write", f.path);
-          done += static_cast<size_t>(n);
-        }
-        close(out);
-      }
+      for (size_t i = b * batch; i < std::min(files.size(), (b + 1) * batch); ++i) make_file(files[i], root);
     };
   });
   for (const View& l : links)
     if (symlinkat(std::string(l.content, l.size).c_str(), root, l.path.c_str()) != 0) die("symlink", l.path);
+}
+
+void link(const std::string& blob, const std::string& target, unsigned threads, const std::string& base) {
+  const int from = open(base.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (from < 0) die("open", base);
+  create(blob, target, threads, [&](const View& f, int root) {
+    if (linkat(from, f.path.c_str(), root, f.path.c_str(), 0) != 0) die("link", f.path);
+  });
 }
 
 void decode(const std::string& path, unsigned threads) {
@@ -179,15 +191,17 @@ int main(int argc, char** argv) {
   if (verb == "make" && argc == 4) {
     make(argv[2], argv[3]);
   } else if (verb == "create" && argc == 5) {
-    create(argv[2], argv[3], static_cast<unsigned>(std::atoi(argv[4])));
+    create(argv[2], argv[3], static_cast<unsigned>(std::atoi(argv[4])), write_file);
+  } else if (verb == "link" && argc == 6) {
+    link(argv[2], argv[3], static_cast<unsigned>(std::atoi(argv[4])), argv[5]);
   } else if (verb == "decode" && argc == 4) {
     decode(argv[2], static_cast<unsigned>(std::atoi(argv[3])));
   } else if (verb == "list" && argc == 4) {
     list(argv[2], static_cast<unsigned>(std::atoi(argv[3])));
   } else {
-    std::fprintf(
-        stderr,
-        "usage: floor make SOURCE BLOB | create BLOB TARGET THREADS | decode ARCHIVE THREADS | list ROOT THREADS\n");
+    std::fprintf(stderr,
+                 "usage: floor make SOURCE BLOB | create BLOB TARGET THREADS | link BLOB TARGET THREADS BASE | decode "
+                 "ARCHIVE THREADS | list ROOT THREADS\n");
     return 2;
   }
   return 0;

@@ -10,7 +10,6 @@ import {
   runJob,
   type Sealed,
 } from '../native.js'
-import { type Identity, parseIdentity } from '../tree/manifest.js'
 
 /** Bytes of members to a frame: small enough that many threads have work, large enough that compression loses nothing. */
 const frameBytes = 4 << 20
@@ -73,16 +72,13 @@ export function sealTarZst(
   return runJob((counters) => native().seal(job, counters), writing)
 }
 
-export interface OpenedTarZst {
-  readonly index: Index
-  readonly identity: Identity | null
-}
-
-/** The index of an archive; null: not of this format. `list`: with all entries. Throws ARCHIVE_CORRUPT for a broken one. */
-export async function openTarZst(path: string, list: boolean): Promise<OpenedTarZst | null> {
+/**
+ * The index of an archive; null: not of this format. `list`: with all entries. `json` is not looked at: parseIdentity and parseName do. Throws
+ * ARCHIVE_CORRUPT for a broken one.
+ */
+export async function openTarZst(path: string, list: boolean): Promise<Index | null> {
   const index = await native().index(path, list)
-  if (index === null) return null
-  if (index.digest === '')
+  if (index?.digest === '')
     throw new EnvError('ARCHIVE_UNKNOWN', `${path} is the index of a deployed tree, not an archive`, { path })
-  return { index, identity: parseIdentity(index.json, path) }
+  return index
 }

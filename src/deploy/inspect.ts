@@ -5,7 +5,14 @@ import { EnvError } from '../errors.js'
 import { checkOptions, type Shape } from '../options.js'
 import { tooLong } from '../prefix/plan.js'
 import type { Entry } from '../tree/entry.js'
-import type { Counts, Identity, Kept, LeftOut, OutsideLink } from '../tree/manifest.js'
+import {
+  type Counts,
+  type Identity,
+  type Kept,
+  type LeftOut,
+  type OutsideLink,
+  parseIdentity,
+} from '../tree/manifest.js'
 
 export interface InspectOptions {
   /** A prefix: would the environment fit there? */
@@ -78,12 +85,12 @@ const limitsShown = 10
 export async function inspect(archive: string, options: InspectOptions = {}): Promise<InspectResult> {
   checkOptions<InspectOptions>('inspect', options, shape)
   const path = resolve(archive)
-  const opened = await openTarZst(path, true)
-  if (opened === null) {
+  const index = await openTarZst(path, true)
+  if (index === null) {
     const hint = 'conda-deploy deploys the tar archives of conda-pack, but only its own can be inspected'
     throw new EnvError('UNSUPPORTED', `${path} was not made by conda-deploy: it has no index`, { path, hint })
   }
-  const { index, identity } = opened
+  const identity = parseIdentity(index.json, path)
   const {
     version,
     digest,

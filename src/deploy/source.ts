@@ -3,7 +3,8 @@ import { createReadStream, statSync } from 'node:fs'
 import type { Limits } from '../archive/limits.js'
 import { openTarZst } from '../archive/tar-zst.js'
 import { EnvError } from '../errors.js'
-import { type Base, type Extracted, native, type Reused, runJob } from '../native.js'
+import { type Base, type Extracted, type Index, native, type Reused, runJob } from '../native.js'
+import { parseName } from '../tree/manifest.js'
 import type { ForeignFacts } from './foreign/facts.js'
 import type { Opening } from './foreign/supply.js'
 import type { Content } from './preflight.js'
@@ -120,9 +121,9 @@ async function openSource(archive: string, opening: Opening): Promise<Source> {
     const { openForeign } = await import('./foreign.js')
     return await openForeign(archive, opening)
   }
-  const { digest, entries, files, bytes, longestPrefix, packedBytes } = opened.index
-  const name = opened.identity?.name ?? null
-  const list = async () => (await openTarZst(archive, true))?.index.list ?? []
+  const { digest, entries, files, bytes, longestPrefix, packedBytes } = opened
+  const name = parseName(opened.json, archive)
+  const list = async () => (await openTarZst(archive, true))?.list ?? []
   return {
     content: {
       digest: async () => digest,
@@ -141,7 +142,7 @@ async function openSource(archive: string, opening: Opening): Promise<Source> {
 }
 
 /** Null: an archive made by others, or a directory; which is looked at only then, because every look may be one at shared storage. */
-async function openOwn(archive: string): Promise<Awaited<ReturnType<typeof openTarZst>>> {
+async function openOwn(archive: string): Promise<Index | null> {
   try {
     return await openTarZst(archive, false)
   } catch (error) {

@@ -133,7 +133,7 @@ async function verifyArchive(archive: string, hash: Hash): Promise<Found> {
       hint,
     })
   }
-  const { digest, bytes: total } = opened.index
+  const { digest, bytes: total } = opened
   const { entries, bytes, faults } = await hash(null, archive, total)
   return { kind: 'archive', digest, entries, bytes, faults }
 }

@@ -9,6 +9,7 @@ import { dirname } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { EnvError, fromSystem } from '../errors.js'
 import { native } from '../native.js'
+import { now } from '../report.js'
 
 /** Milliseconds between two tries: short at first, for small environments. */
 const firstPause = 5
@@ -35,7 +36,7 @@ export interface Waiting {
 /** Takes the lock; null: no longer wanted. Throws CANCELLED, LOCK_HELD, PERMISSION, UNSUPPORTED, IO. */
 export async function acquire(path: string, waiting: Waiting): Promise<Lock | null> {
   const { wait = Number.POSITIVE_INFINITY } = waiting
-  const end = performance.now() + wait * 1000
+  const end = now() + wait * 1000
   for (let pause = firstPause, tries = 0; ; tries++) {
     if (waiting.signal?.aborted) throw cancelled(waiting.signal)
     const lock = await tryLock(path).catch(async (error: unknown) => {
@@ -44,10 +45,10 @@ export async function acquire(path: string, waiting: Waiting): Promise<Lock | nu
       return await tryLock(path)
     })
     if (lock !== null) return lock
-    if (performance.now() >= end) throw held(path, wait)
+    if (now() >= end) throw held(path, wait)
     if (tries === 0) waiting.onWait()
     await sleep(
-      Math.max(1, Math.min(pause, end - performance.now())),
+      Math.max(1, Math.min(pause, end - now())),
       undefined,
       waiting.signal ? { signal: waiting.signal } : {},
     ).catch(() => {

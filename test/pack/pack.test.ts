@@ -15,6 +15,7 @@ import { describe, expect, test } from 'vitest'
 import { openTarZst } from '../../src/archive/tar-zst.js'
 import { EnvError } from '../../src/errors.js'
 import { pack } from '../../src/pack/pack.js'
+import { parseIdentity } from '../../src/tree/manifest.js'
 import {
   type FakeEnvironment,
   here,
@@ -84,7 +85,8 @@ describe.skipIf(!hasZstd)('an archive (read by tar and zstd, which must be insta
     expect(names).not.toContain(`${site}/__pycache__/app.cpython-311.pyc`)
     if (style !== 'mamba')
       expect(member(output, 'lib/libapp.so')).toBe(`\u007fELF\0share=${placeholder}/share:${placeholder}/x\0after\0`)
-    const { identity, index } = (await openTarZst(output, true)) ?? {}
+    const index = await openTarZst(output, true)
+    const identity = parseIdentity(index?.json ?? '', output)
     expect(identity).toMatchObject({ name: result.name, packages: 2, counts: result.counts, droppedPyc: { total: 1 } })
     expect(index).toMatchObject({
       digest: result.digest,
@@ -129,7 +131,7 @@ describe.skipIf(!hasZstd)('an archive (read by tar and zstd, which must be insta
     const hashes = Object.fromEntries(record.paths_data.paths.map((one) => [one._path, one.sha256_in_prefix]))
     const plain = execFileSync('sha256sum', [join(prefix, site, 'plain.py')], { encoding: 'utf8' }).slice(0, 64)
     expect(hashes).toMatchObject({ 'bin/app': '0'.repeat(64), [`${site}/plain.py`]: plain })
-    const entry = (await openTarZst(output, true))?.index.list?.find((one) => one.path === 'conda-meta/app-1.0-0.json')
+    const entry = (await openTarZst(output, true))?.list?.find((one) => one.path === 'conda-meta/app-1.0-0.json')
     expect(entry?.spots?.map((spot) => [spot.encoding, spot.refers])).toEqual([
       ['digest', 'lib/libapp.so'],
       ['digest', 'bin/app'],
