@@ -239,26 +239,26 @@ bool restore_spots(const std::string& deployed, const Entry& entry, const std::v
   return false;
 }
 
-bool repoint_strings(char* data, size_t size, const Entry& entry, const std::vector<std::string>& prefixes,
-                     const std::string& from, const std::string& to) {
-  const std::vector<Spot>& spots = entry.spots;
-  std::string made;
-  for (size_t i = 0; i < spots.size();) {
-    if (!is_string(spots[i]) || spots[i].offset > size) return false;
-    const Encoding encoding = spots[i].encoding;
-    const auto found =
-        string_at(data, size, static_cast<size_t>(spots[i].offset), spots, i, prefixes, encode_as(from, encoding));
-    if (!found || found->stop == found->end) return false;
-    const std::string by = encode_as(to, encoding);
-    made.clear();
-    for (const auto& text : found->texts) made.append(by).append(data + text.first, text.second);
+bool Repoint::possible() const { return std::all_of(spots_.begin(), spots_.end(), is_string); }
+
+size_t Repoint::piece(char* data, size_t size, uint64_t offset) {
+  while (next_ < spots_.size()) {
+    const Spot& spot = spots_[next_];
+    if (spot.offset < offset) return 0;
+    if (spot.offset - offset >= size) break;
+    const size_t begin = static_cast<size_t>(spot.offset - offset);
+    const auto found = string_at(data, size, begin, spots_, next_, prefixes_, encode_as(from_, spot.encoding));
+    if (!found || found->stop == found->end) return begin;
+    const std::string by = encode_as(to_, spot.encoding);
+    made_.clear();
+    for (const auto& text : found->texts) made_.append(by).append(data + text.first, text.second);
     const size_t room = found->stop - found->begin;
-    if (made.size() > room) return false;
-    made.append(room - made.size(), '\0');
-    std::memcpy(data + found->begin, made.data(), room);
-    i += found->texts.size();
+    if (made_.size() > room) return 0;
+    made_.append(room - made_.size(), '\0');
+    std::memcpy(data + found->begin, made_.data(), room);
+    next_ += found->texts.size();
   }
-  return true;
+  return size;
 }
 
 }  // namespace cd

@@ -10,10 +10,26 @@ namespace cd {
 bool restore_spots(const std::string& deployed, const Entry& entry, const std::vector<std::string>& prefixes,
                    const std::string& prefix, const std::vector<Entry>& interpreters, std::string& stored);
 
-// Changes the prefix of deployed content whose spots are all C strings, where it stands: its size stays. false: it has other spots,
-// the prefix is not there, or it fills a slot, so that where its string ends cannot be told without the stored hash; the
-// content may be changed in part then.
-bool repoint_strings(char* data, size_t size, const Entry& entry, const std::vector<std::string>& prefixes,
-                     const std::string& from, const std::string& to);
+// Changes the prefix of deployed content whose spots are all C strings, where it stands: its size stays. Takes the content in
+// pieces, so that each is read, changed, hashed and written while the processor has it at hand. Borrows what it is given.
+class Repoint {
+ public:
+  Repoint(const Entry& entry, const std::vector<std::string>& prefixes, const std::string& from, const std::string& to)
+      : spots_(entry.spots), prefixes_(prefixes), from_(from), to_(to) {}
+  bool possible() const;  // all spots are C strings
+
+  // The content from `offset` on: how many bytes of it are as they are to be; the next piece begins behind them, with a string that
+  // this one cuts. 0: the prefix is not there, its string is longer than the piece, or it fills a slot, so that where it ends
+  // cannot be told without the stored hash.
+  size_t piece(char* data, size_t size, uint64_t offset);
+  bool done() const { return next_ == spots_.size(); }
+
+ private:
+  const std::vector<Spot>& spots_;
+  const std::vector<std::string>& prefixes_;
+  const std::string &from_, &to_;
+  size_t next_ = 0;  // of the spots
+  std::string made_;
+};
 
 }  // namespace cd

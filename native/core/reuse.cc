@@ -18,8 +18,8 @@ constexpr uint32_t kNone = UINT32_MAX;
 constexpr unsigned long kClone = 0x40049409;  // FICLONE of linux/fs.h
 constexpr size_t kChunk = 256u << 10;
 constexpr size_t kRun = 32;  // entries handed out at once: neighbours share their directories
-constexpr uint64_t kLarge =
-    32u << 20;  // files to be rewritten are held in memory, three times: of larger ones one at a time
+// Files brought back to what was stored are held in memory, three times: of larger ones one at a time.
+constexpr uint64_t kLarge = 32u << 20;
 
 uint64_t size_of(const Entry& e) { return e.has_deployed ? e.deployed_size : e.size; }
 
@@ -34,16 +34,7 @@ struct Reuse::Hand {
   Walker from, to;
   std::string parent = "/";  // of the last file; no path has this one
   bool own = false;          // nobody else can put things there
-  // At least `size` bytes, not cleared: what is made anew for every file costs more in page faults than in reading.
-  char* buffer(size_t size) {
-    if (size > capacity) {
-      bytes.reset(new char[size]);
-      capacity = size;
-    }
-    return bytes.get();
-  }
-  std::unique_ptr<char[]> bytes;
-  size_t capacity = 0;
+  std::vector<char> chunk = std::vector<char>(kChunk);
 };
 
 struct Reuse::Found {
@@ -109,8 +100,6 @@ void Reuse::take(Hand& hand, uint32_t number) {
   const Entry& old = base_.table.entries[matches_[number]];
   const Found found = look(hand, entry, old);
   if (changes(number)) {
-    std::unique_lock<std::mutex> one(large_, std::defer_lock);
-    if (entry.size > kLarge) one.lock();
     render(hand, entry, old, found);
   } else if (!link(hand, entry, found)) {
     copy(hand, entry, old, found);
@@ -194,7 +183,7 @@ void Reuse::copy(Hand& hand, const Entry& entry, const Entry& old, const Found& 
   if (clone()) {
     ++cloned_;
   } else {
-    char* chunk = hand.buffer(kChunk);
+    char* chunk = hand.chunk.data();
     Sha256 hash;
     uint64_t size = 0;
     for (size_t n = kChunk; n == kChunk; size += n) {
@@ -207,32 +196,26 @@ void Reuse::copy(Hand& hand, const Entry& entry, const Entry& old, const Found& 
     if (size != old.size || (hashed && hash.finish() != entry.sha256)) refuse("has another content");
     ++copied_;
   }
-  if (!set_mtime(fd.get(), entry.mtime)) throw Failure::system("futimens", full);
-  if (!fd.close()) throw Failure::system("close", full);
+  finish(std::move(fd), entry);
 }
 
 void Reuse::render(Hand& hand, Entry& entry, const Entry& old, const Found& found) {
   const Fd from = open_old(found.place);
   if (!from) throw Refuse{std::strerror(errno)};
-  const size_t size = static_cast<size_t>(size_of(old));
-  char* data = hand.buffer(size);
-  const auto read = [&] {
-    const ssize_t got = read_all_at(from.get(), data, size, 0);
-    if (got < 0) throw Refuse{std::strerror(errno)};
-    if (static_cast<size_t>(got) != size) throw Refuse{"became shorter"};
-  };
-  read();
   // What is as the index tells is believed, as it is where it is linked; then only what is written has to be hashed.
-  const bool believed = !job_.check && found.own && found.as_told && same_spots(entry, old);
-  const std::string& was = base_.table.prefixes.back();
-  if (believed && repoint_strings(data, size, old, base_.table.prefixes, was, job_.prefix))
-    return write(hand, entry, data, size);
-  if (believed) read();
-  std::string deployed(data, size), stored;
+  if (!job_.check && found.own && found.as_told && same_spots(entry, old) && repoint(hand, entry, old, from)) return;
+  std::unique_lock<std::mutex> one(large_, std::defer_lock);
+  if (entry.size > kLarge) one.lock();
+  const size_t size = static_cast<size_t>(size_of(old));
+  std::string deployed(size, '\0'), stored;
+  const ssize_t got = read_all_at(from.get(), deployed.data(), size, 0);
+  if (got < 0) throw Refuse{std::strerror(errno)};
+  if (static_cast<size_t>(got) != size) throw Refuse{"became shorter"};
   if (old.spots.empty()) {
     stored = std::move(deployed);
     if (sha256(stored.data(), stored.size()) != entry.sha256) throw Refuse{"has another content"};
-  } else if (!restore_spots(deployed, old, base_.table.prefixes, was, base_.table.entries, stored)) {
+  } else if (!restore_spots(deployed, old, base_.table.prefixes, base_.table.prefixes.back(), base_.table.entries,
+                            stored)) {
     throw Refuse{"is not what was deployed there"};
   }
   if (entry.spots.empty()) return write(hand, entry, stored.data(), stored.size());
@@ -255,6 +238,35 @@ void Reuse::render(Hand& hand, Entry& entry, const Entry& old, const Found& foun
   write(hand, entry, stored.data(), stored.size());
 }
 
+// Where only prefixes in C strings change. false: it is not as simple as that, and nothing was written.
+bool Reuse::repoint(Hand& hand, Entry& entry, const Entry& old, const Fd& from) {
+  Repoint strings(old, base_.table.prefixes, base_.table.prefixes.back(), job_.prefix);
+  if (!strings.possible()) return false;
+  const uint64_t size = size_of(old);
+  const Walker::Place to = hand.to.at(entry.path);
+  Fd fd = create_file(to, entry, job_.read_only, lost_, root_);
+  Sha256 hash;
+  uint64_t at = 0;
+  while (at < size) {
+    const ssize_t got =
+        read_all_at(from.get(), hand.chunk.data(), std::min<uint64_t>(hand.chunk.size(), size - at), at);
+    const size_t ready = got > 0 ? strings.piece(hand.chunk.data(), static_cast<size_t>(got), at) : 0;
+    if (ready == 0) break;
+    hash.update(hand.chunk.data(), ready);
+    if (!write_all(fd.get(), hand.chunk.data(), ready)) throw Failure::system("write", root_.full(entry.path));
+    at += ready;
+  }
+  if (at != size || !strings.done()) {
+    fd = Fd();
+    if (::unlinkat(to.directory, to.name, 0) != 0) throw Failure::system("unlink", root_.full(entry.path));
+    return false;
+  }
+  deployed(entry, size, hash.finish());
+  finish(std::move(fd), entry);
+  ++rewritten_;
+  return true;
+}
+
 bool Reuse::same_spots(const Entry& entry, const Entry& old) const {
   const auto same = [&](const Spot& a, const Spot& b) {
     return a.encoding == b.encoding && a.offset == b.offset && a.slot == b.slot && a.encoding != Encoding::digest &&
@@ -264,17 +276,23 @@ bool Reuse::same_spots(const Entry& entry, const Entry& old) const {
 }
 
 void Reuse::write(Hand& hand, Entry& entry, const char* data, size_t size) {
-  if (!entry.spots.empty()) {
-    entry.has_deployed = true;
-    entry.deployed_size = size;
-    entry.deployed_sha256 = sha256(data, size);
-    spots_ += entry.spots.size();
-  }
+  if (!entry.spots.empty()) deployed(entry, size, sha256(data, size));
   Fd fd = create_file(hand.to.at(entry.path), entry, job_.read_only, lost_, root_);
   if (!write_all(fd.get(), data, size)) throw Failure::system("write", root_.full(entry.path));
+  finish(std::move(fd), entry);
+  ++rewritten_;
+}
+
+void Reuse::deployed(Entry& entry, uint64_t size, const Digest& sha256) {
+  entry.has_deployed = true;
+  entry.deployed_size = size;
+  entry.deployed_sha256 = sha256;
+  spots_ += entry.spots.size();
+}
+
+void Reuse::finish(Fd fd, const Entry& entry) const {
   if (!set_mtime(fd.get(), entry.mtime)) throw Failure::system("futimens", root_.full(entry.path));
   if (!fd.close()) throw Failure::system("close", root_.full(entry.path));
-  ++rewritten_;
 }
 
 void Reuse::refuse(uint32_t number, const std::string& why) {

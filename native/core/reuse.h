@@ -37,8 +37,11 @@ class Reuse {
   bool link(Hand& hand, const Entry& entry, const Found& found);
   void copy(Hand& hand, const Entry& entry, const Entry& old, const Found& found);
   void render(Hand& hand, Entry& entry, const Entry& old, const Found& found);
+  bool repoint(Hand& hand, Entry& entry, const Entry& old, const Fd& from);
   bool same_spots(const Entry& entry, const Entry& old) const;  // and no digests among them
   void write(Hand& hand, Entry& entry, const char* data, size_t size);
+  void deployed(Entry& entry, uint64_t size, const Digest& sha256);
+  void finish(Fd fd, const Entry& entry) const;  // all of it is written
   void refuse(uint32_t number, const std::string& why);
   uint32_t wanted_mode(const Entry& entry) const { return entry.mode & (job_.read_only ? 0555u : 0777u); }
 

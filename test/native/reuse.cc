@@ -54,8 +54,40 @@ static void expect_equal(const std::string& one, const std::string& other) {
   }
 }
 
+// Files of several pieces: a string across the border of two, and one in the last piece which fills its slot, so that what was
+// written is taken back and made by its hash.
+static void large_files(const Folder& folder) {
+  build::Archive a({kOld});
+  const auto add = [&](const std::string& name, const std::string& before, uint32_t slot) {
+    const std::string content = before + kOld + "/lib" + std::string(30, '\0') + std::string(9, 'z');
+    a.file(name, content, build::spots_of(content, kOld, slot), 0755);
+  };
+  for (const int back : {0, 1, 20, 60, 100})
+    add("across" + std::to_string(back), std::string((256 << 10) - back, 'x'), 40);
+  add("fills", std::string(700'000, 'y'), 34);
+  const std::string archive = a.write(folder / "large"), base = folder / "large-base", full = folder / "large-full";
+  const std::string filling = "/a/prefix" + std::string(25, 'p');
+  run(archive, base, filling, "", Share::never);
+  run(archive, full, "/another", "", Share::never);
+  const std::string at = folder / "large-at";
+  const Extracted r = run(archive, at, "/another", base, Share::read_only);
+  expect_equal(full, at);
+  CHECK(r.reused.rewritten == 6 && r.reused.refused == 0);
+  // Of the right size and time, but without its prefix.
+  const std::string path = base + "/across20";
+  struct stat st {};
+  CHECK(::stat(path.c_str(), &st) == 0 && ::chmod(path.c_str(), 0755) == 0);
+  CHECK(::truncate(path.c_str(), 1000) == 0 && ::truncate(path.c_str(), st.st_size) == 0);
+  const timespec times[2] = {{0, UTIME_OMIT}, st.st_mtim};
+  CHECK(::utimensat(AT_FDCWD, path.c_str(), times, 0) == 0 && ::chmod(path.c_str(), st.st_mode & 07777) == 0);
+  const std::string again = folder / "large-again";
+  CHECK(run(archive, again, "/another", base, Share::read_only).reused.refused == 1);
+  expect_equal(full, again);
+}
+
 int main() {
   Folder folder;
+  large_files(folder);
   const std::string first = sample("old").write(folder / "first"), second = sample("new").write(folder / "second");
   const std::string base = folder / "base", full = folder / "full";
   run(first, base, "/a/prefix", "", Share::never);
