@@ -90,6 +90,7 @@ export type Artefact =
   | 'before.tar.zst'
   | 'after.tar.zst'
   | 'base'
+  | 'base.blob'
 
 const artefacts: Readonly<Record<Artefact, (lab: Lab, path: string) => void>> = {
   'ours.tar.zst': (lab, path) => sh(`${lab.ours} pack -p '${lab.env}' -o '${path}' -q`),
@@ -105,6 +106,7 @@ const artefacts: Readonly<Record<Artefact, (lab: Lab, path: string) => void>> = 
   'before.tar.zst': (lab, path) => updateArchives(lab, path, join(lab.folder, 'after.tar.zst')),
   'after.tar.zst': (lab, path) => updateArchives(lab, join(lab.folder, 'before.tar.zst'), path),
   base: (lab, path) => sh(`${lab.ours} '${lab.need('before.tar.zst')}' --to '${path}' -q`),
+  'base.blob': (lab, path) => sh(`'${lab.floor}' make '${lab.need('base')}' '${path}'`),
 }
 
 export function openLab(settings: Settings, corpus: CorpusName, given?: string): Lab {

@@ -3,6 +3,7 @@ import { execFileSync } from 'node:child_process'
 import { join } from 'node:path'
 import type { DeployResult } from '../../src/deploy/deploy.js'
 import { type Contender, faster, type Trial } from '../contender.js'
+import { bareLinking, node } from '../contenders/floor.js'
 import { clear, type Lab, updatedBytes } from '../lab.js'
 import { race } from '../race.js'
 
@@ -26,17 +27,21 @@ function readBytes(lab: Lab): number {
   return result.readBytes
 }
 
+const floor = [bareLinking, node]
+const floorNames = floor.map(({ name }) => name)
+
 export const deltaTrial: Trial = {
   name: 'delta',
   title: 'one package updated, the rest taken from the deployment before it',
   corpora: ['jupyter'],
   run(lab) {
     const [changed, read] = [updatedBytes(lab), readBytes(lab)]
-    const rows = race(lab, [whole, delta]).map((row) =>
+    const rows = race(lab, [whole, delta, ...floor]).map((row) =>
       row.contender === delta.name ? { ...row, counted: { 'bytes read': read, 'bytes changed': changed } } : row,
     )
     return {
       rows,
+      floor: rows.filter(({ contender }) => floorNames.includes(contender)).reduce((sum, { wall }) => sum + wall, 0),
       bars: [
         ...faster(rows, delta.name, whole.name, 5),
         { text: 'bytes read ÷ bytes changed', value: read / changed, limit: 2, is: 'at most' },
