@@ -84,8 +84,8 @@ class Unpack {
     const links = tree.links(origins)
     const rest = [...links, ...tree.directories()]
     const left = await finishMeta({ tree, known, writer, origins, rest, signal })
-    await writer.write(rest)
-    await this.writeIndex()
+    const standing = withRest(writer.entries, rest)
+    await both(writer.write(rest), () => this.writeIndex(standing))
     await this.supply.check()
 
     const { own, setuid, ...met } = tree.met(links)
@@ -201,12 +201,12 @@ class Unpack {
     return dropped.sort()
   }
 
-  private async writeIndex(): Promise<void> {
+  private async writeIndex(entries: Iterable<Entry>): Promise<void> {
     const others: Entry[] = []
     let paths = ''
     let digests = ''
     const numbers: number[] = []
-    for (const entry of this.writer.entries.values()) {
+    for (const entry of entries) {
       const { path, kind, mode, mtime, size, sha256, spots } = entry
       if (kind === 'file' && sha256 !== undefined && spots === undefined) {
         paths += `${path}//`
@@ -239,4 +239,18 @@ class Unpack {
       foreign,
     }
   }
+}
+
+/** What stands in the tree once links and directories do. */
+function withRest(entries: ReadonlyMap<string, Entry>, rest: readonly MaterializeEntry[]): Iterable<Entry> {
+  const standing = new Map(entries)
+  for (const { path, kind, mode, mtime, target } of rest)
+    standing.set(path, { path, kind, mode, mtime, size: 0, ...(target === undefined ? {} : { target }) })
+  return standing.values()
+}
+
+/** Waits for a job, and does the rest of the work while it runs. What fails first is thrown when both have ended. */
+async function both(job: Promise<void>, meanwhile: () => Promise<void>): Promise<void> {
+  const begun = new Promise((resolve) => setImmediate(resolve)).then(meanwhile)
+  for (const done of await Promise.allSettled([job, begun])) if (done.status === 'rejected') throw done.reason
 }

@@ -1,8 +1,7 @@
 /** What the records in an archive say about its files. Grows while the archive is read: records come before most of what they speak of. */
-import { ownPath } from '../../conda/environment.js'
 import { defaultSitePackages } from '../../conda/noarch.js'
 import { parseRecord } from '../../conda/record.js'
-import { type Contents, isPortable, isTrue } from '../../conda/record-text.js'
+import { type Contents, isPortable, type NewHash, newHashes, ownPaths, unrecorded } from '../../conda/record-text.js'
 import { EnvError } from '../../errors.js'
 import type { Rewrite } from '../../native.js'
 
@@ -65,10 +64,10 @@ export class Knowledge {
     return this.waiting.map((record) => record.name)
   }
 
-  /** The record at `path` need not be written anew, by what `contents` says of its files. */
-  isTrue(path: string, contents: Contents, stands: Parameters<typeof isTrue>[3]): boolean {
+  /** The hashes that are not true any more in the record at `path`, by what `contents` says of its files; null: it has to be written anew. */
+  newHashes(path: string, contents: Contents, stands: Parameters<typeof newHashes>[3]): NewHash[] | null {
     const record = this.portable.get(path)
-    return record !== undefined && isTrue(record, contents, this.sitePackages, stands)
+    return record === undefined ? null : newHashes(record, contents, this.sitePackages, stands)
   }
 
   of(path: string): Known | undefined {
@@ -101,22 +100,20 @@ export class Knowledge {
   }
 
   private claim(record: Claims): void {
-    const listed = new Set(record.files)
-    for (const recorded of record.paths ?? []) {
-      const path = ownPath(record, listed, recorded.path, this.sitePackages)
-      listed.delete(path)
+    const owned = ownPaths(record, this.sitePackages)
+    for (const [i, recorded] of (record.paths ?? []).entries()) {
       const { sha256, sha256InPrefix, placeholder, mode, type } = recorded
       // mamba does not name the placeholder that it replaced; its hashes tell that there was one.
       const replaced = sha256 !== undefined && sha256InPrefix !== undefined && sha256 !== sha256InPrefix
       // rattler records the hash of an entry point as it was installed: no package has those bytes.
       const isMade = type.endsWith('entry_point')
-      this.note(path, {
+      this.note(owned[i] as string, {
         sha256: sha256 === undefined || isMade ? none : [sha256],
         rewrites: placeholder === undefined ? none : [{ prefix: placeholder, mode: mode ?? 'text' }],
         installed: placeholder !== undefined || replaced || isMade,
       })
     }
-    for (const path of listed) this.note(path, { sha256: none, rewrites: none, installed: true })
+    for (const path of unrecorded(record, owned)) this.note(path, { sha256: none, rewrites: none, installed: true })
   }
 
   private note(path: string, more: Known): void {
