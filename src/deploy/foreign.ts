@@ -84,8 +84,7 @@ class Unpack {
     const links = tree.links(origins)
     const rest = [...links, ...tree.directories()]
     const left = await finishMeta({ tree, known, writer, origins, rest, signal })
-    const standing = withRest(writer.entries, rest)
-    await both(writer.write(rest), () => this.writeIndex(standing))
+    await both(writer.write(rest), () => this.writeIndex(rest))
     await this.supply.check()
 
     const { own, setuid, ...met } = tree.met(links)
@@ -201,13 +200,16 @@ class Unpack {
     return dropped.sort()
   }
 
-  private async writeIndex(entries: Iterable<Entry>): Promise<void> {
-    const others: Entry[] = []
+  /** `rest`: links and directories, which are written meanwhile, or stand already. */
+  private async writeIndex(rest: readonly MaterializeEntry[]): Promise<void> {
+    const others = rest.map(linkOrDirectory)
+    const named = new Set(others.map(({ path }) => path))
     let paths = ''
     let digests = ''
     const numbers: number[] = []
-    for (const entry of entries) {
+    for (const entry of this.writer.entries.values()) {
       const { path, kind, mode, mtime, size, sha256, spots } = entry
+      if (named.has(path)) continue
       if (kind === 'file' && sha256 !== undefined && spots === undefined) {
         paths += `${path}//`
         digests += sha256
@@ -241,13 +243,8 @@ class Unpack {
   }
 }
 
-/** What stands in the tree once links and directories do. */
-function withRest(entries: ReadonlyMap<string, Entry>, rest: readonly MaterializeEntry[]): Iterable<Entry> {
-  const standing = new Map(entries)
-  for (const { path, kind, mode, mtime, target } of rest)
-    standing.set(path, { path, kind, mode, mtime, size: 0, ...(target === undefined ? {} : { target }) })
-  return standing.values()
-}
+const linkOrDirectory = ({ path, kind, mode, mtime, target }: MaterializeEntry): Entry =>
+  target === undefined ? { path, kind, mode, mtime, size: 0 } : { path, kind, mode, mtime, size: 0, target }
 
 /** Waits for a job, and does the rest of the work while it runs. What fails first is thrown when both have ended. */
 async function both(job: Promise<void>, meanwhile: () => Promise<void>): Promise<void> {

@@ -30,6 +30,9 @@ export class Knowledge {
   private python: string | null = null
   private count = 0
   private readonly portable = new Map<string, Claims>()
+  /** Paths of the files in which packages name placeholders, and those: looked through at the end, which all files are too many for. */
+  private readonly withRewrites = new Set<string>()
+  private readonly placeholders_ = new Set<string>()
   /** The longest prefix that fits everywhere. */
   private narrowest = Number.POSITIVE_INFINITY
 
@@ -76,14 +79,12 @@ export class Knowledge {
 
   /** The files in which packages name placeholders. */
   *relocated(): Generator<readonly [path: string, rewrites: readonly Rewrite[]]> {
-    for (const [path, { rewrites }] of this.files) if (rewrites.length > 0) yield [path, rewrites]
+    for (const path of this.withRewrites) yield [path, this.files.get(path)?.rewrites ?? none]
   }
 
   /** All placeholders that packages name. */
   placeholders(): Set<string> {
-    const all = new Set<string>()
-    for (const { rewrites } of this.files.values()) for (const { prefix } of rewrites) all.add(prefix)
-    return all
+    return new Set(this.placeholders_)
   }
 
   /** Throws PREFIX_TOO_LONG, naming all files of the records read so far into which `prefix` does not fit. */
@@ -117,7 +118,11 @@ export class Knowledge {
   }
 
   private note(path: string, more: Known): void {
-    for (const rewrite of more.rewrites) this.narrowest = Math.min(this.narrowest, slotOf(rewrite))
+    for (const rewrite of more.rewrites) {
+      this.narrowest = Math.min(this.narrowest, slotOf(rewrite))
+      this.placeholders_.add(rewrite.prefix)
+      this.withRewrites.add(path)
+    }
     const there = this.files.get(path)
     if (there === undefined) {
       this.files.set(path, more)
