@@ -2,7 +2,6 @@
 import { createHash } from 'node:crypto'
 import { EnvError } from '../errors.js'
 import { ownPath } from './environment.js'
-import type { PathRecord } from './paths.js'
 import type { PrefixRecord } from './record.js'
 
 /** A known hash, or the entry whose hash is known only after deploying. */

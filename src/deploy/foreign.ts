@@ -112,11 +112,10 @@ class Unpack {
     } catch (error) {
       throw fromSystem(error, 'cannot make', own)
     }
-    const admitted: MaterializeEntry[] = []
+    const admitted: Admitted[] = []
     const receive = async (batch: Batch): Promise<Admission> => {
       const admission = await this.receive(batch)
-      for (const { member, mode, rewrites } of admission.files)
-        admitted.push({ path: member.path, kind: 'file', mode, mtime: member.mtime, rewrites })
+      for (const file of admission.files) admitted.push(file)
       return admission
     }
     const { root, prefix, readOnly, threads } = job
@@ -124,7 +123,7 @@ class Unpack {
     // The name of the content, unless the plan needed it already; where it fails, who asks for it is told.
     this.supply.digest().catch(() => {})
     const decoded = await this.supply.feed({ into, limits, receive, signal, progress: this.progress })
-    writer.keep(admitted, decoded.written)
+    writer.keep(entriesOf(admitted), decoded.written)
     return decoded
   }
 
@@ -241,6 +240,12 @@ class Unpack {
       foreign,
     }
   }
+}
+
+/** One at a time: an object for every file that lives as long as the archive is read is copied twice by the garbage collector. */
+function* entriesOf(admitted: readonly Admitted[]): Generator<MaterializeEntry> {
+  for (const { member, mode, rewrites } of admitted)
+    yield { path: member.path, kind: 'file', mode, mtime: member.mtime, rewrites }
 }
 
 const linkOrDirectory = ({ path, kind, mode, mtime, target }: MaterializeEntry): Entry =>

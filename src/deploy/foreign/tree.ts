@@ -56,7 +56,10 @@ export class ForeignTree {
       this.place(member)
       if (member.kind === 'file') files.push(member)
     }
-    return { files: this.again ? files.filter((file) => this.members.get(file.path) === file) : files, again: this.again }
+    return {
+      files: this.again ? files.filter((file) => this.members.get(file.path) === file) : files,
+      again: this.again,
+    }
   }
 
   private place(member: Member): void {
