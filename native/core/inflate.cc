@@ -3,6 +3,8 @@
 #include <cstring>
 #include "failure.h"
 
+#define INLINE __attribute__((always_inline))
+
 namespace cd {
 namespace {
 
@@ -240,103 +242,158 @@ void Inflate::dynamic() {
     broken("its distance codes");
 }
 
-// true: the block has ended. The bits are in registers meanwhile.
-bool Inflate::coded(const uint8_t* oldest, uint8_t*& to, const uint8_t* limit) {
-  uint8_t* out = to;
-  uint64_t bits = bits_;
-  unsigned count = count_;
-  const uint8_t* p = in_.p;
-  const auto fill = [&] {
-    bits |= load64(p) << count;
-    p += (63 - count) >> 3;
+// The loop over the codes of a block; inlined into a function for each set of instructions. `count`: only its low byte has a meaning, so
+// that what an entry takes is subtracted without being cut out of it.
+struct Inflate::Codes {
+  uint64_t bits;
+  uint32_t count;
+  const uint8_t* p;
+  uint8_t* out;
+
+  INLINE void fill() {
+    bits |= load64(p) << (count & 63);
+    p += 7 - (count >> 3 & 7);
     count |= 56;
+  }
+  INLINE void drop(uint32_t entry) {
+    bits >>= entry & 63;
+    count -= entry;
+  }
+  INLINE void put(uint32_t entry) {
+    drop(entry);
+    *out++ = static_cast<uint8_t>(entry >> 16);
+  }
+  // The base of an entry and its extra bits.
+  INLINE size_t value(uint32_t entry) const { return (entry >> 16) + (below(bits, entry & 63) >> (entry >> 8 & 15)); }
+
+  struct Bounds {
+    const uint32_t *lengths, *distances;
+    const uint8_t *stop, *oldest, *limit;
   };
-  const auto keep = [&] {
-    to = out;
-    bits_ = bits;
-    count_ = count;
-    in_.p = p;
-  };
-  for (;;) {
-    // A round takes at most 24 bytes; what is behind the end are zeros, which a whole stream never takes.
-    const uint8_t* stop = in_.eof ? in_.end + 9 : in_.end - 32;
-    while (p < stop && out < limit) {
-      fill();
-      uint32_t entry = lengths_[below(bits, kLengthBits)];
+  enum class Met { stop, end, nonsense, beyond };
+  // Until `p` reaches `stop` or `out` reaches `limit`. A round takes at most 24 bytes.
+  INLINE Met run(const Bounds bounds) {
+    const auto [lengths, distances, stop, oldest, limit] = bounds;
+    if (p >= stop || out >= limit) return Met::stop;
+    fill();
+    uint32_t entry = lengths[below(bits, kLengthBits)];
+    do {
       if (entry & kLiteral) {  // three literals of the first table take 33 of 56 bits
-        bits >>= entry & 0xFF;
-        count -= entry & 0xFF;
-        *out++ = static_cast<uint8_t>(entry >> 16);
-        entry = lengths_[below(bits, kLengthBits)];
+        put(entry);
+        entry = lengths[below(bits, kLengthBits)];
         if (entry & kLiteral) {
-          bits >>= entry & 0xFF;
-          count -= entry & 0xFF;
-          *out++ = static_cast<uint8_t>(entry >> 16);
-          entry = lengths_[below(bits, kLengthBits)];
+          put(entry);
+          entry = lengths[below(bits, kLengthBits)];
           if (entry & kLiteral) {
-            bits >>= entry & 0xFF;
-            count -= entry & 0xFF;
-            *out++ = static_cast<uint8_t>(entry >> 16);
+            put(entry);
+            fill();
+            entry = lengths[below(bits, kLengthBits)];
             continue;
           }
         }
         fill();
       }
       if (entry & kSpecial) {
-        if (entry & kPointer) entry = lengths_[(entry >> 16) + below(bits >> kLengthBits, entry >> 8 & 15)];
+        if (entry & kPointer) entry = lengths[(entry >> 16) + below(bits >> kLengthBits, entry >> 8 & 15)];
         if (entry & kSpecial) {
-          if (!(entry & kEnd)) broken("a code without a meaning");
-          bits >>= entry & 0xFF;
-          count -= entry & 0xFF;
-          keep();
-          return true;
+          if (!(entry & kEnd)) return Met::nonsense;
+          drop(entry);
+          return Met::end;
         }
         if (entry & kLiteral) {
-          bits >>= entry & 0xFF;
-          count -= entry & 0xFF;
-          *out++ = static_cast<uint8_t>(entry >> 16);
+          put(entry);
+          fill();
+          entry = lengths[below(bits, kLengthBits)];
           continue;
         }
       }
-      const size_t length = (entry >> 16) + (below(bits, entry & 0xFF) >> (entry >> 8 & 15));
-      bits >>= entry & 0xFF;
-      count -= entry & 0xFF;
-      entry = distances_[below(bits, kDistanceBits)];
+      const size_t length = value(entry);
+      drop(entry);
+      entry = distances[below(bits, kDistanceBits)];
       if (entry & kSpecial) {
-        if (entry & kPointer) entry = distances_[(entry >> 16) + below(bits >> kDistanceBits, entry >> 8 & 15)];
-        if (entry & kSpecial) broken("a distance without a meaning");
+        if (entry & kPointer) entry = distances[(entry >> 16) + below(bits >> kDistanceBits, entry >> 8 & 15)];
+        if (entry & kSpecial) return Met::nonsense;
       }
-      const size_t distance = (entry >> 16) + (below(bits, entry & 0xFF) >> (entry >> 8 & 15));
-      bits >>= entry & 0xFF;
-      count -= entry & 0xFF;
-      if (distance > static_cast<size_t>(out - oldest)) broken("it refers to what is before its beginning");
+      const size_t distance = value(entry);
+      drop(entry);
+      if (distance > static_cast<size_t>(out - oldest)) return Met::beyond;
+      // Looked up before the copy, which takes as long as the look.
+      fill();
+      entry = lengths[below(bits, kLengthBits)];
       const uint8_t* from = out - distance;
-      uint8_t* const behind = out + length;
+      uint8_t* to = out;
+      out += length;
       if (distance >= 16) {
         do {
-          std::memcpy(out, from, 16);
-          out += 16;
+          std::memcpy(to, from, 16);
+          to += 16;
           from += 16;
-        } while (out < behind);
-      } else if (distance >= 8) {
-        do {
-          std::memcpy(out, from, 8);
-          out += 8;
-          from += 8;
-        } while (out < behind);
+        } while (to < out);
       } else if (distance == 1) {
-        std::memset(out, *from, length);
+        const uint64_t same = *from * uint64_t{0x0101010101010101};
+        do {
+          std::memcpy(to, &same, 8);
+          to += 8;
+        } while (to < out);
       } else {
-        do *out++ = *from++;
-        while (out < behind);
+        // Eight bytes at a time, of which `distance` are right if they are fewer.
+        const size_t step = std::min<size_t>(distance, 8);
+        do {
+          uint64_t some;
+          std::memcpy(&some, from, 8);
+          std::memcpy(to, &some, 8);
+          to += step;
+          from += step;
+        } while (to < out);
       }
-      out = behind;
+    } while (p < stop && out < limit);
+    return Met::stop;
+  }
+
+  // On a copy, which nothing that is written through `out` could be: it is in registers.
+  static Met portable(Codes& codes, const Bounds& bounds) {
+    Codes own = codes;
+    const Met met = own.run(bounds);
+    codes = own;
+    return met;
+  }
+#if defined(__x86_64__)
+  // Shifts by a variable and masks in one instruction each.
+  __attribute__((target("bmi,bmi2"))) static Met bmi2(Codes& codes, const Bounds& bounds) {
+    Codes own = codes;
+    const Met met = own.run(bounds);
+    codes = own;
+    return met;
+  }
+#endif
+};
+
+// true: the block has ended. The bits are in registers meanwhile.
+bool Inflate::coded(const uint8_t* oldest, uint8_t*& out, const uint8_t* limit) {
+#if defined(__x86_64__)
+  static const auto run =
+      __builtin_cpu_supports("bmi") && __builtin_cpu_supports("bmi2") ? &Codes::bmi2 : &Codes::portable;
+#else
+  constexpr auto run = &Codes::portable;
+#endif
+  for (;;) {
+    // What is behind the end are zeros, which a whole stream never takes.
+    const uint8_t* stop = in_.eof ? in_.end + 9 : in_.end - 32;
+    Codes codes{bits_, count_, in_.p, out};
+    const Codes::Met met = run(codes, {lengths_, distances_, stop, oldest, limit});
+    bits_ = codes.bits;
+    count_ = codes.count & 0xFF;
+    in_.p = codes.p;
+    out = codes.out;
+    switch (met) {
+      case Codes::Met::end: return true;
+      case Codes::Met::nonsense: broken("a code without a meaning");
+      case Codes::Met::beyond: broken("it refers to what is before its beginning");
+      case Codes::Met::stop: break;
     }
-    keep();
     if (out >= limit) return false;
     if (in_.eof) cut();
     in_.want(1024);
-    p = in_.p;
   }
 }
 

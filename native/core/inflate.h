@@ -28,6 +28,7 @@ class Inflate {
 
  private:
   enum class State { between, stored, coded };
+  struct Codes;
   static constexpr unsigned kLengthBits = 11, kDistanceBits = 8;
   void refill();
   uint32_t take(unsigned bits);

@@ -42,13 +42,14 @@ bool is_zero(const uint8_t* block) { return block[0] == 0 && std::memcmp(block, 
 bool has_checksum(const uint8_t* block) {
   int64_t claimed;
   if (!number(block + 148, 8, claimed)) return false;
-  int64_t sum = 8 * ' ', with_sign = 8 * ' ';  // old tars added signed bytes
+  // The field itself counts as blanks. Old tars added signed bytes, each of which above 127 is 256 less.
+  uint32_t sum = 8 * ' ', high = 0;
+  for (size_t i = 0; i < 512; ++i) sum += block[i];
+  for (size_t i = 148; i < 156; ++i) sum -= block[i];
+  if (claimed == sum) return true;
   for (size_t i = 0; i < 512; ++i)
-    if (i < 148 || i >= 156) {
-      sum += block[i];
-      with_sign += static_cast<int8_t>(block[i]);
-    }
-  return claimed == sum || claimed == with_sign;
+    if (i < 148 || i >= 156) high += block[i] >> 7;
+  return claimed == int64_t{sum} - 256 * int64_t{high};
 }
 
 std::string quoted(const std::string& name) { return '"' + name + '"'; }

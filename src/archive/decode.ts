@@ -107,19 +107,28 @@ export async function decode(decoding: Decoding): Promise<Decoded> {
   return { root, ...(totals as Totals) }
 }
 
-/** Of an archive whose beginning does not tell: it is decoded up to its first record, and then again. */
+/**
+ * Of an archive whose beginning does not tell: it is decoded up to its first record, and then again. A long one only until two things at
+ * its top have been met, which no one folder holds: where no record follows, its files are written for nothing then, and refused all the same.
+ */
 async function findRoot(decoding: Decoding): Promise<string> {
   let first: string | null = null
   let root: string | null = null
+  let batches = 0
   await run(decoding, async ({ members }) => {
-    first ??= members.find(({ path, kind }) => path !== '' && kind !== 'directory')?.path ?? null
+    const things = members.filter(({ path, kind }) => path !== '' && kind !== 'directory')
+    first ??= things[0]?.path ?? null
+    const top = topOf(first ?? '')
     root = recordRoot(members, first)
+    if (root === null && batches++ > 0 && things.some(({ path }) => topOf(path) !== top)) root = ''
     return root === null ? nothing : null
   })
   if (root !== null) return root
   const message = `${decoding.archive} holds no conda environment: no conda-meta folder is in it`
   throw new EnvError('NOT_AN_ENV', message, { path: decoding.archive })
 }
+
+const topOf = (path: string): string => path.split('/', 1)[0] as string
 
 const nothing: Admission = { files: [], again: false }
 

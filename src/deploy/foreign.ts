@@ -84,8 +84,7 @@ class Unpack {
     const links = tree.links(origins)
     const rest = [...links, ...tree.directories()]
     const left = await finishMeta({ tree, known, writer, origins, rest, signal })
-    await writer.write(rest)
-    await this.writeIndex()
+    await both(writer.write(rest), () => this.writeIndex(rest))
     await this.supply.check()
 
     const { own, setuid, ...met } = tree.met(links)
@@ -113,11 +112,10 @@ class Unpack {
     } catch (error) {
       throw fromSystem(error, 'cannot make', own)
     }
-    const admitted: MaterializeEntry[] = []
+    const admitted: Admitted[] = []
     const receive = async (batch: Batch): Promise<Admission> => {
       const admission = await this.receive(batch)
-      for (const { member, mode, rewrites } of admission.files)
-        admitted.push({ path: member.path, kind: 'file', mode, mtime: member.mtime, rewrites })
+      for (const file of admission.files) admitted.push(file)
       return admission
     }
     const { root, prefix, readOnly, threads } = job
@@ -125,7 +123,7 @@ class Unpack {
     // The name of the content, unless the plan needed it already; where it fails, who asks for it is told.
     this.supply.digest().catch(() => {})
     const decoded = await this.supply.feed({ into, limits, receive, signal, progress: this.progress })
-    writer.keep(admitted, decoded.written)
+    writer.keep(entriesOf(admitted), decoded.written)
     return decoded
   }
 
@@ -201,13 +199,16 @@ class Unpack {
     return dropped.sort()
   }
 
-  private async writeIndex(): Promise<void> {
-    const others: Entry[] = []
+  /** `rest`: links and directories, which are written meanwhile, or stand already. */
+  private async writeIndex(rest: readonly MaterializeEntry[]): Promise<void> {
+    const others = rest.map(linkOrDirectory)
+    const named = new Set(others.map(({ path }) => path))
     let paths = ''
     let digests = ''
     const numbers: number[] = []
     for (const entry of this.writer.entries.values()) {
       const { path, kind, mode, mtime, size, sha256, spots } = entry
+      if (named.has(path)) continue
       if (kind === 'file' && sha256 !== undefined && spots === undefined) {
         paths += `${path}//`
         digests += sha256
@@ -239,4 +240,19 @@ class Unpack {
       foreign,
     }
   }
+}
+
+/** One at a time: an object for every file that lives as long as the archive is read is copied twice by the garbage collector. */
+function* entriesOf(admitted: readonly Admitted[]): Generator<MaterializeEntry> {
+  for (const { member, mode, rewrites } of admitted)
+    yield { path: member.path, kind: 'file', mode, mtime: member.mtime, rewrites }
+}
+
+const linkOrDirectory = ({ path, kind, mode, mtime, target }: MaterializeEntry): Entry =>
+  target === undefined ? { path, kind, mode, mtime, size: 0 } : { path, kind, mode, mtime, size: 0, target }
+
+/** Waits for a job, and does the rest of the work while it runs. What fails first is thrown when both have ended. */
+async function both(job: Promise<void>, meanwhile: () => Promise<void>): Promise<void> {
+  const begun = new Promise((resolve) => setImmediate(resolve)).then(meanwhile)
+  for (const done of await Promise.allSettled([job, begun])) if (done.status === 'rejected') throw done.reason
 }

@@ -1,7 +1,14 @@
 import { createHash } from 'node:crypto'
 import { describe, expect, test } from 'vitest'
 import { parseRecord } from '../../src/conda/record.js'
-import { type Contents, type Hash, historyText, recordText } from '../../src/conda/record-text.js'
+import {
+  type Contents,
+  type Hash,
+  historyText,
+  newHashes,
+  recordText,
+  withHashes,
+} from '../../src/conda/record-text.js'
 
 const sha256 = (text: string): string => createHash('sha256').update(text).digest('hex')
 const [a, b, c] = ['a', 'b', 'c'].map((letter) => letter.repeat(64)) as [string, string, string]
@@ -167,6 +174,51 @@ describe('a record for another prefix', () => {
   test('a place for a hash elsewhere in the record is refused', () => {
     const odd = record([], { more: { sha256_in_prefix: zeros } })
     expect(() => recordText(odd, archive({}), '')).toThrowError(/conda-meta\/x-1-0\.json: a hash outside of paths_data/)
+  })
+})
+
+describe('a record of which only hashes change', () => {
+  const hashed = (name: string, hash: string) => path(name, { sha256: a, sha256_in_prefix: hash })
+  const nothingStands = () => false
+  const portable = record([hashed('x', a), hashed('y', b), hashed('z', b), hashed('w', c)], { license: 'µ' })
+  const contents = archive({ x: { sha256: a }, y: { of: 'y' }, z: { sha256: c }, w: { of: 'y' } })
+
+  test.each([0, 2])('says, patched where it stands, what it would say written anew (indented by %d)', (indent) => {
+    const changed = newHashes(portable, contents, '', nothingStands)
+    expect(changed).toEqual([
+      { old: b, now: { of: 'y' } },
+      { old: b, now: { sha256: c } },
+      { old: c, now: { of: 'y' } },
+    ])
+    const document = Buffer.from(JSON.stringify(portable.raw, null, indent))
+    const patched = withHashes(document, changed ?? [])
+    expect(patched?.data.length).toBe(document.length)
+    const anew = recordText(portable, contents, '')
+    expect(written(patched?.data.toString('utf8') ?? '')).toEqual(written(anew.text))
+    expect(patched?.digests.map((one) => one.path)).toEqual(anew.digests.map((one) => one.path))
+    for (const { offset } of patched?.digests ?? [])
+      expect(patched?.data.toString('latin1', offset - 1, offset + 65)).toBe(`"${zeros}"`)
+  })
+
+  test('is written anew where more than that changes', () => {
+    const isKept = (files: Record<string, Hash | null>, more: object[] = []) =>
+      newHashes(record([hashed('x', a), ...more]), archive(files), '', nothingStands)
+    expect(isKept({ x: { sha256: a } })).toEqual([])
+    expect(isKept({})).toBeNull()
+    expect(isKept({ x: null })).toBeNull()
+    expect(isKept({ x: { sha256: a }, y: { of: 'y' } }, [path('y', { sha256: b })])).toBeNull()
+    const listed = record([hashed('x', a)], { files: ['x', 'gone'] })
+    expect(newHashes(listed, archive({ x: { sha256: a } }), '', nothingStands)).toBeNull()
+  })
+
+  test('is not patched where it cannot be told which hash is meant', () => {
+    const changed = [{ old: b, now: { sha256: c } }]
+    const key = (hash: string) => `"sha256_in_prefix": "${hash}"`
+    const patch = (text: string) => withHashes(Buffer.from(text), changed)?.data.toString()
+    expect(patch(`{${key(a)}, ${key(b)}}`)).toBe(`{${key(a)}, ${key(c)}}`)
+    expect(patch(`{${key(a)}}`)).toBeUndefined()
+    expect(patch(`{${key(b)}, "elsewhere": {${key(b)}}}`)).toBeUndefined()
+    expect(patch(JSON.stringify({ note: key(b) }))).toBeUndefined()
   })
 })
 

@@ -1,8 +1,7 @@
 /** What the records in an archive say about its files. Grows while the archive is read: records come before most of what they speak of. */
-import { ownPath } from '../../conda/environment.js'
 import { defaultSitePackages } from '../../conda/noarch.js'
 import { parseRecord } from '../../conda/record.js'
-import { type Contents, isPortable, isTrue } from '../../conda/record-text.js'
+import { type Contents, isPortable, type NewHash, newHashes, ownPaths, unrecorded } from '../../conda/record-text.js'
 import { EnvError } from '../../errors.js'
 import type { Rewrite } from '../../native.js'
 
@@ -31,6 +30,9 @@ export class Knowledge {
   private python: string | null = null
   private count = 0
   private readonly portable = new Map<string, Claims>()
+  /** Paths of the files in which packages name placeholders, and those: looked through at the end, which all files are too many for. */
+  private readonly withRewrites = new Set<string>()
+  private readonly placeholders_ = new Set<string>()
   /** The longest prefix that fits everywhere. */
   private narrowest = Number.POSITIVE_INFINITY
 
@@ -65,10 +67,10 @@ export class Knowledge {
     return this.waiting.map((record) => record.name)
   }
 
-  /** The record at `path` need not be written anew, by what `contents` says of its files. */
-  isTrue(path: string, contents: Contents, stands: Parameters<typeof isTrue>[3]): boolean {
+  /** The hashes that are not true any more in the record at `path`, by what `contents` says of its files; null: it has to be written anew. */
+  newHashes(path: string, contents: Contents, stands: Parameters<typeof newHashes>[3]): NewHash[] | null {
     const record = this.portable.get(path)
-    return record !== undefined && isTrue(record, contents, this.sitePackages, stands)
+    return record === undefined ? null : newHashes(record, contents, this.sitePackages, stands)
   }
 
   of(path: string): Known | undefined {
@@ -77,14 +79,12 @@ export class Knowledge {
 
   /** The files in which packages name placeholders. */
   *relocated(): Generator<readonly [path: string, rewrites: readonly Rewrite[]]> {
-    for (const [path, { rewrites }] of this.files) if (rewrites.length > 0) yield [path, rewrites]
+    for (const path of this.withRewrites) yield [path, this.files.get(path)?.rewrites ?? none]
   }
 
   /** All placeholders that packages name. */
   placeholders(): Set<string> {
-    const all = new Set<string>()
-    for (const { rewrites } of this.files.values()) for (const { prefix } of rewrites) all.add(prefix)
-    return all
+    return new Set(this.placeholders_)
   }
 
   /** Throws PREFIX_TOO_LONG, naming all files of the records read so far into which `prefix` does not fit. */
@@ -101,26 +101,28 @@ export class Knowledge {
   }
 
   private claim(record: Claims): void {
-    const listed = new Set(record.files)
-    for (const recorded of record.paths ?? []) {
-      const path = ownPath(record, listed, recorded.path, this.sitePackages)
-      listed.delete(path)
+    const owned = ownPaths(record, this.sitePackages)
+    for (const [i, recorded] of (record.paths ?? []).entries()) {
       const { sha256, sha256InPrefix, placeholder, mode, type } = recorded
       // mamba does not name the placeholder that it replaced; its hashes tell that there was one.
       const replaced = sha256 !== undefined && sha256InPrefix !== undefined && sha256 !== sha256InPrefix
       // rattler records the hash of an entry point as it was installed: no package has those bytes.
       const isMade = type.endsWith('entry_point')
-      this.note(path, {
+      this.note(owned[i] as string, {
         sha256: sha256 === undefined || isMade ? none : [sha256],
         rewrites: placeholder === undefined ? none : [{ prefix: placeholder, mode: mode ?? 'text' }],
         installed: placeholder !== undefined || replaced || isMade,
       })
     }
-    for (const path of listed) this.note(path, { sha256: none, rewrites: none, installed: true })
+    for (const path of unrecorded(record, owned)) this.note(path, { sha256: none, rewrites: none, installed: true })
   }
 
   private note(path: string, more: Known): void {
-    for (const rewrite of more.rewrites) this.narrowest = Math.min(this.narrowest, slotOf(rewrite))
+    for (const rewrite of more.rewrites) {
+      this.narrowest = Math.min(this.narrowest, slotOf(rewrite))
+      this.placeholders_.add(rewrite.prefix)
+      this.withRewrites.add(path)
+    }
     const there = this.files.get(path)
     if (there === undefined) {
       this.files.set(path, more)

@@ -1,13 +1,15 @@
 /** conda-meta of the deployed environment: records and the history made true, in the stage. */
 import { createHash } from 'node:crypto'
+import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { parseRecord } from '../../conda/record.js'
-import { type Contents, historyText, recordText } from '../../conda/record-text.js'
+import { type Contents, historyText, type NewHash, recordText, withHashes } from '../../conda/record-text.js'
+import { fromSystem } from '../../errors.js'
 import type { MaterializeEntry } from '../../native.js'
 import type { Entry, Spot } from '../../tree/entry.js'
 import { follow, type Node } from '../../tree/follow.js'
 import { isRecord, type Knowledge } from './knowledge.js'
-import { read, study } from './relocate.js'
+import { study } from './relocate.js'
 import type { ForeignTree } from './tree.js'
 import type { Writer } from './writer.js'
 
@@ -51,29 +53,40 @@ export async function finishMeta(finished: Finished): Promise<string[]> {
     const entry = writer.entries.get(path)
     return hash !== undefined && entry?.sha256 === hash && entry.spots === undefined && entry.kind === 'file'
   }
-  const kept = metas.filter(({ path }) => known.isTrue(path, contents, stands))
+  const hashes = new Map<string, readonly NewHash[] | null>()
+  for (const { path } of metas) hashes.set(path, known.newHashes(path, contents, stands))
+  const kept = metas.filter(({ path }) => hashes.get(path)?.length === 0)
   const outcomes = await study(finished, kept, origins)
   const named = new Set(outcomes.filter((outcome) => outcome.kept.prefix > 0).map(({ path }) => path))
   const stay = new Set(kept.filter(({ path }) => !named.has(path)))
   for (const entry of metas) {
     if (stay.has(entry)) continue
     const { path, kind, mode, mtime } = entry
-    const old = (await read(join(writer.job.root, path))).toString('utf8')
+    const document = readNow(join(writer.job.root, path))
+    const old = document.toString('utf8')
     if (path === history) {
       // The new prefix may stand there already: the index has to know its places, too.
       const rewrites = [writer.job.prefix, ...origins].map((prefix) => ({ prefix, mode: 'text' as const }))
       entries.push({ path, kind, mode, mtime, data: Buffer.from(historyText(old)), rewrites })
       continue
     }
-    const { text, digests } = recordText(parseRecord(path, old), contents, known.sitePackages)
-    const data = Buffer.from(text)
+    const names = (text: string): boolean => origins.some((origin) => text.includes(origin))
+    const changed = hashes.get(path) ?? null
+    const patches = changed !== null && changed.length > 0 && !names(old)
+    let made = patches ? withHashes(document, changed) : null
+    if (made === null) {
+      const { text, digests } = recordText(parseRecord(path, old), contents, known.sitePackages)
+      made = { data: Buffer.from(text), digests }
+      if (names(text)) left.push(path)
+    }
+    const { data, digests } = made
+    const asStored = sha256(data)
     for (const { offset, path: of } of digests) data.write(deployedHash(writer.entries.get(of)), offset, 'latin1')
-    if (origins.some((origin) => text.includes(origin))) left.push(path)
     const spots = digests.map(({ offset, path: refers }): Spot => ({ encoding: 'digest', offset, refers, slot: 0 }))
     entries.push({ path, kind, mode, mtime, data })
     if (spots.length > 0)
       stored.push({
-        ...{ path, kind, mode, mtime, size: data.length, sha256: sha256(text), spots },
+        ...{ path, kind, mode, mtime, size: data.length, sha256: asStored, spots },
         deployed: { size: data.length, sha256: sha256(data) },
       })
     bytes += data.length
@@ -83,7 +96,16 @@ export async function finishMeta(finished: Finished): Promise<string[]> {
   return left
 }
 
-const sha256 = (data: Uint8Array | string): string => createHash('sha256').update(data).digest('hex')
+const sha256 = (data: Uint8Array): string => createHash('sha256').update(data).digest('hex')
+
+/** A record was written just now, to local storage: reading it takes less time than asking another thread to. */
+function readNow(path: string): Buffer {
+  try {
+    return readFileSync(path)
+  } catch (error) {
+    throw fromSystem(error, 'cannot read', path)
+  }
+}
 
 const deployedHash = (entry: Entry | undefined): string => entry?.deployed?.sha256 ?? entry?.sha256 ?? ''
 

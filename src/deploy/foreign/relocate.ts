@@ -8,7 +8,7 @@ import type { PrefixNote } from '../../archive/conda-pack.js'
 import { fromSystem } from '../../errors.js'
 import { type MaterializeEntry, native, type Outcome, type PackEntry, type Rewrite, runJob } from '../../native.js'
 import type { Entry } from '../../tree/entry.js'
-import { isRecord, type Knowledge, tooLong } from './knowledge.js'
+import { isRecord, type Knowledge, type Known, tooLong } from './knowledge.js'
 import { headBytes, isEnvScript, programOf, restored } from './scripts.js'
 import type { ForeignTree } from './tree.js'
 import type { Writer } from './writer.js'
@@ -55,8 +55,9 @@ export async function relocate(findings: Findings): Promise<Relocated> {
   const unnoted: Entry[] = []
   for (const entry of writer.entries.values()) {
     if (entry.kind !== 'file' || isRecord(entry.path)) continue
-    if (!isPackages(known, entry.path, entry.sha256 ?? '')) unproven.push(entry)
-    else if (isUnnoted(findings, entry.path) && !noted.has(entry.path)) unnoted.push(entry)
+    const one = known.of(entry.path)
+    if (one?.sha256.includes(entry.sha256 ?? '') !== true) unproven.push(entry)
+    else if (isUnnoted(one, writer, entry.path) && !noted.has(entry.path)) unnoted.push(entry)
   }
   const placeholders = [...new Set(findings.notes.map(({ placeholder }) => placeholder))].filter(
     (one) => !origins.includes(one),
@@ -121,10 +122,8 @@ function wantedRewrites({ tree, known, writer, notes, origins }: Findings): Map<
  * Of a file that is its package's: it has a placeholder that neither its record nor a note names. conda-pack notes nothing of
  * `bin/python*`, and mamba records no placeholders. It is one of those that other files have.
  */
-function isUnnoted({ known, writer }: Findings, path: string): boolean {
-  const one = known.of(path)
-  return one?.installed === true && one.rewrites.length === 0 && writer.applied(path).length === 0
-}
+const isUnnoted = (one: Known, writer: Writer, path: string): boolean =>
+  one.installed && one.rewrites.length === 0 && writer.applied(path).length === 0
 
 /** Where `prefixes` stand in `files`, and how; files without any are not named. */
 export async function study(

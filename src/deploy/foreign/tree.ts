@@ -44,7 +44,7 @@ export class ForeignTree {
 
   /** Files to be written now, each name once; `again`: one of them was among those before. Throws UNSAFE_PATH and ARCHIVE_CORRUPT. */
   admit(members: readonly Member[]): { readonly files: Member[]; readonly again: boolean } {
-    const files = new Map<string, Member>()
+    const files: Member[] = []
     this.again = false
     for (const member of members) {
       const { path } = member
@@ -54,10 +54,12 @@ export class ForeignTree {
       }
       checkPath(path, this.archive)
       this.place(member)
-      if (member.kind === 'file') files.set(path, member)
-      else files.delete(path)
+      if (member.kind === 'file') files.push(member)
     }
-    return { files: [...files.values()], again: this.again }
+    return {
+      files: this.again ? files.filter((file) => this.members.get(file.path) === file) : files,
+      again: this.again,
+    }
   }
 
   private place(member: Member): void {

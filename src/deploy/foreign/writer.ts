@@ -38,11 +38,12 @@ export class Writer {
   }
 
   /** Notes what was written, here or by whoever read the archive. */
-  keep(entries: readonly MaterializeEntry[], done: Materialized): void {
+  keep(entries: Iterable<MaterializeEntry>, done: Materialized): void {
     const { digests, sizes, rewritten } = done
     const changes = new Map(rewritten.map((change) => [change.entry, change]))
-    for (const [i, { path, kind, mode, mtime, target, rewrites = [] }] of entries.entries()) {
-      const size = sizes[i] ?? 0
+    let i = -1
+    for (const { path, kind, mode, mtime, target, rewrites = [] } of entries) {
+      const size = sizes[++i] ?? 0
       const was = this.entries.get(path)
       const change = changes.get(i)
       let entry: Entry
