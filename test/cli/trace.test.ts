@@ -145,3 +145,15 @@ test('an interactive program has the terminal', async (context) => {
   if (status === null) return context.skip('script(1) is not installed')
   expect({ status, text: text.trim() }).toEqual({ status: 6, text: 'terminal' })
 })
+
+test('an output that cannot be written does not hide what was counted', async () => {
+  const folder = temporaryFolder('trace')
+  const output = join(folder, 'absent/report.json')
+  const { status, stderr } = await runCli(['trace', '-o', output, '--', 'true'])
+  expect(status).toBe(1)
+  expect(stderr).toMatch(/^\d+ of \d+ file accesses were on local disk/)
+  expect(lastLine(stderr)).toBe(`conda-deploy: cannot write ${output}: no such file or directory`)
+  const json = await runCli(['trace', '--json', '-o', output, '--', 'true'])
+  const [report, error] = json.stderr.trimEnd().split('\n')
+  expect([JSON.parse(report ?? ''), JSON.parse(error ?? '')]).toMatchObject([{ version: 1 }, { error: { code: 'IO' } }])
+})

@@ -82,7 +82,6 @@ export function addTrace(program: Command, session: Session): void {
     // From here on signals are for the program, which `trace` hands them to.
     session.release()
     const report = await running
-    await writeOutputs(flags, report)
     const broke = breaches(report, limits)
     const { explain } = await import('../../trace/explain.js')
     const named = resolve(home ?? homedir())
@@ -92,6 +91,8 @@ export function addTrace(program: Command, session: Session): void {
     for (const { limit, found } of broke) terminal.warn(`${limit}: it is ${found}`)
     terminal.aside({ ...report, ...(explained === undefined ? {} : { explained }), breaches: broke })
     session.status = statusOf(report, broke.length > 0)
+    // Last: what cannot be written must not hide what was counted, in a run that may have taken hours.
+    await writeOutputs(flags, report)
   })
 }
 
