@@ -151,6 +151,15 @@ describe('an environment', () => {
     expect(paths).toContainEqual({ _path: 'bin/pure', path_type: 'unix_python_entry_point' })
   })
 
+  test('with a prefix that scripts cannot name is refused, with one that is difficult warned of', async () => {
+    for (const name of ['tab\t', 'line\nend', 'n'.repeat(256)])
+      await expect(make(['pure'], { prefix: join(folder, 'envs', name) })).rejects.toMatchObject({
+        code: 'INVALID_OPTION',
+      })
+    const { warnings } = await make(['data'], { prefix: join(folder, 'envs', "it's") })
+    expect(warnings).toContainEqual(expect.stringContaining("has a '"))
+  })
+
   test('with a long prefix has scripts that /bin/sh starts', async () => {
     const prefix = join(folder, 'envs', 'long'.repeat(30))
     await make(['pure'], { prefix })
