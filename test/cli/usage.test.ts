@@ -6,7 +6,10 @@ import { describe, expect, test } from 'vitest'
 import { version } from '../../src/version.js'
 import { runCli } from '../support/run-cli.js'
 
-const commands = ['deploy', 'run', 'pack', 'inspect', 'verify', 'prolog', 'task-prolog', 'epilog', 'slurm']
+const commands = (
+  'deploy run pack create list envs export clean install update remove repair inspect verify relocate activate deactivate trace ' +
+  'prolog task-prolog epilog slurm cache broadcast'
+).split(' ')
 
 describe('help', () => {
   test('--version prints the version alone', async () => {
@@ -26,6 +29,13 @@ describe('help', () => {
     const { stdout } = await runCli(['help'])
     for (const name of commands) expect(stdout).toMatch(new RegExp(`^ {2}${name} `, 'm'))
   })
+})
+
+test.each(['slurm', 'cache'])('%s alone prints its help, and says what is missing', async (name) => {
+  const { status, stdout, stderr } = await runCli([name])
+  expect({ status, stdout }).toEqual({ status: 2, stdout: '' })
+  expect(stderr).toMatch(new RegExp(`^Usage: conda-deploy ${name}`))
+  expect(stderr).toMatch(/^conda-deploy: no command is named\n\nhint: /m)
 })
 
 describe('wrong usage ends with 2, says what is wrong and what to do', () => {

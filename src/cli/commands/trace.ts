@@ -61,7 +61,7 @@ export function addTrace(program: Command, session: Session): void {
   example(
     command,
     'conda-deploy trace --explain -- python -c "import numpy"',
-    "conda-deploy trace --source ~/.conda/envs/myenv --fail-on 'shared>0' -- jupyter --version",
+    "conda-deploy trace --target DIR --fail-on 'shared>0' -- jupyter lab",
     'conda-deploy trace --compare before.json after.json --chart both.svg',
   )
   command.action(async (words: string[], _: unknown, self: Command) => {
