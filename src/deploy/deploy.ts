@@ -22,7 +22,7 @@ import { roomOf } from './preflight.js'
 import { discard, lockOf, makePlace, makeStage, publish, sweep, takeBack } from './publish.js'
 import { indexOf, standingAt, targetExists, writeReady } from './ready.js'
 import { type Source, standardInput, type Unpacked, withCopy, withSource } from './source.js'
-import { checkStage } from './verify.js'
+import { checkAdopted, checkStage } from './verify.js'
 
 export type { DeployOptions } from './deploy-options.js'
 
@@ -122,6 +122,9 @@ async function deployFrom(
   const isDone = dryRun || plan.method === 'adopted'
   const made = isDone ? null : await make(source, archive, plan, wish, claim, kept, settings, clock).finally(kept.end)
   const method = made !== null ? 'deployed' : dryRun ? plan.method : 'adopted'
+  // What is writable is meant to become other than it was.
+  if (options.verify === true && made === null && !dryRun && readOnly) await checkAdopted(plan.prefix, settings)
+  clock.lap('verify')
   const done = made ?? (await nothingDone(source, plan.prefix, method))
   const warnings = [...plan.warnings, ...done.warnings, ...baseWarnings(source, settings, done), ...leaseWarnings]
   for (const warning of warnings) reporter.warn(warning)
