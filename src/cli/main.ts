@@ -105,6 +105,13 @@ function hintFor({ code }: CommanderError, argv: readonly string[]): string | un
   return undefined
 }
 
+/** A relative path means nothing in a folder that was removed. */
+function withFolder(thrown: unknown): unknown {
+  if ((thrown as NodeJS.ErrnoException | null)?.syscall !== 'uv_cwd') return thrown
+  const hint = 'go to another one, or name all paths as a whole'
+  return new EnvError('IO', 'the working folder is not there any more', { hint, cause: thrown })
+}
+
 async function main(): Promise<number> {
   const interruption = watchSignals()
   let globals = (): Globals => ({})
@@ -117,7 +124,7 @@ async function main(): Promise<number> {
     terminal.close()
     return session.status
   } catch (thrown) {
-    const error = thrown instanceof CommanderError ? usageError(thrown, process.argv) : thrown
+    const error = thrown instanceof CommanderError ? usageError(thrown, process.argv) : withFolder(thrown)
     if (error === undefined) return 0
     terminal.error(error)
     return interruption.status() ?? (error instanceof EnvError ? error.exitStatus : bug)

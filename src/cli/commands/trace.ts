@@ -5,7 +5,7 @@ import { resolve } from 'node:path'
 import { Argument, type Command, InvalidArgumentError } from 'commander'
 import { EnvError, fromSystem } from '../../errors.js'
 import type { TraceReport } from '../../trace/report.js'
-import { example, type Globals, integer, type Session } from '../common.js'
+import { asTyped, example, type Globals, integer, type Session } from '../common.js'
 import { comparisonText, explainText, traceText } from '../trace-text.js'
 
 interface Flags extends Globals {
@@ -75,7 +75,7 @@ export function addTrace(program: Command, session: Session): void {
     const { terminal } = session
     terminal.close()
     const running = trace({
-      ...{ argv: words, target, source, shared, home, bytes },
+      ...{ argv: asTyped(words), target, source, shared, home, bytes },
       foreground: true,
       reporter: terminal,
     })
