@@ -360,6 +360,19 @@ describe('what keeps an environment from being changed', () => {
     nothingLeft()
   })
 
+  test('that it was deployed read-only, for root too', async () => {
+    await make(['alone'])
+    mkdirSync(join(prefix, '.conda-deploy'))
+    writeFileSync(join(prefix, '.conda-deploy/ready'), '{}')
+    lockTree(prefix, 0o555)
+    const before = stateOf(prefix)
+    for (const change of [() => add(['tool']), () => drop(['alone']), () => removeEnvironment({ prefix })])
+      expect(await refused(change, 'PERMISSION')).toMatch(/was deployed read-only/)
+    expect(differences(stateOf(prefix), before)).toEqual([])
+    lockTree(prefix, 0o755)
+    expect((await add(['tool'])).warnings).toContainEqual(expect.stringContaining('was deployed from an archive'))
+  })
+
   test('another change of it at the same time comes first', async () => {
     await make(['python=3.11.4'])
     const results = await Promise.all([add(['tool']), add(['pure']), add(['alone'])])
