@@ -97,7 +97,7 @@ describe('an environment', () => {
   })
 
   test('has records and a history that conda reads, and is in environments.txt', async () => {
-    const { prefix } = await make(['tool>=1'], { command: 'conda-deploy create -c https://u:hidden@host/c' })
+    const { prefix } = await make(['tool>=1'], { command: 'conda-deploy create -c https://u:hid@den@host/c' })
     const tool = records.find(({ name }) => name === 'tool') as RepoRecord
     const hash = (path: string): string =>
       createHash('sha256')
