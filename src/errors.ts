@@ -73,7 +73,7 @@ const codes: Readonly<Record<ErrorCode, { readonly exit: number; readonly hint?:
   ADDON_MISSING: { exit: 1, hint: 'build it: npm run build (checkout) or npm rebuild conda-deploy (package)' },
   VERIFY_FAILED: { exit: 3 },
   CANCELLED: { exit: 130 },
-  NO_SPACE: { exit: 75, hint: 'free some space, or choose another target with --to' },
+  NO_SPACE: { exit: 75, hint: 'free some space, or choose another place' },
   LOCK_HELD: { exit: 75 },
   CONFIG_DAMAGED: { exit: 1 },
   INVALID_SPEC: { exit: 2, hint: 'write it as name, name=1.2, "name>=1.2,<2" or channel::name' },

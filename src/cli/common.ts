@@ -1,6 +1,7 @@
 /** What the commands share: the session they run in, the flags that mean the same everywhere, and the reading of numbers. */
 import { type Command, InvalidArgumentError } from 'commander'
 import { type Spare, spares } from '../conda/spare.js'
+import { EnvError } from '../errors.js'
 import type { TalkSettings, Terminal } from './terminal.js'
 
 export interface Session {
@@ -70,6 +71,17 @@ export function threads(text: string): number | undefined {
 export function seconds(text: string): number {
   if (!/^\d{1,9}(\.\d{1,3})?$/.test(text)) throw new InvalidArgumentError('It must be a number of seconds from 0.')
   return Number(text)
+}
+
+/**
+ * The words of a program to start, as they were typed. Throws INVALID_OPTION for one that is not UTF-8: Node has turned bytes of it into
+ * U+FFFD, and the program would be told another name than the one that was meant.
+ */
+export function asTyped(words: readonly string[]): readonly string[] {
+  const wrong = words.find((word) => word.includes('\ufffd'))
+  if (wrong === undefined) return words
+  const hint = 'name it by a pattern that a shell expands: sh -c …'
+  throw new EnvError('INVALID_OPTION', `'${wrong}' is not UTF-8: it cannot be handed on to a program`, { hint })
 }
 
 /** An example under a command's help. */

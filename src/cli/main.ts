@@ -12,6 +12,13 @@ import { Terminal } from './terminal.js'
 /** EX_SOFTWARE: what was thrown is no EnvError, so it is our bug. */
 const bug = 70
 
+/** A relative path means nothing in a folder that was removed. */
+function withFolder(thrown: unknown): unknown {
+  if ((thrown as NodeJS.ErrnoException | null)?.syscall !== 'uv_cwd') return thrown
+  const hint = 'go to another one, or name all paths as a whole'
+  return new EnvError('IO', 'the working folder is not there any more', { hint, cause: thrown })
+}
+
 async function main(argv: readonly string[]): Promise<number> {
   const interruption = watchSignals()
   let globals = (): Globals => ({})
@@ -28,7 +35,8 @@ async function main(argv: readonly string[]): Promise<number> {
       terminal.close()
     }
     return session.status
-  } catch (error) {
+  } catch (thrown) {
+    const error = withFolder(thrown)
     terminal.error(error)
     return interruption.status() ?? (error instanceof EnvError ? error.exitStatus : bug)
   }

@@ -84,7 +84,9 @@ export async function runProgram(program: Command, argv: readonly string[]): Pro
 /** A wrong command line as the error that everything else is; undefined: help or the version was asked for, and printed. */
 function usageError(error: CommanderError, argv: readonly string[]): EnvError | undefined {
   if (error.exitCode === 0) return undefined
-  const [message = '', ...suggestion] = error.message.replace(/^error: /, '').split('\n')
+  // A command of commands alone: its help was printed.
+  const said = error.code === 'commander.help' ? 'no command is named' : error.message
+  const [message = '', ...suggestion] = said.replace(/^error: /, '').split('\n')
   const general = suggestion.join(' ').replace(/^\(|\)$/g, '') || 'conda-deploy --help tells what there is'
   return new EnvError('USAGE', message, { hint: hintFor(error, argv) ?? general })
 }

@@ -3,7 +3,7 @@ import type { Comparison } from '../trace/compare.js'
 import type { Explained } from '../trace/explain.js'
 import { kinds } from '../trace/kinds.js'
 import { directoriesOf, type TraceReport } from '../trace/report.js'
-import { bytes, count, counted, duration } from './text.js'
+import { bytes, count, counted, duration, printable } from './text.js'
 
 /** The line that says it all: `4,041 of 4,043 file accesses were on local disk; 2 on /shared (lustre)`. */
 export function verdict(report: TraceReport): string {
@@ -11,7 +11,7 @@ export function verdict(report: TraceReport): string {
   const where = (server: 'shared' | 'unknown'): string =>
     fileSystems
       .filter((one) => one.server === server)
-      .map(({ mount, type, calls }) => `${count(calls)} on ${mount} (${type})`)
+      .map(({ mount, type, calls }) => `${count(calls)} on ${printable(mount)} (${type})`)
       .join(', ')
   const rest = [
     servers.shared.calls > 0 ? where('shared') : 'none on shared storage',
@@ -48,7 +48,12 @@ function worst(report: TraceReport, top: number): string {
     .slice(0, top)
   const table = (rows: readonly { calls: number; misses: number; server: string; name: string }[]): string =>
     columns(
-      rows.map((row) => [count(row.calls), row.misses > 0 ? `${count(row.misses)} missed` : '', row.server, row.name]),
+      rows.map((row) => [
+        count(row.calls),
+        row.misses > 0 ? `${count(row.misses)} missed` : '',
+        row.server,
+        printable(row.name),
+      ]),
       [2, 3],
     )
   return [
@@ -70,7 +75,7 @@ export function explainText(explained: readonly Explained[]): string {
   return explained
     .map(({ calls, misses, files, cause, remedy, example }) => {
       const missed = misses > 0 ? `, ${count(misses)} of them missed` : ''
-      return `${cause}\n  ${counted(calls, 'access', 'accesses')} to ${counted(files, 'file')}${missed}, such as ${example}\n  removed by: ${remedy}`
+      return `${cause}\n  ${counted(calls, 'access', 'accesses')} to ${counted(files, 'file')}${missed}, such as ${printable(example)}\n  removed by: ${remedy}`
     })
     .join('\n')
 }
@@ -88,8 +93,17 @@ export function comparisonText({ a, b, rows, onlyA, onlyB }: Comparison): string
     ]),
   ])
   const only = (name: string, paths: readonly string[]): string[] =>
-    paths.length === 0 ? [] : [`shared files of ${name} only: ${counted(paths.length, 'file')}, first ${paths[0]}`]
-  return [`A: ${a.join(' ')}`, `B: ${b.join(' ')}`, '', table, ...only('A', onlyA), ...only('B', onlyB)].join('\n')
+    paths.length === 0
+      ? []
+      : [`shared files of ${name} only: ${counted(paths.length, 'file')}, first ${printable(paths[0] ?? '')}`]
+  return [
+    `A: ${printable(a.join(' '))}`,
+    `B: ${printable(b.join(' '))}`,
+    '',
+    table,
+    ...only('A', onlyA),
+    ...only('B', onlyB),
+  ].join('\n')
 }
 
 /** Cells in columns: texts to the left, numbers to the right. */

@@ -32,8 +32,12 @@ export interface Activation {
   readonly warnings: readonly string[]
 }
 
-/** What activation itself sets; conda would let an environment overwrite them, and break. */
-const reserved = /^(?:__proto__|PATH|CONDA_PREFIX|CONDA_SHLVL|CONDA_DEFAULT_ENV|CONDA_PROMPT_MODIFIER)$/
+/**
+ * What activation itself sets: conda would let an environment overwrite them, and break. And what no shell can set: bash ends its `eval`
+ * there, zsh takes them for a wish to be another user.
+ */
+const reserved =
+  /^(?:__proto__|PATH|CONDA_(?:PREFIX|SHLVL|DEFAULT_ENV|PROMPT_MODIFIER)|E?[UG]ID|PPID|BASHOPTS|SHELLOPTS|BASH_VERSINFO)$/
 export const isName = (name: string): boolean => /^[A-Za-z_][A-Za-z0-9_]*$/.test(name)
 /** conda's word for a variable that `conda env config vars unset` removed. */
 const unset = '***unset***'

@@ -119,14 +119,14 @@ export function channelNames(text: string, config: ChannelConfig): ChannelNames 
 /** An address without credentials of any kind: the form that may be written anywhere. */
 export function publicUrl(url: string): string {
   return url
-    .replace(/(\/\/)[^/@]*@/, '$1')
+    .replace(/(\/\/)[^/\s]*@/, '$1')
     .replace(/(:\/\/[^/]+)\/t\/[^/]+(?=\/|$)/, '$1')
     .replace(/\/+$/, '')
 }
 
 /** An address as it may be shown. */
 export function withoutSecret(url: string): string {
-  return url.replace(/(\/\/)[^/@]*@/, '$1').replace(/\/t\/[^/]+/, '/t/<TOKEN>')
+  return url.replace(/(\/\/)[^/\s]*@/, '$1').replace(/\/t\/[^/]+/, '/t/<TOKEN>')
 }
 
 /** The folder of a channel on disk; null: it is elsewhere. */

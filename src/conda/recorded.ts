@@ -100,11 +100,12 @@ export function changesOf(before: Variables, now: Variables): readonly Assigning
 /**
  * Tells its environment before the scripts and at the end, whoever ends it. Descriptor 3 is for the answer, so that what scripts print
  * does not get into it; `env` is named by its path, because scripts may change PATH. CONDA_DEPLOY_SOURCING is set while a script runs.
+ * Each of the two listings ends with an empty entry.
  */
 const code = `
 /usr/bin/env -0 >&3
 printf '\\0' >&3
-trap '/usr/bin/env -0 >&3' EXIT
+trap '/usr/bin/env -0 >&3; printf "\\0" >&3' EXIT
 export CONDA_DEPLOY_SOURCING
 for CONDA_DEPLOY_SOURCING; do
   . "$CONDA_DEPLOY_SOURCING"
@@ -161,6 +162,9 @@ interface Ran {
 /** Bytes, about, of what scripts print that are kept. */
 const mostSaid = 65_536
 
+/** Milliseconds for which what the shell left behind (a daemon that a script started) may keep its pipes open; with no answer longer. */
+const grace = { answered: 100, silent: 2000 }
+
 /** In a process group of its own: what scripts started ends with the shell when it is cancelled. */
 function shellRun(shell: string, args: readonly string[], env: Environment, signal?: AbortSignal): Promise<Ran> {
   return new Promise((resolve, reject) => {
@@ -184,12 +188,24 @@ function shellRun(shell: string, args: readonly string[], env: Environment, sign
       }
     }
     signal?.addEventListener('abort', stop, { once: true })
-    child.on('error', (error) => reject(fromSystem(error, 'cannot run', shell)))
-    child.on('close', (status, ending) => {
+    const text = (chunks: Buffer[]): string => Buffer.concat(chunks).toString('utf8')
+    const isAnswered = (): boolean => text(answer).split('\0\0').length > 2
+    let waiting: NodeJS.Timeout | undefined
+    const finish = (status: number | null, ending: string | null): void => {
+      clearTimeout(waiting)
       signal?.removeEventListener('abort', stop)
+      for (const stream of child.stdio) stream?.destroy()
       if (signal?.aborted) reject(new EnvError('CANCELLED', 'cancelled', { cause: signal.reason }))
-      const text = (chunks: Buffer[]): string => Buffer.concat(chunks).toString('utf8')
       resolve({ answer: text(answer), said: text(out) + text(err), ended: ending ?? `status ${status}` })
+    }
+    child.on('error', (error) => reject(fromSystem(error, 'cannot run', shell)))
+    child.on('exit', (status, ending) => {
+      const late = (): void => finish(status, ending)
+      waiting = setTimeout(() => {
+        if (isAnswered()) late()
+        else waiting = setTimeout(late, grace.silent)
+      }, grace.answered)
     })
+    child.on('close', finish)
   })
 }

@@ -11,8 +11,9 @@ import { type Base, native } from '../native.js'
 import { acquire, cancelled } from '../tree/lock.js'
 import { adopt, Claim, type Holders } from './cache/claim.js'
 import { jobHolder } from './cache/holder.js'
-import { keepBase } from './cache/keep-base.js'
+import { type KeptBase, keepBase } from './cache/keep-base.js'
 import { defaultPolicy, type Policy, readPolicy } from './cache/policy.js'
+import { type Evictions, isFull, makeRoom } from './cache/room.js'
 import { baseFor } from './delta.js'
 import { type DeployOptions, type Settings, settle } from './deploy-options.js'
 import { byName, holdStage } from './hold.js'
@@ -21,7 +22,7 @@ import { roomOf } from './preflight.js'
 import { discard, lockOf, makePlace, makeStage, publish, sweep, takeBack } from './publish.js'
 import { indexOf, standingAt, targetExists, writeReady } from './ready.js'
 import { type Source, standardInput, type Unpacked, withCopy, withSource } from './source.js'
-import { checkStage } from './verify.js'
+import { checkAdopted, checkStage } from './verify.js'
 
 export type { DeployOptions } from './deploy-options.js'
 
@@ -116,18 +117,21 @@ async function deployFrom(
     claim = claimOn(plan)
   }
   const found = await baseOf(content, plan, settings)
-  const { base, end } = await keepBase(found, dryRun ? null : plan.cache, holders.warn)
+  const kept = await keepBase(found, dryRun ? null : plan.cache, holders.warn)
   clock.lap('plan')
   const isDone = dryRun || plan.method === 'adopted'
-  const made = isDone ? null : await make(source, archive, plan, claim, base, settings, clock).finally(end)
+  const made = isDone ? null : await make(source, archive, plan, wish, claim, kept, settings, clock).finally(kept.end)
   const method = made !== null ? 'deployed' : dryRun ? plan.method : 'adopted'
+  // What is writable is meant to become other than it was.
+  if (options.verify === true && made === null && !dryRun && readOnly) await checkAdopted(plan.prefix, settings)
+  clock.lap('verify')
   const done = made ?? (await nothingDone(source, plan.prefix, method))
   const warnings = [...plan.warnings, ...done.warnings, ...baseWarnings(source, settings, done), ...leaseWarnings]
   for (const warning of warnings) reporter.warn(warning)
   const result = {
     prefix: plan.prefix,
     digest: await content.digest(),
-    base: method === 'adopted' ? null : (base?.root ?? null),
+    base: (isDone ? method === 'deployed' : made?.reused !== undefined) ? (kept.base?.root ?? null) : null,
     ...{ method, dryRun, readOnly, threads: settings.threads },
     ...done,
     seconds: clock.seconds(),
@@ -159,6 +163,7 @@ function wishOf(options: DeployOptions, settings: Settings, { cache }: Policy, e
     readOnly,
     shared: shared ? 'fill' : cache.shared ? 'use' : 'pass',
     site: cache.root,
+    dryRun,
     sweep: dryRun ? async () => false : (prefix) => sweep(prefix, threads),
     // Read only where there is no room.
     idle: async (folder) => (await import('./cache/evict.js')).idleIn(folder, leaseAge),
@@ -166,7 +171,7 @@ function wishOf(options: DeployOptions, settings: Settings, { cache }: Policy, e
       const { evict, withCache } = await import('./cache/evict.js')
       const kept = await withCache(folder, 'gone', (open) => evict(open, entry, { leaseAge, threads, dryRun }))
       if (kept === null) evicted.push(join(folder.path, entry.entry))
-      return kept === null && dryRun ? roomOf(entry) : { bytes: 0, entries: 0 }
+      return kept === null ? roomOf(entry) : null
     },
   }
 }
@@ -201,8 +206,9 @@ async function make(
   source: Source,
   archive: string,
   plan: Plan,
+  evictions: Evictions,
   claim: Claim | null,
-  base: Base | undefined,
+  kept: KeptBase,
   settings: Settings,
   clock: Phases,
 ): Promise<Unpacked | null> {
@@ -228,10 +234,21 @@ async function make(
         claim?.touch()
         return null
       }
-      const fillFrom = (from: Source) => fill(from, plan, at, base, settings, clock)
-      if (!settings.shared) return await fillFrom(source)
-      reporter.phase('copy', source.packedBytes, 'bytes')
-      return await withCopy(source, archive, place.folder, { threads, signal }, fillFrom)
+      const fillIt = async (base: Base | undefined): Promise<Unpacked> => {
+        const fillFrom = (from: Source) => fill(from, plan, at, base, settings, clock)
+        if (!settings.shared) return await fillFrom(source)
+        reporter.phase('copy', source.packedBytes, 'bytes')
+        return await withCopy(source, archive, place.folder, { threads, signal }, fillFrom)
+      }
+      try {
+        return await fillIt(kept.base)
+      } catch (error) {
+        if (!isFull(error)) throw error
+        // What content was taken from may go like any other.
+        await kept.end()
+        if (!(await makeRoom(plan, source.content, evictions))) throw error
+        return await fillIt(undefined)
+      }
     } catch (error) {
       claim?.giveBack()
       throw error

@@ -3,11 +3,12 @@ import { stat } from 'node:fs/promises'
 import { userInfo } from 'node:os'
 import { dirname, join, resolve } from 'node:path'
 import { EnvError, type ErrorCode } from '../errors.js'
+import { checkPrefix, remarksOnPrefix } from '../prefix/name.js'
 import { type FileSystem, fileSystemOf, type Locality } from '../tree/file-system.js'
-import type { Entry } from './cache/entries.js'
 import { type CacheFolder, checkCacheFolder, entryOf, privateCache, sharedCache } from './cache/folder.js'
+import { checkedPlace, type Evictions } from './cache/room.js'
 import { distrust, findShared } from './cache/shared.js'
-import { type Content, preflight, type Room, roomOf } from './preflight.js'
+import type { Content } from './preflight.js'
 import { standingAt, targetExists } from './ready.js'
 import { type Candidate, candidates, type Rejected } from './scratch.js'
 
@@ -22,21 +23,14 @@ export interface Target {
   readonly rejected: readonly Rejected[]
 }
 
-export interface Wish {
+export interface Wish extends Evictions {
   readonly to?: string
   readonly root?: string
-  readonly allowShared: boolean
   readonly readOnly: boolean
   /** The cache of all users: root fills it, the others look there first, or it is passed over. */
   readonly shared: 'fill' | 'use' | 'pass'
   /** The scratch folder of the site's policy. */
   readonly site: string | null
-  /** Takes away what dead processes left beside a prefix; true: there was something. */
-  readonly sweep: (prefix: string) => Promise<boolean>
-  /** The deployments of a cache that may be removed, in that order. */
-  readonly idle: (cache: CacheFolder) => Promise<readonly Entry[]>
-  /** Removes one of them; what there will be more room than is told to be free. */
-  readonly evict: (cache: CacheFolder, entry: Entry) => Promise<Room>
 }
 
 export interface Plan {
@@ -176,38 +170,6 @@ async function planAt(
   return plan('deployed', fileSystem, remarks(prefix, source, fileSystem, rejected))
 }
 
-/** Preflight; where there is no room, what is left over goes first, and then deployments of the cache that are not in use. */
-async function checkedPlace(
-  prefix: string,
-  content: Content,
-  wish: Wish,
-  cache: CacheFolder | null,
-): Promise<FileSystem> {
-  const look = (more: Room): Promise<FileSystem | EnvError> =>
-    preflight(prefix, content, wish.allowShared, more).catch((error: unknown) => {
-      if (error instanceof EnvError && error.code === 'NO_SPACE') return error
-      throw error
-    })
-  let gained: Room = { bytes: 0, entries: 0 }
-  let found = await look(gained)
-  // What a killed deployment left here may be what fills the place.
-  if (found instanceof EnvError && (await wish.sweep(prefix))) found = await look(gained)
-  if (found instanceof EnvError && cache !== null) {
-    const idle = await wish.idle(cache)
-    // Nothing goes for a deployment that would not fit then either.
-    const wouldFit = !((await look(idle.map(roomOf).reduce(sum, gained))) instanceof EnvError)
-    for (const entry of wouldFit ? idle : []) {
-      gained = sum(gained, await wish.evict(cache, entry))
-      found = await look(gained)
-      if (!(found instanceof EnvError)) break
-    }
-  }
-  if (found instanceof EnvError) throw found
-  return found
-}
-
-const sum = (a: Room, b: Room): Room => ({ bytes: a.bytes + b.bytes, entries: a.entries + b.entries })
-
 function remarks(prefix: string, source: string, fileSystem: FileSystem, rejected: readonly Rejected[]): string[] {
   const said: string[] = []
   if (fileSystem.locality === 'memory' && source !== 'to' && source !== 'root')
@@ -216,35 +178,5 @@ function remarks(prefix: string, source: string, fileSystem: FileSystem, rejecte
   said.push(...remarksOnPrefix(prefix))
   const told = rejected.find(({ source: by }) => by === '$CONDA_DEPLOY_ROOT')
   if (told !== undefined) said.push(`CONDA_DEPLOY_ROOT is passed over: ${told.path}: ${told.why}`)
-  return said
-}
-
-/** Bytes of a file name on every file system that Linux has. */
-const longestName = 255
-
-/** A prefix is written into scripts and texts line by line, and is a name of the file system. Throws INVALID_OPTION. */
-export function checkPrefix(verb: string, prefix: string): string {
-  const refuse = (why: string): never => {
-    throw new EnvError('INVALID_OPTION', `${verb}: ${why}`, { path: prefix })
-  }
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for
-  if (/[\u0000-\u001f\u007f]/.test(prefix))
-    refuse(`${JSON.stringify(prefix)} has control characters; a prefix cannot have any`)
-  // Node turns bytes of the command line that are not UTF-8 into U+FFFD: what was named cannot be known any more.
-  if (/\ufffd|\p{Surrogate}/u.test(prefix)) refuse(`${prefix} is not UTF-8; a prefix must be`)
-  const name = prefix.split('/').find((part) => Buffer.byteLength(part) > longestName)
-  if (name !== undefined)
-    refuse(`'${name.slice(0, 40)}…' has ${Buffer.byteLength(name)} bytes; a name can have ${longestName}`)
-  if (prefix === '/') refuse('/ cannot be a prefix')
-  return prefix
-}
-
-/** What a prefix makes difficult, though it is allowed. Pure. */
-export function remarksOnPrefix(prefix: string): string[] {
-  const said: string[] = []
-  if (prefix.includes(':')) said.push(`${prefix} has a colon: it cannot stand in PATH, so it cannot be activated`)
-  const quote = /['"\\]/.exec(prefix)?.[0]
-  if (quote !== undefined)
-    said.push(`${prefix} has a ${quote}: texts that quote the prefix, such as Python's sysconfig data, break there`)
   return said
 }

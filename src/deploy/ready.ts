@@ -97,5 +97,7 @@ export async function standingAt(prefix: string, digest: () => Promise<string>, 
 }
 
 export function targetExists(prefix: string, what: string): EnvError {
-  return new EnvError('TARGET_EXISTS', `${prefix} exists: ${what}`, { path: prefix })
+  // Deployments are read-only, and so not removed by rm alone.
+  const hint = 'remove it (chmod -R u+w, rm -r), or choose another target with --to'
+  return new EnvError('TARGET_EXISTS', `${prefix} exists: ${what}`, { path: prefix, hint })
 }

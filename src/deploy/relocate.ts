@@ -5,10 +5,10 @@ import { Clock } from '../clock.js'
 import { EnvError } from '../errors.js'
 import { type Base, type Index, native, type Reused, runJob } from '../native.js'
 import { checkOptions, type Shape } from '../options.js'
+import { checkPrefix, remarksOnPrefix } from '../prefix/name.js'
 import { type Reporter, silent } from '../report.js'
 import { acquire, cancelled, type Lock } from '../tree/lock.js'
 import { byName, type Held, hold, holdStage } from './hold.js'
-import { checkPrefix, remarksOnPrefix } from './plan.js'
 import {
   bringBack,
   clear,

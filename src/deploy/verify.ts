@@ -103,13 +103,21 @@ export async function checkStage(stage: string, reading: Reading): Promise<void>
   if (faults.length > 0) throw faulty(stage, 'what was written reads back differently', faults)
 }
 
+/** Reads a deployment that is there already. Throws VERIFY_FAILED. */
+export async function checkAdopted(prefix: string, reading: Reading): Promise<void> {
+  const faults = await faultsIn(prefix, reading)
+  const hint = 'remove it (conda-deploy cache remove, where it is in a cache), and deploy again'
+  if (faults.length > 0) throw faulty(prefix, `${prefix} was deployed earlier, and changed since`, faults, hint)
+}
+
 /** `what`, and the first faults of a tree. */
-export function faulty(root: string, what: string, faults: readonly Fault[]): EnvError {
+export function faulty(root: string, what: string, faults: readonly Fault[], hint?: string): EnvError {
   const named = faults
     .slice(0, 3)
     .map(({ path, kind, expected, found }) => `${path} (${kind}: expected ${expected}, found ${found})`)
-  const message = `${what}: ${faults.length} faults, ${named.join(', ')}`
-  return new EnvError('VERIFY_FAILED', message, { path: root, paths: faults.map(({ path }) => path) })
+  const message = `${what}: ${faults.length === 1 ? '1 fault' : `${faults.length} faults`}, ${named.join(', ')}`
+  const paths = faults.map(({ path }) => path)
+  return new EnvError('VERIFY_FAILED', message, { path: root, paths, ...(hint === undefined ? {} : { hint }) })
 }
 
 function absent(error: unknown): null {

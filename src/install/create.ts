@@ -8,6 +8,7 @@ import { Clock } from '../clock.js'
 import type { ChosenPackage } from '../conda/layout.js'
 import { EnvError } from '../errors.js'
 import { checkOptions } from '../options.js'
+import { checkPrefix, remarksOnPrefix } from '../prefix/name.js'
 import { usingCaches } from './cache-lock.js'
 import { choose, packageOf } from './choose.js'
 import { compilePackages, compilerAmong } from './compile.js'
@@ -65,7 +66,8 @@ export async function create(options: CreateOptions): Promise<CreateResult> {
   checkOptions('create', options, shape)
   const request = await readRequest(options, null)
   if (request.offline) checkOffline(request.pip)
-  const prefix = prefixOf(options, request)
+  const prefix = checkPrefix('create', prefixOf(options, request))
+  for (const remark of remarksOnPrefix(prefix)) request.warn(remark)
   await checkFree(prefix)
   const caches = packageCaches(request.config)
   // Made now, so that there is something to lock.

@@ -3,11 +3,10 @@
  * download that was cut goes on where it ended; what does not have the hash that the channel names never gets its name.
  */
 import { createHash, type Hash } from 'node:crypto'
-import { createReadStream, createWriteStream } from 'node:fs'
+import { createReadStream, writeSync } from 'node:fs'
 import { open, rename, rm, stat } from 'node:fs/promises'
 import { availableParallelism } from 'node:os'
 import { join } from 'node:path'
-import { pipeline } from 'node:stream/promises'
 import { setTimeout as pause } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { type Secret, withoutSecret } from '../conda/channel.js'
@@ -215,7 +214,8 @@ async function fill(part: string, record: RepoRecord, options: FetchOptions, pro
     } catch (error) {
       if (options.signal?.aborted) throw new EnvError('CANCELLED', 'cancelled', { cause: options.signal.reason })
       // What http.ts says was tried often enough already; the disk is not the network.
-      if (error instanceof EnvError || (error as NodeJS.ErrnoException).syscall === 'write') throw error
+      if (error instanceof EnvError || /^(?:write|close)$/.test((error as NodeJS.ErrnoException).syscall ?? ''))
+        throw error
       failures = all.size > from ? 1 : failures + 1
       if (failures >= attempts) {
         const message = `cannot download ${withoutSecret(record.url)}: ${(error as Error).message} (${attempts} attempts, ${all.size} bytes so far)`
@@ -263,21 +263,28 @@ async function piece(
     await body.dump()
     return false
   }
-  const out = createWriteStream(part, { flags: 'a' })
-  await pipeline(
-    body,
-    async function* (chunks: AsyncIterable<Buffer>) {
-      for await (const chunk of chunks) {
-        if (record.size !== null && all.size + chunk.length > record.size)
-          throw new EnvError('PACKAGE_DAMAGED', `${withoutSecret(record.url)}: expected ${record.size} bytes, got more`)
-        yield chunk
-        add(all, chunk, record)
-        progress(chunk.length, chunk.length)
-      }
-    },
-    out,
-  )
+  const out = await open(part, 'a')
+  try {
+    for await (const chunk of body as AsyncIterable<Buffer>) {
+      if (record.size !== null && all.size + chunk.length > record.size)
+        throw new EnvError('PACKAGE_DAMAGED', `${withoutSecret(record.url)}: expected ${record.size} bytes, got more`)
+      // A disk slower than the network keeps this process, and so the server, waiting: nothing else bounds what is held in memory.
+      if (body.readableLength > mostWaiting) writeAllSync(out.fd, chunk)
+      else await out.writeFile(chunk)
+      add(all, chunk, record)
+      progress(chunk.length, chunk.length)
+    }
+  } finally {
+    await out.close()
+  }
   return true
+}
+
+/** Bytes that have come and are not written yet. */
+const mostWaiting = 32 << 20
+
+function writeAllSync(file: number, chunk: Buffer): void {
+  for (let at = 0; at < chunk.length; ) at += writeSync(file, chunk, at)
 }
 
 async function restart(part: string, all: Sums, progress: Progress): Promise<void> {

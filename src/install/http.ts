@@ -32,7 +32,7 @@ const answers = new Set([200, 206, 304, 404, 416])
 const passing = new Set([408, 425, 429, 500, 502, 503, 504])
 const redirects = new Set([301, 302, 303, 307, 308])
 
-/** Throws DOWNLOAD_FAILED, CANCELLED, CONFIG_DAMAGED. */
+/** Throws DOWNLOAD_FAILED, CANCELLED, CONFIG_DAMAGED. What is not read of the body is kept in memory. */
 export async function get(url: string, options: HttpOptions = {}): Promise<Answer> {
   const network = options.network ?? plain()
   const places = network.places(url)
@@ -110,6 +110,12 @@ function refused(url: string, status: number): EnvError {
   return new EnvError('DOWNLOAD_FAILED', message, hint === undefined ? {} : { hint })
 }
 
+/**
+ * Bytes. An answer is never paused: where a server closes its connections (HTTP/1.0, many proxies), undici ends the process by an assertion
+ * when the end of one comes while it is paused (undici issue 5360; all of 6 and 7). So who reads a body must keep up with it.
+ */
+const neverPaused = 2 ** 50
+
 async function once(url: string, { network, secret = null, headers = {}, signal }: Going): Promise<Answer> {
   const { request } = await import('undici')
   const origin = new URL(url).origin
@@ -120,6 +126,7 @@ async function once(url: string, { network, secret = null, headers = {}, signal 
       dispatcher: await network.dispatcher(at),
       headers: { 'user-agent': 'conda-deploy', ...headers, ...authorization(at, own ? secret : null) },
       ...(signal === undefined ? {} : { signal }),
+      highWaterMark: neverPaused,
       headersTimeout: 30_000,
       bodyTimeout: 60_000,
     })

@@ -89,7 +89,9 @@ async function fromServer(
   { offline = false, freshFor = 30, http = {} }: IndexOptions,
 ): Promise<string | null> {
   const note = await readNote(cached)
-  if (note !== null && (offline || Date.now() - note.asked < freshFor * 1000)) return cached.file
+  const age = Date.now() - (note?.asked ?? 0)
+  // Below 0 the clock was wrong, then or now.
+  if (note !== null && (offline || (age >= 0 && age < freshFor * 1000))) return cached.file
   if (offline) {
     const hint = 'run once without --offline, or use a channel on disk'
     throw new EnvError(
@@ -131,11 +133,11 @@ const header = ({ headers }: Answer, name: string): string | null => {
 /** The note of an index that is there and as it was. */
 async function readNote({ file, note }: { readonly file: string; readonly note: string }): Promise<Note | null> {
   try {
-    const known = JSON.parse(await readFile(note, 'utf8')) as Note
+    const known = JSON.parse(await readFile(note, 'utf8')) as Note | null
     const sha256 = createHash('sha256')
       .update(await readFile(file))
       .digest('hex')
-    return sha256 === known.sha256 ? known : null
+    return sha256 === known?.sha256 ? known : null
   } catch (error) {
     if (error instanceof SyntaxError || (error as NodeJS.ErrnoException).code === 'ENOENT') return null
     throw fromSystem(error, 'cannot read', note)
@@ -148,8 +150,18 @@ async function keep(
   from: Pick<Note, 'url' | 'etag' | 'modified'>,
 ): Promise<void> {
   const sha256 = createHash('sha256').update(bytes).digest('hex')
-  await replaceFile(file, bytes)
-  await writeNote(note, { ...from, asked: Date.now(), sha256 })
+  try {
+    await replaceFile(file, bytes)
+    await writeNote(note, { ...from, asked: Date.now(), sha256 })
+  } catch (error) {
+    if (!(error instanceof EnvError)) throw error
+    const { code, message, path = file } = error
+    throw new EnvError(code, message, {
+      path,
+      cause: error,
+      hint: 'name another folder for caches with XDG_CACHE_HOME',
+    })
+  }
 }
 
 const writeNote = (file: string, note: Note): Promise<void> => replaceFile(file, JSON.stringify(note))

@@ -3,7 +3,7 @@
  * names change places (native `change`), then the journal becomes a note that it is done. Who finds the stage later, under the lock, takes the
  * change back or ends it. Layout of `conda-meta/.conda-deploy`: `new/` what comes, `old/` what went, `journal.json`, or `done.json`.
  */
-import { type FileHandle, mkdir, open, readdir, readFile, realpath, rename, unlink } from 'node:fs/promises'
+import { type FileHandle, mkdir, open, readdir, readFile, realpath, rename, stat, unlink } from 'node:fs/promises'
 import { join } from 'node:path'
 import { changeFolder } from '../conda/environment.js'
 import { EnvError, fromSystem } from '../errors.js'
@@ -194,6 +194,7 @@ export async function locked<T>(
   const root = await realpath(prefix).catch((error: unknown) => {
     throw fromSystem(error, 'cannot look at', prefix)
   })
+  await checkOpen(root, prefix)
   const lock = await acquire(join(root, 'conda-meta', lockName), {
     makeFolder: async () => {},
     signal,
@@ -208,6 +209,15 @@ export async function locked<T>(
     await lock?.release().catch((error: Error) => warn(error.message))
   }
   return await work(root).finally(release)
+}
+
+/** What was deployed read-only is adopted by others, who count on its content: root, whom no mode stops, must not change it either. */
+async function checkOpen(root: string, prefix: string): Promise<void> {
+  const marker = join(root, '.conda-deploy', 'ready')
+  const [tree, deployed] = [await ifThere(stat(root), root), await ifThere(stat(marker), marker)]
+  if (deployed === null || tree === null || (tree.mode & 0o200) !== 0) return
+  const hint = 'deploy the archive again, with --writable, and change that; conda-deploy cache remove removes one'
+  throw new EnvError('PERMISSION', `${prefix} was deployed read-only: it is not changed`, { path: prefix, hint })
 }
 
 /** `locked`, after what an earlier process left in the environment was put right, which is told. */

@@ -55,9 +55,7 @@ function entryOf(item: unknown, number: number, file: string): Entry {
     new EnvError(
       'INVALID_SPEC',
       `${file}: package ${number + 1}${raw['name'] ? ` (${String(raw['name'])})` : ''}: ${what}`,
-      {
-        path: file,
-      },
+      { path: file, hint: 'lock it again: conda-deploy export --format conda-lock-v1 writes one, too' },
     )
   const word = (key: string): string => {
     const value = raw[key]

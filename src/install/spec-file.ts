@@ -165,4 +165,5 @@ function hashOf(sum: string, line: string, file: string): { md5?: string; sha256
   throw bad(file, `expected an md5 or a sha256 behind '#', got '${withoutSecret(line)}'`)
 }
 
-const bad = (path: string, what: string): EnvError => new EnvError('INVALID_SPEC', `${path}: ${what}`, { path })
+const bad = (path: string, what: string): EnvError =>
+  new EnvError('INVALID_SPEC', `${path}: ${what}`, { path, hint: 'conda-deploy export writes files that can be read' })

@@ -84,7 +84,9 @@ export function explain(report: TraceReport, ...homes: readonly string[]): Expla
     if (file.server !== 'shared' || file.calls === 0) continue
     const found = explainFile(file, report, homes)
     why.set(found.cause, found)
-    all.set(found.cause, [...(all.get(found.cause) ?? []), file])
+    const others = all.get(found.cause)
+    if (others === undefined) all.set(found.cause, [file])
+    else others.push(file)
   }
   return [...all]
     .map(([cause, files]) => ({

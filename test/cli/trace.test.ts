@@ -1,10 +1,10 @@
 /** `conda-deploy trace`: streams, exit statuses, files. */
-import { spawn } from 'node:child_process'
+import { spawn, spawnSync } from 'node:child_process'
 import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import type { TraceReport } from '../../src/trace/report.js'
-import { runCli } from '../support/run-cli.js'
+import { cliFile, runCli } from '../support/run-cli.js'
 import { temporaryFolder } from '../support/temp.js'
 
 const lastLine = (text: string): string => text.trimEnd().split('\n').at(-1) ?? ''
@@ -144,4 +144,31 @@ test('an interactive program has the terminal', async (context) => {
   })
   if (status === null) return context.skip('script(1) is not installed')
   expect({ status, text: text.trim() }).toEqual({ status: 6, text: 'terminal' })
+})
+
+test('an output that cannot be written does not hide what was counted', async () => {
+  const folder = temporaryFolder('trace')
+  const output = join(folder, 'absent/report.json')
+  const { status, stderr } = await runCli(['trace', '-o', output, '--', 'true'])
+  expect(status).toBe(1)
+  expect(stderr).toMatch(/^\d+ of \d+ file accesses were on local disk/)
+  expect(lastLine(stderr)).toBe(`conda-deploy: cannot write ${output}: no such file or directory`)
+  const json = await runCli(['trace', '--json', '-o', output, '--', 'true'])
+  const [report, error] = json.stderr.trimEnd().split('\n')
+  expect([JSON.parse(report ?? ''), JSON.parse(error ?? '')]).toMatchObject([{ version: 1 }, { error: { code: 'IO' } }])
+})
+
+test('a name with a line end is one line of the report', async () => {
+  const folder = temporaryFolder('trace')
+  const { stderr } = await runCli(['trace', '--shared', folder, '--', 'test', '-e', join(folder, 'a\nshared  /b')])
+  expect(stderr).toContain(`${folder}/a\\x0ashared  /b\n`)
+})
+
+test('an argument that is not UTF-8 is refused: the program would be told another one', () => {
+  const shell = (verb: string): string => `exec "$0" "$1" ${verb} -- cat "$(printf 'caf\\351')"`
+  for (const verb of ['trace', 'run x.tar.zst']) {
+    const done = spawnSync('/bin/sh', ['-c', shell(verb), process.execPath, cliFile], { encoding: 'utf8' })
+    expect([done.status, done.stdout]).toEqual([2, ''])
+    expect(done.stderr).toContain('is not UTF-8')
+  }
 })

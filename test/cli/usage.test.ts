@@ -1,12 +1,16 @@
 /** Help, the version, and wrong command lines. */
+import { spawnSync } from 'node:child_process'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import { version } from '../../src/version.js'
-import { runCli } from '../support/run-cli.js'
+import { cliFile, runCli } from '../support/run-cli.js'
 
-const commands = ['deploy', 'run', 'pack', 'inspect', 'verify', 'prolog', 'task-prolog', 'epilog', 'slurm']
+const commands = (
+  'deploy run pack create list envs export clean install update remove repair inspect verify relocate activate deactivate trace ' +
+  'prolog task-prolog epilog slurm cache broadcast'
+).split(' ')
 
 describe('help', () => {
   test('--version prints the version alone', async () => {
@@ -26,6 +30,13 @@ describe('help', () => {
     const { stdout } = await runCli(['help'])
     for (const name of commands) expect(stdout).toMatch(new RegExp(`^ {2}${name} `, 'm'))
   })
+})
+
+test.each(['slurm', 'cache'])('%s alone prints its help, and says what is missing', async (name) => {
+  const { status, stdout, stderr } = await runCli([name])
+  expect({ status, stdout }).toEqual({ status: 2, stdout: '' })
+  expect(stderr).toMatch(new RegExp(`^Usage: conda-deploy ${name}`))
+  expect(stderr).toMatch(/^conda-deploy: no command is named\n\nhint: /m)
 })
 
 describe('wrong usage ends with 2, says what is wrong and what to do', () => {
@@ -107,4 +118,16 @@ test.each(words)('case 51: %s: in the words of conda-pack', async (args, said) =
   const { status, stderr } = await runCli(['pack', ...args.split(' ')])
   expect([1, 2]).toContain(status)
   expect(stderr).toContain(said)
+})
+
+test('in a folder that was removed, relative paths are refused and whole ones work', () => {
+  const gone = mkdtempSync(join(tmpdir(), 'conda-deploy-gone-'))
+  const shell = 'cd "$3" && rmdir "$3" && exec "$0" "$1" inspect "$2"'
+  const inspect = (archive: string, folder: string) =>
+    spawnSync('/bin/sh', ['-c', shell, process.execPath, cliFile, archive, folder], { encoding: 'utf8' })
+  const relative = inspect('x.tar.zst', gone)
+  expect(relative.status).toBe(1)
+  expect(relative.stderr).toContain('conda-deploy: the working folder is not there any more')
+  const whole = inspect('/nonexistent/x.tar.zst', mkdtempSync(join(tmpdir(), 'conda-deploy-gone-')))
+  expect(whole.stderr).toContain('there is no file at /nonexistent/x.tar.zst')
 })

@@ -69,6 +69,13 @@ describe('reading', () => {
     expect(read.warnings.join('\n')).toMatch(
       /a\.json: expected an object.*b\.json: BAD is no text.*NUL.*state: .*not set/s,
     )
+    const own = join(work, 'own')
+    write(
+      join(own, 'conda-meta/state'),
+      '{"env_vars": {"UID": "0", "SHELLOPTS": "xtrace", "CONDA_SHLVL": "7", "MY_UID": "5"}}',
+    )
+    const { variables, warnings } = await readActivation(own)
+    expect([variables, warnings.length]).toEqual([{ MY_UID: '5' }, 3])
     await expect(readActivation('/a:b')).rejects.toMatchObject({ code: 'NOT_AN_ENV' })
   })
 })
@@ -211,6 +218,16 @@ describe('the environment for a program', () => {
       'warning',
       `${loud}/etc/conda/activate.d/2.sh ended the shell (status 3); the scripts after it did not run`,
     ])
+  })
+
+  test('what a script leaves running is not waited for', { timeout: 10_000 }, async () => {
+    const daemon = join(work, 'daemon')
+    const script = 'sleep 60 & export DAEMON=$!; echo said\n'
+    write(join(daemon, 'etc/conda/activate.d/1.sh'), script)
+    const { variables, warnings } = await recordActivating(await readActivation(daemon), { PATH: '/usr/bin:/bin' })
+    expect(warnings).toEqual(['said'])
+    // It lives on, as it would in a shell that sourced the script.
+    expect(process.kill(Number(variables['DAEMON']), 'SIGTERM')).toBe(true)
   })
 
   test('it can be cancelled', async () => {

@@ -92,6 +92,26 @@ describe('a fresh deployment', () => {
     await deploy({ archive, to: join(place(), 'env'), verify: true, reporter })
     expect(told).toEqual(['plan', 'extract', 'verify', 'publish'])
   })
+
+  test('a deployment that is there is read too when it is to be verified; a writable one may differ', async () => {
+    const at = place()
+    const [fixed, loose] = [join(at, 'fixed'), join(at, 'loose')]
+    await deploy({ archive, to: fixed })
+    await deploy({ archive, to: loose, readOnly: false })
+    expect(await deploy({ archive, to: fixed, verify: true })).toMatchObject({ method: 'adopted' })
+    for (const prefix of [fixed, loose]) {
+      const file = join(prefix, 'lib/plain')
+      chmodSync(file, 0o644)
+      writeFileSync(file, 'changed')
+    }
+    await expect(deploy({ archive, to: fixed, verify: true })).rejects.toMatchObject({
+      code: 'VERIFY_FAILED',
+      message: expect.stringContaining('lib/plain'),
+      hint: expect.stringContaining('deploy again'),
+    })
+    expect(await deploy({ archive, to: fixed })).toMatchObject({ method: 'adopted' })
+    expect(await deploy({ archive, to: loose, readOnly: false, verify: true })).toMatchObject({ method: 'adopted' })
+  })
 })
 
 describe('adoption', () => {

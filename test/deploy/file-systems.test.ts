@@ -1,9 +1,14 @@
 /** Targets that cannot take an environment: full, without inodes, noexec, read-only. Needs small file systems of its own. */
 import { spawnSync } from 'node:child_process'
-import { chmodSync, mkdirSync, readdirSync, statfsSync, writeFileSync } from 'node:fs'
-import { join } from 'node:path'
+import { chmodSync, existsSync, mkdirSync, readdirSync, statfsSync, writeFileSync } from 'node:fs'
+import { basename, join } from 'node:path'
+import { gzipSync } from 'node:zlib'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { privateCache } from '../../src/deploy/cache/folder.js'
 import { deploy } from '../../src/deploy/deploy.js'
+import { verify } from '../../src/deploy/verify.js'
+import { condaPackTar } from '../support/conda-pack-archive.js'
+import { makeEnvironment, python } from '../support/make-env.js'
 import { temporaryFolder } from '../support/temp.js'
 import { writeSample } from './sample.js'
 
@@ -78,6 +83,61 @@ describe.skipIf(probe === null)('a file system', () => {
     const reporter = { phase, progress() {}, warn() {} }
     await expect(deploy({ archive, to: join(at, 'env'), reporter })).rejects.toMatchObject({ code: 'NO_SPACE' })
     expect(readdirSync(at)).toEqual(['ballast'])
+  })
+
+  describe('that fills up meanwhile, with deployments of the cache on it', () => {
+    const other = join(work, 'other.tar.zst')
+    const foreign = join(work, 'foreign.tar.gz')
+    beforeAll(async () => {
+      await writeSample(other, { ballast })
+      // Unpacked it is a hundred times as large, which nothing tells beforehand.
+      const files = Array.from({ length: 50 }, (_, i) => ({ path: `share/f${i}`, text: `${i}${' '.repeat(60_000)}` }))
+      const what = { packages: [python, { name: 'many', files }] }
+      const origin = join(work, 'envs/wide')
+      mkdirSync(origin, { recursive: true })
+      makeEnvironment(origin, what)
+      writeFileSync(foreign, gzipSync(await condaPackTar(origin, what)))
+    })
+    const cache = (at: string): string[] => readdirSync(privateCache(at).path).sort()
+
+    /** Another process takes all room but 800 kB when the extraction begins, once. */
+    function filler(at: string) {
+      const free = (): number => {
+        const { bavail, bsize } = statfsSync(at)
+        return bavail * bsize
+      }
+      const phase = (name: string): void => {
+        if (name === 'extract' && !existsSync(join(at, 'taken')))
+          writeFileSync(join(at, 'taken'), Buffer.alloc(free() - 800_000))
+      }
+      return { phase, progress() {}, warn() {} }
+    }
+
+    test('has the idle ones evicted, and is tried once more', async () => {
+      const at = mount('size=9m')
+      const { prefix } = await deploy({ archive, root: at })
+      const done = await deploy({ archive: other, root: at, reporter: filler(at) })
+      expect([done.method, done.evicted]).toEqual(['deployed', [prefix]])
+      expect((await verify(done.prefix)).faults).toEqual([])
+      expect(cache(at)).toEqual([basename(done.prefix)])
+    })
+
+    test('keeps the leased ones: the error says so and nothing is left', async () => {
+      const at = mount('size=9m')
+      const { prefix } = await deploy({ archive, root: at, lease: 'slurm:1' })
+      const done = deploy({ archive: other, root: at, reporter: filler(at) })
+      await expect(done).rejects.toMatchObject({ code: 'NO_SPACE' })
+      expect(cache(at)).toEqual(['.leases', basename(prefix)])
+    })
+
+    test('has room for an archive made by others, whose size is not known beforehand', async () => {
+      const at = mount('size=5m')
+      const { prefix } = await deploy({ archive, root: at })
+      const done = await deploy({ archive: foreign, root: at })
+      expect([done.method, done.evicted]).toEqual(['deployed', [prefix]])
+      expect((await verify(done.prefix)).faults).toEqual([])
+      expect(cache(at)).toEqual([basename(done.prefix)])
+    })
   })
 
   test('that only a killed deployment fills has room after all', async () => {

@@ -360,6 +360,19 @@ describe('what keeps an environment from being changed', () => {
     nothingLeft()
   })
 
+  test('that it was deployed read-only, for root too', async () => {
+    await make(['alone'])
+    mkdirSync(join(prefix, '.conda-deploy'))
+    writeFileSync(join(prefix, '.conda-deploy/ready'), '{}')
+    lockTree(prefix, 0o555)
+    const before = stateOf(prefix)
+    for (const change of [() => add(['tool']), () => drop(['alone']), () => removeEnvironment({ prefix })])
+      expect(await refused(change, 'PERMISSION')).toMatch(/was deployed read-only/)
+    expect(differences(stateOf(prefix), before)).toEqual([])
+    lockTree(prefix, 0o755)
+    expect((await add(['tool'])).warnings).toContainEqual(expect.stringContaining('was deployed from an archive'))
+  })
+
   test('another change of it at the same time comes first', async () => {
     await make(['python=3.11.4'])
     const results = await Promise.all([add(['tool']), add(['pure']), add(['alone'])])
@@ -459,6 +472,9 @@ describe('on the command line', () => {
     expect(gone.stdout).toMatch(/^- alone 1\.0 0 file:\S+\/linux-64\n$/)
     expect((await runCli(['repair'], { env })).stdout).toBe('nothing\n')
     expect((await runCli(['remove', '--all', 'tool'], { env })).status).toBe(2)
+    const unasked = await runCli(['remove', '--all', '-p', prefix], { env: { HOME: home } })
+    expect([unasked.status, unasked.stderr]).toEqual([2, expect.stringContaining('say --yes, or --dry-run')])
+    expect(existsSync(prefix)).toBe(true)
     const all = await runCli(['remove', '--all', '-p', prefix, '-y'], { env: { HOME: home } })
     expect([all.status, all.stdout]).toEqual([0, `${prefix}\n`])
   })

@@ -97,7 +97,7 @@ describe('an environment', () => {
   })
 
   test('has records and a history that conda reads, and is in environments.txt', async () => {
-    const { prefix } = await make(['tool>=1'], { command: 'conda-deploy create -c https://u:hidden@host/c' })
+    const { prefix } = await make(['tool>=1'], { command: 'conda-deploy create -c https://u:hid@den@host/c' })
     const tool = records.find(({ name }) => name === 'tool') as RepoRecord
     const hash = (path: string): string =>
       createHash('sha256')
@@ -149,6 +149,15 @@ describe('an environment', () => {
     const { paths } = recordOf(prefix, 'pure-1.0-0')['paths_data'] as { paths: object[] }
     expect(paths).toContainEqual({ _path: pyc, path_type: 'pyc_file' })
     expect(paths).toContainEqual({ _path: 'bin/pure', path_type: 'unix_python_entry_point' })
+  })
+
+  test('with a prefix that scripts cannot name is refused, with one that is difficult warned of', async () => {
+    for (const name of ['tab\t', 'line\nend', 'n'.repeat(256)])
+      await expect(make(['pure'], { prefix: join(folder, 'envs', name) })).rejects.toMatchObject({
+        code: 'INVALID_OPTION',
+      })
+    const { warnings } = await make(['data'], { prefix: join(folder, 'envs', "it's") })
+    expect(warnings).toContainEqual(expect.stringContaining("has a '"))
   })
 
   test('with a long prefix has scripts that /bin/sh starts', async () => {

@@ -158,6 +158,7 @@ describe('what fails tells no credentials', () => {
     ['a channel that is not there', (url: string) => ['-c', `${url}/t/${token}/none`, 'tool']],
     ['a package that is not there', (url: string) => ['-c', `${url}/t/${token}`, 'no-such-thing']],
     ['a spec that is none', (url: string) => ['-c', url, `${url.replace('://', `://ann:${password}@`)}::=1`]],
+    ['a password with an @', () => ['-c', 'http://ann:pw@hidden@127.0.0.1:9/c', 'tool']],
     ['a scheme that is not known', () => ['-c', `ftp://ann:${password}@host/c`, 'tool']],
     ['a token that is none', (url: string) => ['-c', url, '--token', 'pw-hidden word', 'tool']],
   ])('%s', async (_, args) => {

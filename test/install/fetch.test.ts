@@ -88,6 +88,16 @@ describe('a download', () => {
     expect(readFileSync(join(cache, record.fn))).toEqual(bytes)
   })
 
+  test('from a server that closes its connections comes', async () => {
+    const server = await serve(channel, (_, response) => {
+      response.writeHead(200, { connection: 'close' }).end(bytes)
+      return true
+    })
+    const cache = cacheFolder()
+    await fetchPackages([at(server)], options(cache))
+    expect(readFileSync(join(cache, record.fn))).toEqual(bytes)
+  })
+
   test('that comes slowly comes', async () => {
     const server = await serve(channel, (_, response) => {
       response.writeHead(200)

@@ -76,6 +76,21 @@ describe('the index of a server', () => {
     expect(await read(server.url, { cache, freshFor: 0 })).toBe('b-1-0.tar.bz2')
   })
 
+  test('is asked about again when its note is from the future, or says nothing', async () => {
+    const state: State = { content: document('a') }
+    const server = await serve(folder, answering(state))
+    const cache = fresh('cache')
+    await read(server.url, { cache, freshFor: 60 })
+    const note = join(cache, readdirSync(cache).find((name) => name.endsWith('.note')) ?? '')
+    const known = JSON.parse(readFileSync(note, 'utf8')) as { asked: number }
+    state.content = document('b')
+    writeFileSync(note, JSON.stringify({ ...known, asked: Date.now() + 3_600_000 }))
+    expect(await read(server.url, { cache, freshFor: 60 })).toBe('b-1-0.tar.bz2')
+    state.content = document('c')
+    writeFileSync(note, 'null')
+    expect(await read(server.url, { cache, freshFor: 60 })).toBe('c-1-0.tar.bz2')
+  })
+
   test('is taken without asking while it is fresh, and without a network at any age', async () => {
     const server = await serve(folder, answering({ content: document('a') }))
     const cache = fresh('cache')

@@ -4,7 +4,8 @@ import { createServer, type IncomingMessage, request, type Server } from 'node:h
 import { createServer as createSecure } from 'node:https'
 import { type AddressInfo, connect } from 'node:net'
 import { join } from 'node:path'
-import { text } from 'node:stream/consumers'
+import { buffer, text } from 'node:stream/consumers'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { type Config, readConfig } from '../../src/conda/config.js'
 import { get } from '../../src/install/http.js'
@@ -236,3 +237,16 @@ describe('mirrors', () => {
     await expect(fetched('https://conda.anaconda.org/lab/file', none)).rejects.toMatchObject({ code: 'CONFIG_DAMAGED' })
   })
 })
+
+test.each([65_536, 300_000, 5_000_000])(
+  'a server that closes its connections is read to the end, however late (%i bytes)',
+  async (size) => {
+    const server = await serve(folder, (_, response) => {
+      response.writeHead(200, { connection: 'close', 'content-length': size }).end(Buffer.alloc(size))
+      return true
+    })
+    const { body } = await get(`${server.url}/x`, { attempts: 1 })
+    await sleep(200)
+    expect((await buffer(body)).length).toBe(size)
+  },
+)

@@ -55,11 +55,13 @@ prefix: /somewhere/else
     ['dependencies.yml', 'dependencies: tool'],
     ['item.yml', 'dependencies: [{conda: [a]}]'],
     ['pip.yml', 'dependencies: [{pip: flask}]'],
+    ['tabs.yml', 'dependencies:\n\t- tool\n'],
     ['variables.yml', 'variables: [a]'],
     ['broken.yml', 'channels: [https://ann:hidden-word@host/lab\n  - x: [\n'],
   ])('%s is refused, and shows nothing that may be secret', async (name, content) => {
     await expect(read(name, content)).rejects.toMatchObject({
       ...{ code: 'INVALID_SPEC', message: expect.stringContaining(name), path: join(folder, name) },
+      hint: expect.stringContaining('conda-deploy export'),
     })
     await expect(read(name, content)).rejects.not.toThrow('hidden-word')
   })

@@ -35,7 +35,7 @@ export function addBroadcast(program: Command, session: Session): void {
     command,
     'salloc -N16 conda-deploy broadcast /shared/myenv.tar.zst',
     'prefix=$(conda-deploy broadcast /shared/myenv.tar.zst)   # in a batch script',
-    'conda-deploy broadcast /shared/myenv.tar.zst --from shared --to /scratch/myenv',
+    'conda-deploy broadcast /shared/myenv.tar.zst --from shared --to /scratch/e',
   )
   command.action(async (archive: string, _: unknown, self: Command) => {
     const flags = self.optsWithGlobals<Flags>()

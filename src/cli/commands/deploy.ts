@@ -40,7 +40,7 @@ export function addDeployFlags(command: Command): Command {
     )
     .option('--allow-shared', 'let the target be on a network or parallel file system')
     .option('--writable', 'keep write permission on files and directories')
-    .option('--verify', 'read every file back before publishing')
+    .option('--verify', 'read every file back before publishing, or of the deployment that is there')
     .option('--max-bytes <n>', 'refuse an archive that becomes more (default: 100 times its size)', amount)
     .option('--max-files <n>', 'refuse an archive of more files (default: 4000000)', amount)
     .option(

@@ -1,7 +1,7 @@
 /** `conda-deploy run ARCHIVE -- COMMAND…`: ends as its program ends. stdin and stdout are the program's alone. */
 import { constants } from 'node:os'
 import type { Command } from 'commander'
-import { addSpare, example, type Session, type SpareFlags } from '../common.js'
+import { addSpare, asTyped, example, type Session, type SpareFlags } from '../common.js'
 import { addDeployFlags, type DeployFlags, deployOptions, spareCompiler, summary } from './deploy.js'
 
 export function addRun(program: Command, session: Session): void {
@@ -21,6 +21,7 @@ export function addRun(program: Command, session: Session): void {
     const flags = self.optsWithGlobals<DeployFlags & SpareFlags>()
     const { terminal } = session
     const { dryRun, ...options } = deployOptions(archive, flags, session)
+    asTyped(words)
     await spareCompiler(archive)
     const { checkArchive, run } = await import('../../deploy/run.js')
     if (dryRun === true) {

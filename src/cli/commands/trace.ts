@@ -5,7 +5,7 @@ import { resolve } from 'node:path'
 import { Argument, type Command, InvalidArgumentError } from 'commander'
 import { EnvError, fromSystem } from '../../errors.js'
 import type { TraceReport } from '../../trace/report.js'
-import { example, type Globals, integer, type Session } from '../common.js'
+import { asTyped, example, type Globals, integer, type Session } from '../common.js'
 import { comparisonText, explainText, traceText } from '../trace-text.js'
 
 interface Flags extends Globals {
@@ -61,7 +61,7 @@ export function addTrace(program: Command, session: Session): void {
   example(
     command,
     'conda-deploy trace --explain -- python -c "import numpy"',
-    "conda-deploy trace --source ~/.conda/envs/myenv --fail-on 'shared>0' -- jupyter --version",
+    "conda-deploy trace --target DIR --fail-on 'shared>0' -- jupyter lab",
     'conda-deploy trace --compare before.json after.json --chart both.svg',
   )
   command.action(async (words: string[], _: unknown, self: Command) => {
@@ -75,14 +75,13 @@ export function addTrace(program: Command, session: Session): void {
     const { terminal } = session
     terminal.close()
     const running = trace({
-      ...{ argv: words, target, source, shared, home, bytes },
+      ...{ argv: asTyped(words), target, source, shared, home, bytes },
       foreground: true,
       reporter: terminal,
     })
     // From here on signals are for the program, which `trace` hands them to.
     session.release()
     const report = await running
-    await writeOutputs(flags, report)
     const broke = breaches(report, limits)
     const { explain } = await import('../../trace/explain.js')
     const named = resolve(home ?? homedir())
@@ -92,6 +91,8 @@ export function addTrace(program: Command, session: Session): void {
     for (const { limit, found } of broke) terminal.warn(`${limit}: it is ${found}`)
     terminal.aside({ ...report, ...(explained === undefined ? {} : { explained }), breaches: broke })
     session.status = statusOf(report, broke.length > 0)
+    // Last: what cannot be written must not hide what was counted, in a run that may have taken hours.
+    await writeOutputs(flags, report)
   })
 }
 

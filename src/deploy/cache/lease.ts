@@ -224,9 +224,9 @@ const shape: Shape<ReleaseOptions> = {
  * leases of that holder. Throws INVALID_OPTION and what reading the policy throws; folders that are not as they should be are passed over.
  */
 export async function releaseLeases(options: ReleaseOptions): Promise<ReleaseResult> {
-  checkOptions<ReleaseOptions>('releaseLeases', options, shape)
+  checkOptions<ReleaseOptions>('cache release', options, shape)
   const { root, policy, user = process.geteuid?.() ?? 0, userName } = options
-  const holder = checkHolder('releaseLeases', options.holder)
+  const holder = checkHolder('cache release', options.holder)
   const caches = (await cacheRoots({ root, policy, userName })).flatMap((place) => [
     privateCache(place, user),
     ...(process.geteuid?.() === 0 ? [sharedCache(place)] : []),

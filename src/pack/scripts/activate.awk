@@ -84,7 +84,7 @@ function value(depth, keep,   c, name, v, start) {
 }
 
 function note(name, v) {
-  if (name !~ /^[A-Za-z_][A-Za-z0-9_]*$/ || name ~ /^(PATH|CONDA_PREFIX|CONDA_SHLVL|CONDA_DEFAULT_ENV|CONDA_PROMPT_MODIFIER)$/)
+  if (name !~ /^[A-Za-z_][A-Za-z0-9_]*$/ || name ~ /^(PATH|CONDA_PREFIX|CONDA_SHLVL|CONDA_DEFAULT_ENV|CONDA_PROMPT_MODIFIER|E?[UG]ID|PPID|BASHOPTS|SHELLOPTS|BASH_VERSINFO)$/)
     print "activate: " FILENAME_ ": variable " name " cannot be set by an environment" > "/dev/stderr"
   else {
     fresh[++news] = name
