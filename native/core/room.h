@@ -3,6 +3,7 @@
 #pragma once
 #include <algorithm>
 #include <cstdint>
+#include <cstring>
 #include <memory>
 #include <string>
 #include <utility>
@@ -49,6 +50,14 @@ class Room {
     }
     size_ += more;
     return data() + (size_ - more);
+  }
+  // Makes `size` bytes of those from `begin` to `end`, to be written; what stands behind them moves.
+  char* refit(size_t begin, size_t end, size_t size) {
+    const size_t behind = size_ - end;
+    if (size > end - begin) grow(size - (end - begin));
+    std::memmove(data() + begin + size, data() + end, behind);
+    size_ = begin + size + behind;
+    return data() + begin;
   }
   void shrink(size_t size) { size_ = std::min(size_, size); }
   void append(const std::string& bytes) { std::copy(bytes.begin(), bytes.end(), grow(bytes.size())); }

@@ -32,13 +32,13 @@ void windows(Source& source, size_t overlap, Body body) {
 
 }  // namespace
 
-Survey survey(Source& source, const std::string& marker) {
+Survey survey(Source& source, const std::string& marker, bool hashing) {
   Survey s;
   Sha256 h;
   uint64_t hashed = 0, searched = 0;
   windows(source, marker.size() + kName, [&](const uint8_t* data, uint64_t begin, size_t n, bool) {
     const size_t known = static_cast<size_t>(hashed - begin);
-    h.update(data + known, n - known);
+    if (hashing) h.update(data + known, n - known);
     if (!s.has_nul) s.has_nul = std::memchr(data + known, 0, n - known) != nullptr;
     hashed = begin + n;
     if (marker.empty()) return;
@@ -50,8 +50,17 @@ Survey survey(Source& source, const std::string& marker) {
       searched = begin + at;
     }
   });
-  s.sha256 = h.finish();
+  if (hashing) s.sha256 = h.finish();
   return s;
+}
+
+Digest hash_of(Source& source) {
+  Sha256 h;
+  for (uint64_t at = 0, n = 0; at < source.size(); at += n) {
+    n = std::min<uint64_t>(source.window(), source.size() - at);
+    h.update(source.at(at, static_cast<size_t>(n)), static_cast<size_t>(n));
+  }
+  return h.finish();
 }
 
 std::vector<Spot> find_all(Source& source, const std::string& prefix, bool text, bool whole) {

@@ -11,7 +11,9 @@ struct Survey {
 };
 
 // What is to be known of every file, in one reading. `marker`: counted once for each run of name characters; empty: not looked for.
-Survey survey(Source& source, const std::string& marker);
+// Without `hashing` the hash stays empty.
+Survey survey(Source& source, const std::string& marker, bool hashing = true);
+Digest hash_of(Source& source);
 
 // find_text or find_binary over the whole source.
 std::vector<Spot> find_all(Source& source, const std::string& prefix, bool text, bool whole);

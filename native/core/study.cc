@@ -300,12 +300,21 @@ void place(Source& source, const PackEntry& entry, bool text, Studied& s) {
 }  // namespace
 
 Studied study(Source& source, const PackEntry& entry, const std::vector<std::string>& prefixes,
-              const std::string& marker) {
-  const Survey found = survey(source, marker);
+              const std::string& marker, const Digest* hash) {
+  Survey found = survey(source, marker, !hash && !proves(entry));
   Studied s;
-  s.sha256 = found.sha256;
   s.size = source.size();
   const bool recorded_text = entry.mode < 0 ? !found.has_nul : entry.mode == 0;
+  if (proves(entry) && Proof(source, entry, prefixes).find(recorded_text, s)) {
+    s.state = State::proven;
+    s.kept_placeholder = found.names;
+    return s;
+  }
+  if (hash)
+    found.sha256 = *hash;
+  else if (proves(entry))
+    found.sha256 = hash_of(source);
+  s.sha256 = found.sha256;
   if (entry.pristine) {
     if (entry.has_sha256) s.state = found.sha256 == entry.sha256 ? State::proven : State::modified;
     if (!entry.placeholder.empty()) place(source, entry, recorded_text, s);
@@ -317,8 +326,6 @@ Studied study(Source& source, const PackEntry& entry, const std::vector<std::str
     return s;
   }
   if (entry.has_sha256 && found.sha256 == entry.sha256) {
-    s.state = State::proven;
-  } else if (entry.has_sha256 && !entry.placeholder.empty() && Proof(source, entry, prefixes).find(recorded_text, s)) {
     s.state = State::proven;
   } else {
     if (entry.has_in_prefix && found.sha256 == entry.in_prefix)

@@ -28,8 +28,12 @@ struct Studied {
   uint64_t kept_prefix = 0, kept_placeholder = 0;
 };
 
+// Whether a proof is due, which hashes what the package had: the hash of the file as it is matters only when there is none.
+inline bool proves(const PackEntry& entry) { return !entry.pristine && entry.has_sha256 && !entry.placeholder.empty(); }
+
+// `hash`: of the content, where it is known.
 Studied study(Source& source, const PackEntry& entry, const std::vector<std::string>& prefixes,
-              const std::string& marker);
+              const std::string& marker, const Digest* hash = nullptr);
 
 // Stored bytes [range.begin, range.end), appended to out.
 void render(Source& source, const std::vector<Edit>& edits, Range range, std::string& out);

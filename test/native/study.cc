@@ -19,7 +19,12 @@ struct Case {
   }
   Studied run(const std::vector<std::string>& prefixes = {kHere}) const {
     Memory source(reinterpret_cast<const uint8_t*>(content.data()), content.size());
-    return study(source, entry, prefixes, "_placehold_placehold");
+    const Studied s = study(source, entry, prefixes, "_placehold_placehold");
+    const Digest hash = hash_of(content);
+    const Studied same = study(source, entry, prefixes, "_placehold_placehold", &hash);
+    CHECK(same.state == s.state && same.sha256 == s.sha256 && same.size == s.size);
+    CHECK(same.edits.size() == s.edits.size() && same.spots.size() == s.spots.size());
+    return s;
   }
   std::string stored(const Studied& s) const {
     Memory source(reinterpret_cast<const uint8_t*>(content.data()), content.size());

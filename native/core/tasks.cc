@@ -1,0 +1,69 @@
+#include "tasks.h"
+#include <algorithm>
+#include <unordered_map>
+#include "failure.h"
+#include "tar.h"
+
+namespace cd {
+
+std::vector<size_t> companions_of(const std::vector<PackEntry>& entries) {
+  std::unordered_map<std::string, size_t> numbers;
+  for (const PackEntry& e : entries)
+    if (!e.unless_rewritten.empty()) numbers.emplace(e.unless_rewritten, kNone);
+  std::vector<size_t> companions(entries.size(), kNone);
+  if (numbers.empty()) return companions;
+  for (size_t i = 0; i < entries.size(); ++i) {
+    const auto own = numbers.find(entries[i].entry.path);
+    if (own != numbers.end()) own->second = i;
+    const std::string& named = entries[i].unless_rewritten;
+    if (named.empty()) continue;
+    companions[i] = numbers[named];
+    if (companions[i] >= i)  // to wait for a later entry could be to wait for oneself
+      throw Failure("INVALID_OPTION",
+                    "pack: " + entries[i].entry.path + " depends on " + named + ", which is no entry before it",
+                    entries[i].entry.path);
+  }
+  return companions;
+}
+
+Division divide(const std::vector<Entry>& entries, const std::vector<size_t>& companions, uint64_t frame_bytes,
+                unsigned threads) {
+  Division out;
+  struct Placed {
+    uint64_t at;
+    Task task;
+  };
+  std::vector<Placed> placed;
+  uint64_t position = 0, begin = 0;  // bytes of members before this one, and before the frame
+  size_t first = 0, frame = 0;
+  const auto flush = [&](size_t end) {
+    if (end > first) placed.push_back({begin, {first, end, frame++, kNone, 0}});
+    first = end;
+    begin = position;
+  };
+  for (size_t i = 0; i < entries.size(); ++i) {
+    const uint64_t size = entries[i].kind == Kind::file ? entries[i].size : 0;
+    const uint64_t member = 512 + size + tar_padding(size);
+    if (size > frame_bytes) {
+      flush(i);
+      const size_t parts = static_cast<size_t>((size + frame_bytes - 1) / frame_bytes);
+      // A file is hashed by one thread, about eight times as fast as it is compressed: early enough, and nobody waits for it.
+      const uint64_t lead = companions[i] == kNone ? std::min(position, size / 8 * threads) : 0;
+      placed.push_back({position - lead, {i, i + 1, kNone, out.large.size(), 0}});
+      for (size_t part = 0; part < parts; ++part)
+        placed.push_back({position, {i, i + 1, frame++, out.large.size(), part}});
+      out.large.push_back({i, parts});
+      first = i + 1;
+      begin = position + member;
+    } else if (position > begin && position - begin + member > frame_bytes) {
+      flush(i);
+    }
+    position += member;
+  }
+  flush(entries.size());
+  std::stable_sort(placed.begin(), placed.end(), [](const Placed& a, const Placed& b) { return a.at < b.at; });
+  for (const Placed& p : placed) out.tasks.push_back(p.task);
+  return out;
+}
+
+}  // namespace cd
