@@ -32,15 +32,26 @@ inline int64_t integer(Value value, const char* what) {
   return static_cast<int64_t>(number);
 }
 
+// A word of ASCII, in fewer steps than a text; what is longer comes cut off, what is no ASCII as something else.
+template <size_t N>
+std::string_view word(Value value, const char* what, char (&buffer)[N]) {
+  size_t size = 0;
+  if (napi_get_value_string_latin1(value.Env(), value, buffer, N, &size) != napi_ok)
+    wrong(value.Env(), what, "a string");
+  return {buffer, size};
+}
+
 inline cd::Digest digest(Value value, const char* what) {
   cd::Digest out;
-  if (!cd::from_hex(text(value, what), out)) wrong(value.Env(), what, "64 hexadecimal digits");
+  char buffer[2 * sizeof out + 2];
+  if (!cd::from_hex(word(value, what, buffer), out)) wrong(value.Env(), what, "64 hexadecimal digits");
   return out;
 }
 
 template <size_t N>
 size_t choice(Value value, const char* what, const char* const (&names)[N]) {
-  const std::string name = text(value, what);
+  char buffer[32];
+  const std::string_view name = word(value, what, buffer);
   std::string all;
   for (size_t i = 0; i < N; ++i) {
     if (name == names[i]) return i;

@@ -1,4 +1,5 @@
 // Core → JavaScript. Objects of one list share property-name handles and get their properties in one order, hence one shape.
+#include <algorithm>
 #include "convert.h"
 #include "failure.h"
 #include "sha256.h"
@@ -197,37 +198,55 @@ void append(std::u16string& names, const std::string& name) { widen(name, names)
 
 Value to_js(Env env, const std::string& s) { return Value(env, text(env, s)); }
 
+// In columns: an object for each of tens of thousands is made in a third of the time by JavaScript.
 Value to_js(Env env, const std::vector<cd::Scanned>& found) {
-  const Names names(env);
-  const napi_value inode = ascii(env, "inode"), outside = ascii(env, "outside");
-  return list(env, found, [&](const cd::Scanned& s) -> napi_value {
-    Made out(env);
-    out.set(names.path, text(env, s.path))
-        .set(names.kind, names.kinds[static_cast<size_t>(s.kind)])
-        .set(names.mode, number(env, uint64_t{s.mode}))
-        .set(names.mtime, number(env, static_cast<double>(s.mtime)))
-        .set(names.size, number(env, s.size));
-    if (s.kind == cd::Kind::symlink) out.set(names.target, text(env, s.target));
-    if (!s.inode.empty()) out.set(inode, text(env, s.inode));
-    if (s.outside > 0) out.set(outside, number(env, s.outside));
-    return out;
-  });
+  constexpr size_t kNames = 3, kNumbers = 5;
+  const bool plain = std::all_of(found.begin(), found.end(),
+                                 [](const cd::Scanned& s) { return is_ascii(s.path) && is_ascii(s.target); });
+  std::string bytes;
+  std::u16string wide;
+  Napi::Uint32Array ends = Napi::Uint32Array::New(env, kNames * found.size());
+  Napi::Float64Array numbers = Napi::Float64Array::New(env, kNumbers * found.size());
+  uint32_t* end = ends.Data();
+  double* n = numbers.Data();
+  for (const cd::Scanned& s : found) {
+    for (const std::string* name : {&s.path, &s.target, &s.inode}) {
+      if (plain)
+        bytes += *name;
+      else
+        widen(*name, wide);
+      *end++ = static_cast<uint32_t>(plain ? bytes.size() : wide.size());
+    }
+    *n++ = static_cast<double>(s.kind);
+    *n++ = s.mode;
+    *n++ = static_cast<double>(s.mtime);
+    *n++ = static_cast<double>(s.size);
+    *n++ = static_cast<double>(s.outside);
+  }
+  napi_value names;
+  if (plain)
+    names = ascii(env, bytes.data(), bytes.size());
+  else
+    must(env, napi_create_string_utf16(env, wide.data(), wide.size(), &names));
+  return Made(env).set("names", names).set("ends", ends).set("numbers", numbers).value();
 }
 
 Value to_js(Env env, const cd::Packed& packed) {
   static const char* const states[] = {"proven", "installed", "modified", "unknown"};
   static const std::vector<cd::Entry> no_entries;
   const Entries spots(env, packed.prefixes, no_entries);
+  const Names names(env);
+  const napi_value state = ascii(env, "state"), kept = ascii(env, "kept"), dropped = ascii(env, "dropped"),
+                   prefix = ascii(env, "prefix"), placeholder = ascii(env, "placeholder");
   const Napi::Array outcomes = list(env, packed.outcomes, [&](const cd::Outcome& o) -> napi_value {
     return Made(env)
-        .set("path", text(env, o.path))
-        .set("state", ascii(env, states[static_cast<size_t>(o.state)]))
-        .set("size", number(env, o.size))
-        .set("sha256", digest(env, o.sha256))
-        .set("spots", spots.spots(o.spots))
-        .set("kept",
-             Made(env).set("prefix", number(env, o.kept_prefix)).set("placeholder", number(env, o.kept_placeholder)))
-        .set("dropped", boolean(env, o.dropped));
+        .set(names.path, text(env, o.path))
+        .set(state, ascii(env, states[static_cast<size_t>(o.state)]))
+        .set(names.size, number(env, o.size))
+        .set(names.sha256, digest(env, o.sha256))
+        .set(names.spots, spots.spots(o.spots))
+        .set(kept, Made(env).set(prefix, number(env, o.kept_prefix)).set(placeholder, number(env, o.kept_placeholder)))
+        .set(dropped, boolean(env, o.dropped));
   });
   return Made(env)
       .set("outcomes", outcomes)

@@ -32,6 +32,7 @@ import type {
   Verified,
   VerifyJob,
 } from './jobs.js'
+import { type ScannedColumns, scannedOf } from './scanned.js'
 import type { Traced, TraceJob } from './traced.js'
 import type { Entry } from './tree/entry.js'
 
@@ -117,9 +118,15 @@ function load(): NativeBinding {
 
 /** Without `require`, which looks at every folder above and for two package.json: nine accesses to where we are installed, not one. */
 function opened(path: string): NativeBinding {
-  const holder: { exports: Partial<NativeBinding> } = { exports: {} }
+  const holder: { exports: Partial<Addon> } = { exports: {} }
   process.dlopen(holder, path)
-  return holder.exports as NativeBinding
+  const raw = holder.exports as Addon
+  return { ...raw, scan: (job, counters) => raw.scan(job, counters).then(scannedOf) }
+}
+
+/** As it is beneath the surface. */
+interface Addon extends Omit<NativeBinding, 'scan'> {
+  scan(job: ScanJob, counters: Counters): Promise<ScannedColumns>
 }
 
 /** The same functions, with every error they throw or reject with turned into EnvError. */

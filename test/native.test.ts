@@ -1,5 +1,5 @@
 /** The border: what crosses it unchanged, what is refused, how jobs are admitted, cancelled and reported, and what a missing addon says. */
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { linkSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { pathToFileURL } from 'node:url'
@@ -113,6 +113,29 @@ describe('what crosses', () => {
     const path = join(folder, 'bytes')
     writeFileSync(path, bytes)
     expect((await native().index(path, true))?.list).toEqual(list)
+  })
+
+  test.each(['plain', 'grüße \udcff'])('what a scan finds, with a name like %s', async (name) => {
+    const root = mkdtempSync(join(folder, 'scan-'))
+    mkdirSync(join(root, 'd'))
+    // Bytes that are not UTF-8 stand as surrogates in what comes back, and as themselves in the name of the file.
+    const bytes = Buffer.concat([Buffer.from(`${root}/d/`), Buffer.from(name.replace('\udcff', ''))])
+    const path = name.endsWith('\udcff') ? Buffer.concat([bytes, Buffer.from([0xff])]) : bytes
+    writeFileSync(path, 'four')
+    linkSync(path, join(root, 'd/z'))
+    linkSync(path, join(folder, `${name.length}.outside`))
+    symlinkSync(path, join(root, 'link'))
+    const job = { root, skip: [], threads: 2, outside: true }
+    const found = await native().scan(job, new BigUint64Array(4))
+    const { mtime, inode } = found[1] ?? {}
+    const file = { kind: 'file', mode: 0o644, size: 4, mtime, inode, outside: 1 }
+    expect(inode).toMatch(/^\d+:\d+$/)
+    expect(found).toEqual([
+      { path: 'd', kind: 'directory', mode: 0o755, size: 0, mtime: expect.any(Number) },
+      { path: `d/${name}`, ...file },
+      { path: 'd/z', ...file },
+      { path: 'link', kind: 'symlink', mode: 0o777, size: 0, mtime: expect.any(Number), target: `${root}/d/${name}` },
+    ])
   })
 
   test('a file that is not ours is null', async () => {

@@ -46,11 +46,14 @@ class Sealing {
     if (frames_.empty()) frames_.emplace_back();
     frames_.back().append(kTarEnd, '\0');
 
-    run_team(frames_.size(), job_.threads, [&] {
+    // The table says where entries stand in the frames, not where these stand in the file: it is packed beside them, and first.
+    run_team(1 + frames_.size(), job_.threads, [&] {
       const std::shared_ptr<Encoder> encoder = Encoder::make(job_.codec, job_.level);
-      return [this, encoder, packed = std::make_shared<Room>()](size_t i) {
+      return [this, encoder, packed = std::make_shared<Room>()](size_t task) {
         try {
           progress_.check();
+          if (task == 0) return pack_table();
+          const size_t i = task - 1;
           encoder->encode(frames_[i].data(), frames_[i].size(), *packed);
           assembly_.put(i, *packed, static_cast<uint32_t>(frames_[i].size()));
         } catch (...) {
@@ -189,24 +192,27 @@ class Sealing {
     raw_ = {};
   }
 
-  Sealed write_index() {
+  void pack_table() {
     const std::string encoded = encode_table(draft_.table);
+    summary_ = summarize(draft_.table, encoded, job_.json);
+    if (job_.codec != Codec::zstd) return;
+    for (int k = 0; k < 8; ++k) table_.push_back(static_cast<char>(uint64_t{encoded.size()} >> (8 * k)));
+    table_ += Compressor(job_.level).compressed(encoded.data(), encoded.size());
+  }
+
+  Sealed write_index() {
     Sealed sealed;
-    sealed.summary = summarize(draft_.table, encoded, job_.json);
-    if (job_.codec == Codec::zstd) append_index(encoded, encode_summary(sealed.summary));
+    if (job_.codec == Codec::zstd) append_index(encode_summary(summary_));
+    sealed.summary = std::move(summary_);
     assembly_.finish();
     sealed.packed_bytes = assembly_.position();
     sealed.frames = assembly_.frames().size();
     return sealed;
   }
 
-  void append_index(const std::string& encoded, const std::string& summary) {
-    const std::string packed = Compressor(job_.level).compressed(encoded.data(), encoded.size());
-    const uint64_t size = encoded.size();
-    std::string head(8, '\0');
-    for (int k = 0; k < 8; ++k) head[static_cast<size_t>(k)] = static_cast<char>(size >> (8 * k));
+  void append_index(const std::string& summary) {
     std::vector<Frame> all = assembly_.frames();
-    for (const std::string& part : {skippable(kTableMagic, head + packed), skippable(kSummaryMagic, summary)}) {
+    for (const std::string& part : {skippable(kTableMagic, table_), skippable(kSummaryMagic, summary)}) {
       all.push_back({assembly_.position(), static_cast<uint32_t>(part.size()), 0});
       assembly_.append(part);
     }
@@ -225,6 +231,8 @@ class Sealing {
   std::unordered_map<std::string, uint32_t> numbers_;
   std::string raw_;
   std::vector<std::string> frames_;
+  std::string table_;  // its size, and packed
+  Summary summary_;
 };
 
 }  // namespace

@@ -288,7 +288,7 @@ constexpr HexValues kHex;
 
 }  // namespace
 
-bool from_hex(const std::string& text, Digest& out) {
+bool from_hex(std::string_view text, Digest& out) {
   if (text.size() != 2 * out.size()) return false;
   unsigned wrong = 0;
   for (size_t i = 0; i < out.size(); ++i) {

@@ -1,6 +1,7 @@
 // SHA-256 (FIPS 180-4): SHA-NI where the processor has it, portable C++ elsewhere. Why our own: the core links nothing but libc and zstd.
 #pragma once
 #include <cstddef>
+#include <string_view>
 #include "entry.h"
 
 namespace cd {
@@ -35,7 +36,7 @@ Digest sha256(const void* data, size_t size);
 // Many, in two lanes: as fast as update_both whatever their sizes.
 void sha256_all(const struct Bytes* contents, size_t count, Digest* digests);
 std::string hex(const Digest&);
-bool from_hex(const std::string&, Digest&);
+bool from_hex(std::string_view, Digest&);
 bool sha256_is_hardware();
 
 }  // namespace cd
