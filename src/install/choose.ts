@@ -10,7 +10,7 @@ import { indexesOf } from './indexes.js'
 import { packageCaches } from './packages.js'
 import type { RepoRecord } from './repodata.js'
 import type { Request } from './request.js'
-import { solve } from './solve.js'
+import { startSolver } from './solve.js'
 import type { Unpacked } from './unpacked.js'
 import { thisPlatform, virtualPackages } from './virtual-packages.js'
 
@@ -61,19 +61,25 @@ export async function choose(request: Request, standing?: Standing): Promise<Cho
   if (specs.length === 0) return { records: [], secrets, asked, unmet: [], ahead: new Map() }
   const { offline, signal, warn, reporter } = request
   reporter.phase('solve')
-  const platform = thisPlatform()
-  const known = channels.map((channel) => ({ ...channel, secret: secrets.get(channel.base) ?? null }))
-  const indexes = await indexesOf(known, [platform, 'noarch'], { offline, http: { signal, network } })
-  const { priority, pinned } = config
-  const { installed = [], free = [], alone = false, wishes = [] } = standing ?? {}
-  const virtual = virtualPackages(platform)
-  const rules = { pins: [...pinned, ...(standing?.pins ?? [])], priority, installed, free, alone, wishes, excludeNewer }
-  // Of an environment that is there, most packages stay.
-  const stop = readAhead(standing === undefined ? packageCaches(config) : [], asked.keys())
-  const answer = solve({ specs, indexes, platform, virtual, ...rules, signal }).finally(stop)
-  const { records, relaxed, unmet } = await answer
-  if (relaxed) warn('there was no answer with the first channel that has each package: later channels were allowed')
-  return { records, secrets, asked, unmet, ahead: stop() }
+  const solver = await startSolver()
+  try {
+    const platform = thisPlatform()
+    const known = channels.map((channel) => ({ ...channel, secret: secrets.get(channel.base) ?? null }))
+    const indexes = await indexesOf(known, [platform, 'noarch'], { offline, http: { signal, network } })
+    const { priority, pinned } = config
+    const { installed = [], free = [], alone = false, wishes = [] } = standing ?? {}
+    const here = { installed, free, alone, wishes, pins: [...pinned, ...(standing?.pins ?? [])] }
+    const virtual = virtualPackages(platform)
+    const answer = solver.solve({ specs, indexes, platform, virtual, ...here, priority, excludeNewer, signal })
+    // Of an environment that is there, most packages stay.
+    const stop = readAhead(standing === undefined ? packageCaches(config) : [], asked.keys())
+    const { records, relaxed, unmet } = await answer.finally(stop)
+    if (relaxed) warn('there was no answer with the first channel that has each package: later channels were allowed')
+    return { records, secrets, asked, unmet, ahead: stop() }
+  } finally {
+    // Not waited for: it takes 10 ms, and what follows does not depend on it.
+    void solver.end()
+  }
 }
 
 function channelList(channels: readonly string[], override: boolean, config: Config): Channel[] {

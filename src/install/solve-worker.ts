@@ -18,6 +18,13 @@ import { inOrder } from './order.js'
 import { Repodata, type RepoRecord } from './repodata.js'
 import { Solver, type VirtualPackage } from './solver.js'
 
+// The optimizing compiler of WebAssembly gets to work later than it would: what it compiles in the background for one question of a hundred
+// packages (0.2 s of CPU) comes too late to be run, and is in the way of what follows. An index of 200,000 records still reaches it.
+setFlagsFromString('--wasm-tiering-budget=90000000')
+
+// Not at the first question, but while it is prepared. CommonJS: half the time of its other form, and its panics reach the thread's owner.
+const rattler = createRequire(import.meta.url)('@conda-org/rattler') as typeof import('@conda-org/rattler')
+
 export interface SolveTask {
   readonly specs: readonly string[]
   /** In the order of their priority; `file`: a repodata.json on this machine. */
@@ -68,9 +75,7 @@ async function run(task: SolveTask): Promise<{ records: RepoRecord[]; relaxed: b
     offers,
     wanted.filter(({ name }) => !names.has(name)),
   )
-  patientCompiler()
-  // CommonJS: half the time of its other form, and its panics reach the thread's owner.
-  const solver = new Solver(createRequire(import.meta.url)('@conda-org/rattler') as typeof import('@conda-org/rattler'))
+  const solver = new Solver(rattler)
   const { excludeNewer } = task
   const attempt = async (strict: boolean, loose: Partial<Rules> = {}): Promise<RepoRecord[] | string> => {
     const rules = { strict, pins, excludeNewer, ...loose }
@@ -95,12 +100,6 @@ async function run(task: SolveTask): Promise<{ records: RepoRecord[]; relaxed: b
   })
   return { records: inOrder(answer), relaxed, unmet }
 }
-
-/**
- * The optimizing compiler of WebAssembly gets to work later than it would: what it compiles in the background for one question of a hundred
- * packages (0.2 s of CPU) comes too late to be run, and is in the way of what follows. An index of 200,000 records still reaches it.
- */
-const patientCompiler = (): void => setFlagsFromString('--wasm-tiering-budget=90000000')
 
 type Trial = (loose: Partial<Rules>) => Promise<RepoRecord[] | string>
 

@@ -4,6 +4,7 @@
  */
 import { existsSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
+import type { Piscina } from 'piscina'
 import { EnvError } from '../errors.js'
 import type { Priority } from './candidates.js'
 import type { RepoRecord } from './repodata.js'
@@ -50,21 +51,36 @@ export interface Answer {
   readonly unmet: readonly string[]
 }
 
-/** Throws UNSATISFIABLE with the solver's explanation, INVALID_SPEC, CHANNEL_DAMAGED, CANCELLED. */
-export async function solve(question: Question): Promise<Answer> {
-  const { signal, ...rest } = question
-  const defaults = {
-    installed: [],
-    free: [],
-    alone: false,
-    pins: [],
-    wishes: [],
-    excludeNewer: null,
-    priority: 'flexible',
-  } as const
-  const task: SolveTask = { ...defaults, ...rest }
+/** A solver in a thread of its own. */
+export interface SolverThread {
+  /** Throws UNSATISFIABLE with the solver's explanation, INVALID_SPEC, CHANNEL_DAMAGED, CANCELLED. */
+  readonly solve: (question: Question) => Promise<Answer>
+  /** Ends the thread, and with it all its memory. */
+  readonly end: () => Promise<void>
+}
+
+/** The thread takes a tenth of a second to be ready: what the question needs can be prepared meanwhile. Throws ADDON_MISSING. */
+export async function startSolver(): Promise<SolverThread> {
   const { Piscina } = await import('piscina')
-  const pool = new Piscina({ filename: workerFile(), maxThreads: 1, atomics: 'disabled', execArgv: [] })
+  const pool = new Piscina({
+    ...{ filename: workerFile(), minThreads: 1, maxThreads: 1 },
+    ...{ atomics: 'disabled', execArgv: [] },
+  })
+  return { solve: (question) => solveIn(pool, question), end: () => pool.destroy() }
+}
+
+const defaults = {
+  installed: [],
+  free: [],
+  alone: false,
+  pins: [],
+  wishes: [],
+  excludeNewer: null,
+  priority: 'flexible',
+} as const
+
+async function solveIn(pool: Piscina, { signal, ...question }: Question): Promise<Answer> {
+  const task: SolveTask = { ...defaults, ...question }
   try {
     const answer = (await pool.run(task, signal === undefined ? {} : { signal })) as SolveAnswer
     if (!('failed' in answer)) return answer
@@ -76,8 +92,16 @@ export async function solve(question: Question): Promise<Answer> {
     // The library panics on some specs; its thread is gone then, and with it all it had.
     const message = `the solver gave up on ${question.specs.join(' ')}: ${(error as Error).message}`
     throw new EnvError('UNSATISFIABLE', message, { cause: error })
+  }
+}
+
+/** One question to a thread of its own. Throws what they throw. */
+export async function solve(question: Question): Promise<Answer> {
+  const solver = await startSolver()
+  try {
+    return await solver.solve(question)
   } finally {
-    await pool.destroy()
+    await solver.end()
   }
 }
 

@@ -1,5 +1,14 @@
 /** Root relocates where a user owns the directories: nothing is read or written through that user's links, whenever they are made. */
-import { chmodSync, existsSync, lchownSync, mkdirSync, readdirSync, readFileSync, symlinkSync } from 'node:fs'
+import {
+  chmodSync,
+  existsSync,
+  lchownSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  symlinkSync,
+} from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import { deploy } from '../../src/deploy/deploy.js'
@@ -104,7 +113,9 @@ describe.skipIf(!canTest)('as root on Linux', () => {
     await whileSwapped({ folder, depth: 2, pattern, victim: victim.folder, as: user }, async () => {
       for (let i = 0; i < 40 || (outcomes.size < 2 && i < 200); i++) {
         const at = existsSync(join(source, 'env')) ? join(source, 'env') : await deployed(source)
-        const sub = folderOf(user, join(folder, `sub${i}`))
+        // Swapped from the moment it has this name on.
+        const sub = join(folder, `sub${i}`)
+        renameSync(folderOf(user, join(folder, `new${i}`)), sub)
         const { code } = await attempt({ directory: at, to: join(sub, `env${i}`) })
         expect(['moved', 'UNSAFE_PATH', 'IO', 'PERMISSION', 'TARGET_EXISTS'], label).toContain(code)
         // Where it was refused, the tree is where it was, unless it had its name when that was led astray.
