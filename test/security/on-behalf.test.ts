@@ -1,5 +1,15 @@
 /** Root deploys where a user owns the directories: nothing is written through that user's links, whenever they are made. */
-import { chmodSync, chownSync, lchownSync, mkdirSync, readdirSync, readFileSync, statSync, symlinkSync } from 'node:fs'
+import {
+  chmodSync,
+  chownSync,
+  lchownSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  statSync,
+  symlinkSync,
+} from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import { type DeployOptions, deploy } from '../../src/deploy/deploy.js'
@@ -114,9 +124,11 @@ describe.skipIf(!canTest)('as root on Linux', () => {
     await whileSwapped(swap, async () => {
       // On until the race was met, or there is no more hope of it.
       for (let i = 0; i < 40 || (outcomes.size < 2 && i < 400); i++) {
-        const sub = join(folder, `sub${i}`)
-        mkdirSync(sub)
-        lchownSync(sub, user, user)
+        const [fresh, sub] = [join(folder, `new${i}`), join(folder, `sub${i}`)]
+        mkdirSync(fresh)
+        lchownSync(fresh, user, user)
+        // Swapped from the moment it has this name on.
+        renameSync(fresh, sub)
         const { code } = await attempt({ to: join(sub, `env${i}`) })
         expect(['deployed', 'UNSAFE_PATH', 'IO', 'PERMISSION', 'TARGET_EXISTS'], label).toContain(code)
         outcomes.add(code)
