@@ -16,6 +16,12 @@ inline void must(napi_env env, napi_status status) {
   if (status != napi_ok) throw Napi::Error::New(env);
 }
 
+inline Napi::Uint8Array byte_array(Value value, const char* what) {
+  if (!value.IsTypedArray() || value.As<Napi::TypedArray>().TypedArrayType() != napi_uint8_array)
+    wrong(value.Env(), what, "a Uint8Array");
+  return value.As<Napi::Uint8Array>();
+}
+
 inline uint64_t natural(Value value, const char* what, uint64_t most = 1ull << 53) {
   double number = -1;
   if (napi_get_value_double(value.Env(), value, &number) != napi_ok || !(number >= 0) ||

@@ -131,8 +131,7 @@ class Numbers {
 }  // namespace
 
 void Held::add(Value value, const char* what, cd::Bytes* bytes) {
-  if (!value.IsTypedArray() || value.As<Napi::TypedArray>().TypedArrayType() != napi_uint8_array)
-    wrong(value.Env(), what, "a Uint8Array");
+  byte_array(value, what);
   borrowed_.emplace_back(array_.Length(), bytes);
   keep(value);
 }

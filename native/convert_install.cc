@@ -21,12 +21,7 @@ std::unique_ptr<cd::UnpackJob> unpack_job(Value value) {
 // Texts in one memory, each ended by a NUL.
 class Texts {
  public:
-  Texts(const Fields& f, const char* name) : name_(name) {
-    const Value value = f.get(name);
-    if (!value.IsTypedArray() || value.As<Napi::TypedArray>().TypedArrayType() != napi_uint8_array)
-      wrong(value.Env(), name, "a Uint8Array");
-    bytes_ = value.As<Napi::Uint8Array>();
-  }
+  Texts(const Fields& f, const char* name) : name_(name), bytes_(byte_array(f.get(name), name)) {}
   bool empty() const { return bytes_.ByteLength() == at_; }
   std::string next() {
     const uint8_t* const begin = bytes_.Data() + at_;

@@ -19,9 +19,8 @@ namespace cd {
 namespace {
 
 constexpr size_t kChunk = 1u << 20;
-constexpr size_t kBatch = 32;  // entries handed to a thread at a time: neighbours share their directories
-constexpr size_t kFarBatch =
-    1024;  // … when those are made: what several threads have neighbours in, each of them makes
+constexpr size_t kBatch = 32;           // entries handed to a thread at a time: neighbours share their directories
+constexpr size_t kFarBatch = 1024;      // … while those are made: a directory that two threads need, both ask for
 constexpr uint64_t kLarge = 32u << 20;  // files to be searched are held in memory: of larger ones one at a time
 
 class Linker {
@@ -39,7 +38,7 @@ class Linker {
   }
 
   Linked run() {
-    // Before any file: a link that a package brings must not stand where a directory is made. One that two threads need, both ask for.
+    // Before any file: a link that a package brings must not stand where a directory is made.
     in_batches(kFarBatch, [&] {
       auto own = std::make_shared<Directories>(root_, 0777);
       return [&, own](size_t i) { own->make_parents(job_.entries[i].path); };

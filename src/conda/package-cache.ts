@@ -5,6 +5,7 @@
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { EnvError, fromSystem } from '../errors.js'
+import { isAbsent } from '../tree/if-there.js'
 import { legacyPaths, type PathRecord, pathRecord } from './paths.js'
 
 /** What the extracted package at `folder` says about its files; null: it is not there any more. */
@@ -35,8 +36,7 @@ function readIfPresent(path: string): string | null {
   try {
     return readFileSync(path, 'utf8')
   } catch (error) {
-    const code = (error as NodeJS.ErrnoException).code
-    if (code === 'ENOENT' || code === 'ENOTDIR') return null
+    if (isAbsent(error)) return null
     throw fromSystem(error, 'cannot read', path)
   }
 }

@@ -1,9 +1,9 @@
 /** The task of the solver's thread: indexes are read, cut down and solved here, and their memory goes with the thread. */
 import { readFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
-import { setFlagsFromString } from 'node:v8'
 import { parseMatchSpec } from '../conda/match-spec.js'
 import { EnvError, type ErrorCode, fromSystem } from '../errors.js'
+import { setV8Flag } from '../v8-flag.js'
 import {
   candidates,
   checkNames,
@@ -20,7 +20,7 @@ import { Solver, type VirtualPackage } from './solver.js'
 
 // The optimizing compiler of WebAssembly gets to work later than it would: what it compiles in the background for one question of a hundred
 // packages (0.2 s of CPU) comes too late to be run, and is in the way of what follows. An index of 200,000 records still reaches it.
-setFlagsFromString('--wasm-tiering-budget=90000000')
+setV8Flag('wasm-tiering-budget', 90_000_000)
 
 // Not at the first question, but while it is prepared. CommonJS: half the time of its other form, and its panics reach the thread's owner.
 const rattler = createRequire(import.meta.url)('@conda-org/rattler') as typeof import('@conda-org/rattler')

@@ -16,6 +16,7 @@ import {
 import { join } from 'node:path'
 import { EnvError, fromSystem } from '../errors.js'
 import { makeFolders } from '../tree/folders.js'
+import { isAbsent } from '../tree/if-there.js'
 import type { Account } from './as-user.js'
 
 export interface JobRecord {
@@ -68,7 +69,7 @@ export function readRecord(state: string, holder: string): JobRecord | null {
   try {
     file = openSync(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK)
   } catch (error) {
-    if (['ENOENT', 'ENOTDIR'].includes((error as NodeJS.ErrnoException).code ?? '')) return null
+    if (isAbsent(error)) return null
     throw fromSystem(error, 'cannot read', path)
   }
   try {

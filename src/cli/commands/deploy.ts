@@ -3,6 +3,7 @@ import type { Command } from 'commander'
 import type { Taker } from '../../conda/takers.js'
 import type { DeployOptions, DeployResult } from '../../deploy/deploy.js'
 import { EnvError } from '../../errors.js'
+import { setV8Flag } from '../../v8-flag.js'
 import { addSpare, amount, example, type Globals, type Session, type SpareFlags, seconds } from '../common.js'
 import { type callingShell, takerNamed } from '../shell.js'
 import { aligned, bytes, counted, duration } from '../text.js'
@@ -99,7 +100,7 @@ export function addDeploy(program: Command, session: Session): void {
     const flags = self.optsWithGlobals<Flags>()
     const shell = shellOf(flags)
     if (flags.mount === true) return await mountIt(archive, flags, shell, session)
-    await spareCompiler(archive)
+    spareCompiler(archive)
     const { deploy } = await import('../../deploy/deploy.js')
     const result = await deploy(deployOptions(archive, flags, session)).catch((error: unknown) => {
       throw orCommand(error, archive)
@@ -124,10 +125,8 @@ const ownName = /\.(?:tar\.zst|tzst)$/
  * .tar.gz. So it waits thirty times longer, which loops of larger environments still reach. Only where JavaScript has that much to do:
  * loading what sets the flag costs a few milliseconds, too.
  */
-export async function spareCompiler(archive: string): Promise<void> {
-  if (ownName.test(archive)) return
-  const { setFlagsFromString } = await import('node:v8')
-  setFlagsFromString('--interrupt-budget=4000000')
+export function spareCompiler(archive: string): void {
+  if (!ownName.test(archive)) setV8Flag('interrupt-budget', 4_000_000)
 }
 
 async function mountIt(archive: string, flags: Flags, shell: Taker | undefined, session: Session): Promise<void> {

@@ -1,11 +1,11 @@
 /** `conda-deploy pack`: the options of conda-pack, by its names. */
 import { basename } from 'node:path'
-import { setFlagsFromString } from 'node:v8'
 import type { Command } from 'commander'
 import { EnvError } from '../../errors.js'
 import type { LayoutOptions } from '../../install/layout.js'
 import type { PackOptions, PackResult } from '../../pack/pack.js'
 import type { Filter } from '../../tree/filter.js'
+import { setV8Flag } from '../../v8-flag.js'
 import { example, type Globals, integer, type Session, several, threads } from '../common.js'
 import { aligned, bytes, count, counted, duration } from '../text.js'
 
@@ -123,16 +123,11 @@ export function addPack(program: Command, session: Session): void {
   })
 }
 
-/** Major versions of Node in which the flag was tried: one that V8 does not know it would name on stderr. */
-const calmable: ReadonlySet<string | undefined> = new Set(['20'])
-
 /**
  * V8 optimizes functions on threads of its own, which take the core's processors: 0.2 of 3.7 s of CPU for 18,705 files, and no function runs
  * long enough to earn that. It waits eight times as long now: with 76,000 files what it still optimizes pays for itself.
  */
-function calmCompiler(): void {
-  if (calmable.has(process.versions.node.split('.')[0])) setFlagsFromString('--interrupt-budget=1000000')
-}
+const calmCompiler = (): void => setV8Flag('interrupt-budget', 1_000_000)
 
 /** What the two verbs have in common goes to both. */
 async function packPackages(options: PackOptions, asked: LayoutOptions): Promise<PackResult> {
