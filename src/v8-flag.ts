@@ -5,6 +5,6 @@ import { setFlagsFromString } from 'node:v8'
 const tried: ReadonlySet<string | undefined> = new Set(['20'])
 
 /** Sets a flag for the whole process, where it was tried; elsewhere V8 does as it does. */
-export function setV8Flag(name: 'interrupt-budget' | 'wasm-tiering-budget', value: number): void {
-  if (tried.has(process.versions.node.split('.')[0])) setFlagsFromString(`--${name}=${value}`)
+export function setV8Flag(flag: `${'interrupt' | 'wasm-tiering'}-budget=${number}` | 'wasm-lazy-validation'): void {
+  if (tried.has(process.versions.node.split('.')[0])) setFlagsFromString(`--${flag}`)
 }

@@ -1,11 +1,12 @@
 /**
- * The border of the solver library (@conda-org/rattler, wasm). It fetches for itself, so a fetch is put before it that answers from
- * memory; it may abort, so this runs in a thread of its own (solve-worker.ts) and never in that of the caller.
+ * The border of the solver library (@conda-org/rattler, wasm). It fetches for itself, so it is given a web that answers from
+ * memory (solver-web.ts); it may abort, so this runs in a thread of its own (solve-worker.ts) and never in that of the caller.
  */
 import type { MatchSpec } from '../conda/match-spec.js'
 import { printMatchSpec } from '../conda/match-spec.js'
 import { type Matches, unnamed } from './candidates.js'
 import type { RepoRecord } from './repodata.js'
+import { answeringWith } from './solver-web.js'
 
 /** A package the system itself is: `__glibc`, `__cuda`, … */
 export interface VirtualPackage {
@@ -52,30 +53,26 @@ export class Solver {
   ): Promise<RepoRecord[]> {
     const byUrl = new Map<string, RepoRecord>()
     for (const record of [...records, ...installed]) byUrl.set(urlOf(record), record)
-    const fetched = globalThis.fetch
-    globalThis.fetch = answering(indexes(records, [platform, 'noarch'], alone))
-    try {
-      const locked = [
-        ...virtual.map(lockedVirtual(platform)),
-        ...installed.map((record) => ({ ...locks(record), ...(alone ? needless : {}) })),
-      ]
-      const specs = wanted.map((spec) => printMatchSpec(unnamed(spec)))
-      const answer = await this.rattler.simpleSolve(specs, [base], [platform, 'noarch'] as never, locked)
-      const urls = answer.map((one) => {
-        const { url, packageName } = one
-        one.free()
-        return { url, packageName }
+    const locked = [
+      ...virtual.map(lockedVirtual(platform)),
+      ...installed.map((record) => ({ ...locks(record), ...(alone ? needless : {}) })),
+    ]
+    const specs = wanted.map((spec) => printMatchSpec(unnamed(spec)))
+    const answer = await answeringWith(indexes(records, [platform, 'noarch'], alone), () =>
+      this.rattler.simpleSolve(specs, [base], [platform, 'noarch'] as never, locked),
+    )
+    const urls = answer.map((one) => {
+      const { url, packageName } = one
+      one.free()
+      return { url, packageName }
+    })
+    return urls
+      .filter(({ packageName }) => !packageName.startsWith('__'))
+      .map(({ url }) => {
+        const record = byUrl.get(url)
+        if (record === undefined) throw new Error(`the solver answered with ${url}, which it was not offered`)
+        return record
       })
-      return urls
-        .filter(({ packageName }) => !packageName.startsWith('__'))
-        .map(({ url }) => {
-          const record = byUrl.get(url)
-          if (record === undefined) throw new Error(`the solver answered with ${url}, which it was not offered`)
-          return record
-        })
-    } finally {
-      globalThis.fetch = fetched
-    }
   }
 
   private inRange(range: string, version: string): boolean {
@@ -147,17 +144,6 @@ function indexes(records: readonly RepoRecord[], subdirs: readonly string[], alo
     documents.set(`${base}/${subdir}/repodata.json`, JSON.stringify(index))
   }
   return documents
-}
-
-function answering(documents: ReadonlyMap<string, string>): typeof fetch {
-  return async (request) => {
-    const url = request instanceof Request ? request.url : String(request)
-    const body = documents.get(url)
-    const response = new Response(body ?? '', { status: body === undefined ? 404 : 200 })
-    // A response made by hand has none, and without one the library fails.
-    Object.defineProperty(response, 'url', { value: url })
-    return response
-  }
 }
 
 /** `*` stands for any text; `^…$` is a regular expression, as in conda. */

@@ -126,7 +126,7 @@ const ownName = /\.(?:tar\.zst|tzst)$/
  * loading what sets the flag costs a few milliseconds, too.
  */
 export function spareCompiler(archive: string): void {
-  if (!ownName.test(archive)) setV8Flag('interrupt-budget', 4_000_000)
+  if (!ownName.test(archive)) setV8Flag('interrupt-budget=4000000')
 }
 
 async function mountIt(archive: string, flags: Flags, shell: Taker | undefined, session: Session): Promise<void> {
