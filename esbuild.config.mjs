@@ -2,7 +2,7 @@
  * Everything JavaScript that is shipped or started: one file each, so that starting touches a handful of files even where the
  * package itself lies on a parallel filesystem. Types are emitted by tsc (tsconfig.build.json).
  */
-import { chmodSync, rmSync } from 'node:fs'
+import { chmodSync, readFileSync, rmSync } from 'node:fs'
 import { relative } from 'node:path'
 import { build } from 'esbuild'
 
@@ -32,26 +32,26 @@ const lazyBuiltins = {
 
 /**
  * The YAML parser is one file beside the bundle: a site's policy is read before every deployment, and the package is 25 files on shared
- * storage and 37 ms.
+ * storage and 37 ms. So is piscina, which the start of every solve waits for: 20 files and 27 ms.
  */
-const yamlBeside = {
-  name: 'yaml-beside',
+const packagesBeside = {
+  name: 'packages-beside',
   setup({ onResolve, onLoad }) {
-    onResolve({ filter: /^yaml$/ }, ({ path }) => ({ path, namespace: 'beside' }))
-    onLoad({ filter: /.*/, namespace: 'beside' }, () => ({
-      contents: `
-        let loaded
-        const yaml = () => (loaded ??= beside('yaml.cjs'))
-        module.exports = { get parse() { return yaml().parse }, get stringify() { return yaml().stringify } }`,
-    }))
+    onResolve({ filter: /^(?:yaml|piscina)$/ }, ({ path }) => ({ path, namespace: 'beside' }))
+    onLoad({ filter: /.*/, namespace: 'beside' }, async ({ path }) => {
+      const names = Object.keys(await import(path)).filter((name) => name !== 'default')
+      const define = `Object.defineProperty(exports, name, { get: () => beside('${path}.cjs')[name], enumerable: true })`
+      return { contents: `for (const name of '${names.join(' ')}'.split(' ')) ${define}` }
+    })
   },
 }
 
 /**
- * What deploying an archive of ours, activating and running in it import late. All else that is imported late lies in a file of its own: V8
+ * What deploying an archive of ours, activating and running in it, and starting the solver import late. All else that is imported late lies in a file of its own: V8
  * reads all of a file before it runs any of it, 2.5 ms of CPU time to 100 kB, and of this one at every start.
  */
-const waitedFor = /\/src\/(?:deploy\/(?:deploy|run)|conda\/\w+|cli\/(?:program|commands\/(?:run|activate)))\.ts$/
+const waitedFor =
+  /\/src\/(?:deploy\/(?:deploy|run)|install\/solve|conda\/\w+|cli\/(?:program|commands\/(?:run|activate)))\.ts$/
 const nameOf = (path) => relative(import.meta.dirname, path)
 
 /** In the bundle of the CLI: what else is imported late is in the file beside it. `found` gets the names. */
@@ -151,7 +151,7 @@ const main = (names, late) => ({
   },
   outfile: cliFile,
   banner: { js: head },
-  plugins: [lazyBuiltins, yamlBeside, lateBeside(late)],
+  plugins: [lazyBuiltins, packagesBeside, lateBeside(late)],
 })
 
 const verbs = (names, inputs, used) => ({
@@ -159,7 +159,7 @@ const verbs = (names, inputs, used) => ({
   stdin: { contents: `module.exports = ${table(names)}`, resolveDir: import.meta.dirname },
   outfile: 'dist/verbs.cjs',
   banner: { js: 'const { shared, beside, bundleUrl } = module' },
-  plugins: [lazyBuiltins, yamlBeside, sharedWith(inputs, used)],
+  plugins: [lazyBuiltins, packagesBeside, sharedWith(inputs, used)],
 })
 
 /** What the bundle has decides what the file beside it takes from it, and that what the bundle shares. */
@@ -172,20 +172,42 @@ async function buildCli() {
   chmodSync(cliFile, 0o755)
 }
 
+const small = { format: 'cjs', external: [], minifyWhitespace: true, minifySyntax: true }
 const yaml = {
+  ...small,
   stdin: { contents: "export { parse, stringify } from 'yaml'", resolveDir: '.' },
   outfile: 'dist/yaml.cjs',
-  format: 'cjs',
-  external: [],
-  minifyWhitespace: true,
-  minifySyntax: true,
 }
 
-/** A thread of its own: see src/install/solver.ts. */
+/** It starts a file that it looks for beside itself, under a name that is an ES module's in this package. */
+const piscinaWorker = 'piscina-worker.cjs'
+const renamedWorker = {
+  name: 'renamed-worker',
+  setup({ onLoad }) {
+    onLoad({ filter: /\/piscina\/dist\/index\.js$/ }, ({ path }) => {
+      const text = readFileSync(path, 'utf8')
+      const contents = text.replace("__dirname, 'worker.js'", `__dirname, '${piscinaWorker}'`)
+      if (contents === text) throw new Error(`${path} does not start 'worker.js' any more`)
+      return { contents }
+    })
+  },
+}
+const nice = { external: ['@napi-rs/nice'] } // an option of piscina that is not used
+const piscina = {
+  ...{ ...small, ...nice, entryPoints: ['node_modules/piscina/dist/main.js'], outfile: 'dist/piscina.cjs' },
+  plugins: [renamedWorker],
+}
+const worker = {
+  ...{ ...small, ...nice, entryPoints: ['node_modules/piscina/dist/worker.js'], outfile: `dist/${piscinaWorker}` },
+}
+
+/** A thread of its own: see src/install/solver.ts. CommonJS, as the thread's own file is, which would wait for the loader of the other form. */
 const solver = {
   entryPoints: ['src/install/solve-worker.ts'],
-  outfile: 'dist/solve-worker.js',
-  banner: { js: require },
+  outfile: 'dist/solve-worker.cjs',
+  format: 'cjs',
+  banner: { js: "const workerUrl = require('node:url').pathToFileURL(__filename).href" },
+  define: { 'import.meta.url': 'workerUrl' },
 }
 const library = { entryPoints: ['src/index.ts'], outfile: 'dist/index.js', banner: { js: require } }
 const demo = { entryPoints: ['test/support/demo.ts'], outfile: 'build/demo.mjs', banner: { js: require } }
@@ -197,4 +219,4 @@ async function write(output) {
   await build({ ...options, ...output })
 }
 
-await Promise.all([buildCli(), ...[yaml, library, solver, demo, bench].map(write)])
+await Promise.all([buildCli(), ...[yaml, piscina, worker, library, solver, demo, bench].map(write)])

@@ -56,6 +56,9 @@ function addersFor(argv: readonly string[]): Promise<readonly Add[]> {
   return Promise.all(commands.filter(([names]) => names.split(' ').some(meant)).map(([, add]) => add()))
 }
 
+/** Commands that need the solver: it gets ready while they do. */
+const solving: ReadonlySet<string | undefined> = new Set(['create', 'install', 'update'])
+
 /** What understands the line; `runProgram` has it do so. */
 export async function makeProgram(argv: readonly string[], session: Session): Promise<Command> {
   const program = new Command('conda-deploy')
@@ -69,6 +72,8 @@ export async function makeProgram(argv: readonly string[], session: Session): Pr
     .configureOutput({ writeOut: (text) => session.terminal.print(text), outputError: () => {} })
     .addHelpText('after', notes)
   addGlobals(program)
+  if (solving.has(argv[2]) || (argv[2] === 'pack' && argv.includes('--from-packages')))
+    void import('../install/solve.js').then(({ startSolverEarly }) => startSolverEarly())
   for (const add of await addersFor(argv)) add(program, session)
   return program
 }

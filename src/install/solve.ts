@@ -59,8 +59,23 @@ export interface SolverThread {
   readonly end: () => Promise<void>
 }
 
+let early: Promise<SolverThread> | null = null
+
+/** For who knows that a question will come long before it can be put. The thread keeps no process alive. */
+export function startSolverEarly(): void {
+  early ??= makeSolver()
+  // Told to who asks.
+  early.catch(() => undefined)
+}
+
 /** The thread takes a tenth of a second to be ready: what the question needs can be prepared meanwhile. Throws ADDON_MISSING. */
-export async function startSolver(): Promise<SolverThread> {
+export function startSolver(): Promise<SolverThread> {
+  const solver = early ?? makeSolver()
+  early = null
+  return solver
+}
+
+async function makeSolver(): Promise<SolverThread> {
   const { Piscina } = await import('piscina')
   const pool = new Piscina({
     ...{ filename: workerFile(), minThreads: 1, maxThreads: 1 },
@@ -108,7 +123,7 @@ export async function solve(question: Question): Promise<Answer> {
 /** The bundled worker stands beside whatever bundle this is part of; run from source, it is that of the last build. */
 function workerFile(): string {
   const here = import.meta.url
-  const file = fileURLToPath(new URL(here.endsWith('.ts') ? '../../dist/solve-worker.js' : './solve-worker.js', here))
+  const file = fileURLToPath(new URL(here.endsWith('.ts') ? '../../dist/solve-worker.cjs' : './solve-worker.cjs', here))
   if (existsSync(file)) return file
   const hint = 'build it: npm run build:js (checkout), or install conda-deploy again'
   throw new EnvError('ADDON_MISSING', `the solver is not at ${file}`, { path: file, hint })
