@@ -38,9 +38,8 @@ class Texts {
   size_t at_ = 0;
 };
 
-static void add_shared(Value value, std::vector<cd::LinkEntry>& entries) {
-  const Fields f(value, "shared files");
-  const size_t source = natural(f.get("source"), "source");
+static void add_shared(Value value, size_t source, std::vector<cd::LinkEntry>& entries) {
+  const Fields f(value, "shared");
   Texts paths(f, "paths"), from(f, "from");
   const bool elsewhere = !from.empty();
   while (!paths.empty()) {
@@ -57,30 +56,40 @@ std::unique_ptr<cd::LinkJob> link_job(Value value, Held& held) {
   auto job = std::make_unique<cd::LinkJob>();
   job->root = f.text("root");
   job->prefix = f.text("prefix");
-  job->sources = texts(f.get("sources"), "sources");
   job->threads = f.threads();
-  const Key path(env, "path"), how(env, "how"), source(env, "source"), from(env, "from"), data(env, "data"),
-      mode(env, "mode"), placeholder(env, "placeholder"), is_text(env, "text");
+  const Key path(env, "path"), how(env, "how"), from(env, "from"), data(env, "data"), mode(env, "mode"),
+      placeholder(env, "placeholder"), is_text(env, "text"), entries(env, "entries");
+  const Value parts = f.get("parts");
+  size_t count = 0;
+  std::vector<size_t> numbers;  // of the sources: what is written from memory has none
   std::vector<cd::LinkEntry> shared;
-  each(f.get("shared"), "shared", [&](Value item, uint32_t) { add_shared(item, shared); });
-  const Value list = f.get("entries");
-  job->entries.reserve(length(list, "entries") + shared.size());  // `held` knows where their data is noted
-  job->entries.resize(length(list, "entries"));
-  each(list, "entries", [&](Value item, uint32_t i) {
-    const Fields g(item, "an entry");
-    cd::LinkEntry& e = job->entries.at(i);
-    e.path = g.text(path);
-    e.how = static_cast<cd::LinkHow>(choice(g.get(how), "how", {"share", "copy", "rewrite", "symlink", "write"}));
-    if (e.how == cd::LinkHow::write) {
-      held.add(g.get(data), "data", &e.data);
-      e.mode = static_cast<uint32_t>(natural(g.get(mode), "mode", 07777));
-      return;
-    }
-    e.source = natural(g.get(source), "source");
-    if (const Value v = g.get(from); !v.IsUndefined()) e.from = text(v, "from");
-    if (e.how != cd::LinkHow::rewrite) return;
-    e.rewrite = {g.text(placeholder), flag(g.get(is_text), "text")};
-    if (e.rewrite.prefix.empty()) wrong(env, "placeholder", "a text that is not empty");
+  each(parts, "parts", [&](Value item, uint32_t) {
+    const Fields part(item, "a part");
+    const std::string source = part.text("source");
+    numbers.push_back(source.empty() ? SIZE_MAX : job->sources.size());
+    if (!source.empty()) job->sources.push_back(source);
+    add_shared(part.get("shared"), numbers.back(), shared);
+    count += length(part.get(entries), "entries");
+  });
+  job->entries.reserve(count + shared.size());  // `held` knows where their data is noted
+  each(parts, "parts", [&](Value item, uint32_t number) {
+    const Fields part(item, "a part");
+    each(part.get(entries), "entries", [&](Value one, uint32_t) {
+      const Fields g(one, "an entry");
+      cd::LinkEntry& e = job->entries.emplace_back();
+      e.path = g.text(path);
+      e.source = numbers.at(number);
+      e.how = static_cast<cd::LinkHow>(1 + choice(g.get(how), "how", {"copy", "rewrite", "symlink", "write"}));
+      if (e.how == cd::LinkHow::write) {
+        held.add(g.get(data), "data", &e.data);
+        e.mode = static_cast<uint32_t>(natural(g.get(mode), "mode", 07777));
+        return;
+      }
+      if (const Value v = g.get(from); !v.IsUndefined()) e.from = text(v, "from");
+      if (e.how != cd::LinkHow::rewrite) return;
+      e.rewrite = {g.text(placeholder), flag(g.get(is_text), "text")};
+      if (e.rewrite.prefix.empty()) wrong(env, "placeholder", "a text that is not empty");
+    });
   });
   std::move(shared.begin(), shared.end(), std::back_inserter(job->entries));
   return job;
@@ -149,7 +158,7 @@ Value to_js(Napi::Env env, const cd::Linked& linked) {
   const Napi::Array written = Napi::Array::New(env, linked.written.size());
   for (uint32_t i = 0; i < linked.written.size(); ++i) {
     Napi::Object one = Napi::Object::New(env);
-    one.Set("entry", static_cast<double>(linked.written[i].entry));
+    one.Set("path", to_js(env, linked.written[i].path));
     one.Set("sha256", cd::hex(linked.written[i].sha256));
     one.Set("size", static_cast<double>(linked.written[i].size));
     written.Set(i, one);

@@ -22,34 +22,35 @@ export interface Unpacked {
 }
 
 /**
- * What comes into a tree. `share`: as a clone, else a hard link, else a copy; `copy`; `rewrite`: with the prefix in place of the
- * placeholder; `symlink`: a link of the same text; `write`: from memory. `source`: number in `sources`, `from`: the path beneath it, unless it
- * is the same.
+ * What comes into a tree. `copy`; `rewrite`: with the prefix in place of the placeholder; `symlink`: a link of the same text; `write`: from
+ * memory. `from`: the path in the folder of its part, unless it is the same.
  */
 export type LinkEntry =
-  | {
-      readonly path: string
-      readonly how: 'share' | 'copy' | 'symlink'
-      readonly source: number
-      readonly from?: string
-    }
+  | { readonly path: string; readonly how: 'copy' | 'symlink'; readonly from?: string }
   | {
       readonly path: string
       readonly how: 'rewrite'
-      readonly source: number
       readonly from?: string
       readonly placeholder: string
       readonly text: boolean
     }
   | { readonly path: string; readonly how: 'write'; readonly data: Uint8Array; readonly mode: number }
 
-/** Many files to `share`, of one source: crossing the border one by one they would take longer than being linked. */
+/**
+ * Files that come as clones, else as hard links, else as copies. Crossing the border one by one they would take longer than being linked.
+ */
 export interface SharedFiles {
-  readonly source: number
   /** UTF-8, each ended by a NUL. */
   readonly paths: Uint8Array
-  /** Where they stand beneath the source, in the same way; empty: all by the same paths. */
+  /** Where they stand in the folder, in the same way; empty: all by the same paths. */
   readonly from: Uint8Array
+}
+
+export interface LinkPart {
+  /** Folder of an unpacked package; what it lacks is PACKAGE_DAMAGED. Empty: there are only entries to be written. */
+  readonly source: string
+  readonly shared: SharedFiles
+  readonly entries: readonly LinkEntry[]
 }
 
 export interface LinkJob {
@@ -57,16 +58,13 @@ export interface LinkJob {
   readonly root: string
   /** The prefix to write. */
   readonly prefix: string
-  /** Folders of unpacked packages; what one lacks is PACKAGE_DAMAGED. */
-  readonly sources: readonly string[]
-  readonly entries: readonly LinkEntry[]
-  readonly shared: readonly SharedFiles[]
+  readonly parts: readonly LinkPart[]
   readonly threads: number
 }
 
 export interface Linked {
-  /** Entries to be rewritten, by their number, as they stand in the tree. */
-  readonly written: readonly { readonly entry: number; readonly sha256: string; readonly size: number }[]
+  /** Entries to be rewritten, as they stand in the tree. */
+  readonly written: readonly { readonly path: string; readonly sha256: string; readonly size: number }[]
   /** Files that were shared, by how; copies that were asked for count as copied. */
   readonly linked: number
   readonly cloned: number

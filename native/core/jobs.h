@@ -230,7 +230,7 @@ struct LinkJob {
 };
 struct Linked {
   struct Written {
-    size_t entry;
+    std::string path;
     Digest sha256;
     uint64_t size;
   };

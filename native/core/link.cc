@@ -47,11 +47,11 @@ class Linker {
       auto own = std::make_shared<Thread>(root_);
       return [&, own](size_t i) {
         progress_.check();
-        one(*own, i);
+        one(*own, job_.entries[i]);
       };
     });
     std::sort(result_.written.begin(), result_.written.end(),
-              [](const Linked::Written& a, const Linked::Written& b) { return a.entry < b.entry; });
+              [](const Linked::Written& a, const Linked::Written& b) { return a.path < b.path; });
     std::sort(result_.by_path.begin(), result_.by_path.end());
     result_.linked = linked_;
     result_.cloned = cloned_;
@@ -98,12 +98,11 @@ class Linker {
     throw Failure::system(call, root_.full(e.path), error);
   }
 
-  void one(Thread& t, size_t i) {
-    const LinkEntry& e = job_.entries[i];
+  void one(Thread& t, const LinkEntry& e) {
     switch (e.how) {
       case LinkHow::write: write(t, e, e.data.data, e.data.size, e.mode); break;
       case LinkHow::symlink: symlink(t, e); break;
-      case LinkHow::rewrite: rewrite(t, e, i); break;
+      case LinkHow::rewrite: rewrite(t, e); break;
       case LinkHow::copy: copy(t, e); break;
       case LinkHow::share: share(t, e); break;
     }
@@ -201,7 +200,7 @@ class Linker {
     if (!fd.close()) throw Failure::system("close", root_.full(e.path));
   }
 
-  void rewrite(Thread& t, const LinkEntry& e, size_t i) {
+  void rewrite(Thread& t, const LinkEntry& e) {
     struct stat st;
     const Fd from = open_source(t, e, st);
     std::unique_lock<std::mutex> single(large_, std::defer_lock);
@@ -223,9 +222,9 @@ class Linker {
     }
     write(t, e, out.data(), out.size(), st.st_mode);
     trampolines_ += done.trampoline;
-    Linked::Written written{i, sha256(out.data(), out.size()), out.size()};
+    Linked::Written written{e.path, sha256(out.data(), out.size()), out.size()};
     const std::lock_guard<std::mutex> lock(guard_);
-    result_.written.push_back(written);
+    result_.written.push_back(std::move(written));
     if (done.by_path) result_.by_path.push_back(e.path);
   }
 

@@ -1,32 +1,60 @@
 /**
  * Reading ahead: while the solver thinks, in its own thread, this one would wait. It reads what the packages of the caches say of themselves,
- * beginning with those that are asked for and going on with what they need. What is chosen in the end has often been read by then.
+ * beginning with those that are asked for and going on with what they need, and works out what they bring. What is chosen in the end has
+ * often been read by then.
  */
 import { readdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setImmediate } from 'node:timers/promises'
+import { bring } from './bring.js'
 import { nameIn } from './candidates.js'
+import { type Noted, noted } from './packages.js'
+import { type Python, pythonFrom } from './python.js'
 import { nameOf } from './repodata.js'
 import { readUnpacked, type Unpacked } from './unpacked.js'
 
-/** Starts to read; the returned function ends it and answers with what was read, by folders. `asked`: names. */
-export function readAhead(caches: readonly string[], asked: Iterable<string>): () => ReadonlyMap<string, Unpacked> {
-  const read = new Map<string, Unpacked>()
+/** An unpacked package, and what it is noted to be. */
+export interface Read {
+  readonly noted: Noted
+  readonly unpacked: Unpacked
+}
+
+/**
+ * Starts to read; the returned function ends it and answers with what was read, by folders. `asked`: names; `copy`: how files will come, see
+ * bring.ts.
+ */
+export function readAhead(
+  caches: readonly string[],
+  asked: Iterable<string>,
+  copy: boolean,
+): () => ReadonlyMap<string, Read> {
+  const read = new Map<string, Read>()
   let ended = false
   const begin = async (): Promise<void> => {
     const folders = await foldersByName(caches)
+    const pythons: Python[] = []
     const names = new Set(asked)
     for (const name of names)
       for (const folder of folders.get(name) ?? []) {
         // A turn of the loop each: the answer, or an abort, waits for one package at most.
         await setImmediate()
         if (ended) return
-        const unpacked = readable(folder)
-        if (unpacked === null) continue
-        read.set(folder, unpacked)
-        const { depends } = unpacked.index
-        if (Array.isArray(depends)) for (const spec of depends) names.add(nameIn(String(spec)))
+        const one = readable(folder)
+        if (one === null) continue
+        read.set(folder, one)
+        const { index } = one.unpacked
+        if (Array.isArray(index['depends'])) for (const spec of index['depends']) names.add(nameIn(String(spec)))
+        if (name === 'python') pythons.push(pythonFrom(String(index['version']), index))
+        if (index['noarch'] !== 'python') bring(one.unpacked, null, copy)
       }
+    // Of several it is not known which one it will be.
+    const [python] = pythons
+    if (pythons.length !== 1 || python === undefined) return
+    for (const { unpacked } of read.values()) {
+      await setImmediate()
+      if (ended) return
+      if (unpacked.index['noarch'] === 'python') bring(unpacked, python, copy)
+    }
   }
   void begin()
   return () => {
@@ -51,9 +79,10 @@ async function foldersByName(caches: readonly string[]): Promise<Map<string, str
 }
 
 /** Null: it cannot be read now. If it is chosen it will be read again, and then it is told why. */
-function readable(folder: string): Unpacked | null {
+function readable(folder: string): Read | null {
   try {
-    return readUnpacked(folder)
+    const is = noted(folder)
+    return is === null ? null : { noted: is, unpacked: readUnpacked(folder) }
   } catch {
     return null
   }

@@ -4,14 +4,13 @@ import type { Config } from '../conda/config.js'
 import type { ChosenPackage } from '../conda/layout.js'
 import { parseMatchSpec } from '../conda/match-spec.js'
 import { EnvError } from '../errors.js'
-import { readAhead } from './ahead.js'
+import { type Read, readAhead } from './ahead.js'
 import { tokenSecrets } from './credentials.js'
 import { indexesOf } from './indexes.js'
 import { packageCaches } from './packages.js'
 import type { RepoRecord } from './repodata.js'
 import type { Request } from './request.js'
 import { startSolver } from './solve.js'
-import type { Unpacked } from './unpacked.js'
 import { thisPlatform, virtualPackages } from './virtual-packages.js'
 
 export const packageOf = ({ name, version, build, channel, subdir, url, size }: RepoRecord): ChosenPackage => ({
@@ -27,7 +26,7 @@ export interface Choice {
   /** Of the wishes, those that do not hold. */
   readonly unmet: readonly string[]
   /** What was read of the caches meanwhile, by folders. */
-  readonly ahead: ReadonlyMap<string, Unpacked>
+  readonly ahead: ReadonlyMap<string, Read>
 }
 
 /** What is asked of an environment that is there already; without it, of one to be made. */
@@ -59,7 +58,7 @@ export async function choose(request: Request, standing?: Standing): Promise<Cho
   for (const { base, secret } of channels) if (secret !== null) own.set(base, secret)
   const secrets = given(channels.map(({ base }) => base))
   if (specs.length === 0) return { records: [], secrets, asked, unmet: [], ahead: new Map() }
-  const { offline, signal, warn, reporter } = request
+  const { offline, signal, warn, reporter, copy } = request
   reporter.phase('solve')
   const solver = await startSolver()
   try {
@@ -72,7 +71,7 @@ export async function choose(request: Request, standing?: Standing): Promise<Cho
     const virtual = virtualPackages(platform)
     const answer = solver.solve({ specs, indexes, platform, virtual, ...here, priority, excludeNewer, signal })
     // Of an environment that is there, most packages stay.
-    const stop = readAhead(standing === undefined ? packageCaches(config) : [], asked.keys())
+    const stop = readAhead(standing === undefined ? packageCaches(config) : [], asked.keys(), copy)
     const { records, relaxed, unmet } = await answer.finally(stop)
     if (relaxed) warn('there was no answer with the first channel that has each package: later channels were allowed')
     return { records, secrets, asked, unmet, ahead: stop() }

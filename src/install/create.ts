@@ -13,7 +13,7 @@ import { usingCaches } from './cache-lock.js'
 import { choose, packageOf } from './choose.js'
 import { compilePackages, compilerAmong } from './compile.js'
 import { noteEnvironment, noteOf } from './conda-meta.js'
-import { type Filled, fillStage } from './fill.js'
+import { type Filled, filesIn, fillStage } from './fill.js'
 import { revisionText } from './history.js'
 import { type Clobber, planLink, type Wanted, warnOfClobbers } from './link.js'
 import { linkScript, linkScripts } from './link-scripts.js'
@@ -116,7 +116,7 @@ async function install(prefix: string, request: Request, typed: string | undefin
   await noteEnvironment(prefix, process.env['HOME'] || homedir()).catch((error: Error) => warn(error.message))
   const installed = {
     ...obtained,
-    files: plan.entries.length + compiled,
+    files: filesIn(plan) + compiled,
     linked: linked.linked,
     cloned: linked.cloned,
     copied: linked.copied,

@@ -2,8 +2,9 @@
 import type { Secret } from '../conda/channel.js'
 import { noteOf } from './conda-meta.js'
 import { type Installed, isSamePackage, type Present } from './installed.js'
-import { type Clobber, type LinkPlan, pycOf, pythonOf, type Wanted } from './link.js'
+import type { Clobber, LinkPlan, Wanted } from './link.js'
 import { distOf } from './packages.js'
+import { pycOf, pythonOf } from './python.js'
 import type { RepoRecord } from './repodata.js'
 
 /** What a verb wants of an environment. */

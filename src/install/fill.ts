@@ -1,10 +1,11 @@
 /** Files of packages into a stage, compiled and recorded: what becomes an environment, or a part of one, by renaming. */
 import type { Clock } from '../clock.js'
-import type { LinkEntry, Linked, SharedFiles } from '../install-jobs.js'
-import { native, runJob } from '../native.js'
+import type { LinkEntry, Linked, LinkJob } from '../install-jobs.js'
+import { type JobOptions, native, runJob } from '../native.js'
+import { sharing } from './bring.js'
 import { compilePython } from './compile.js'
 import { prefixRecord } from './conda-meta.js'
-import type { LinkPlan, Wanted } from './link.js'
+import type { LinkPlan, Part, Wanted } from './link.js'
 import type { Request } from './request.js'
 
 export interface Filled {
@@ -33,12 +34,10 @@ export async function fillStage(
   clock: Clock<'link' | 'compile'>,
 ): Promise<Filled> {
   const { threads, signal, reporter, copy } = request
-  reporter.phase('link', plan.entries.length, 'files')
-  const { shared, entries } = columnsOf(plan.entries)
-  const job = { root: stage, prefix, sources: plan.sources, entries, shared, threads }
+  reporter.phase('link', filesIn(plan), 'files')
   const progress = (_: number, entries: number): void => reporter.progress(entries)
-  const linked = await runJob((counters) => native().link(job, counters), { signal, progress })
-  const hashes = new Map(linked.written.map(({ entry, sha256 }) => [entries[entry]?.path ?? '', sha256]))
+  const linked = await linkParts({ root: stage, prefix, threads }, plan.parts, { signal, progress })
+  const hashes = new Map(linked.written.map(({ path, sha256 }) => [path, sha256]))
   clock.lap('link')
   if (plan.compile.length > 0) reporter.phase('compile')
   const compiled = await compilePython(stage, beside, plan, request)
@@ -51,42 +50,22 @@ export async function fillStage(
   return { linked, compiled }
 }
 
-/** Most entries are files to be shared: those together, by their sources, and the others. */
-export function columnsOf(all: readonly LinkEntry[]): {
-  readonly shared: SharedFiles[]
-  readonly entries: LinkEntry[]
-} {
-  const shared: SharedFiles[] = []
-  const entries: LinkEntry[] = []
-  let source = -1
-  let paths: string[] = []
-  let from: string[] = []
-  const flush = (): void => {
-    if (paths.length > 0) shared.push({ source, paths: column(paths), from: column(from) })
-    paths = []
-    from = []
-  }
-  for (const entry of all) {
-    if (entry.how !== 'share') {
-      entries.push(entry)
-      continue
-    }
-    if (entry.source !== source) flush()
-    source = entry.source
-    paths.push(entry.path)
-    from.push(entry.from ?? entry.path)
-  }
-  flush()
-  return { shared, entries }
-}
+export const filesIn = ({ parts }: Pick<LinkPlan, 'parts'>): number =>
+  parts.reduce((sum, { shared, entries }) => sum + shared.paths.length + entries.length, 0)
 
-const column = (texts: readonly string[]): Uint8Array => Buffer.from(`${texts.join('\0')}\0`)
+export async function linkParts(
+  where: Pick<LinkJob, 'root' | 'prefix' | 'threads'>,
+  parts: readonly Part[],
+  watching: JobOptions,
+): Promise<Linked> {
+  const job = { ...where, parts: parts.map(({ shared: { columns }, ...part }) => ({ ...part, shared: columns })) }
+  return await runJob((counters) => native().link(job, counters), watching)
+}
 
 /** Documents into a stage, by the core too: no link that a package brought may lead them elsewhere. */
 export async function writeInto(stage: string, documents: ReadonlyMap<string, string>): Promise<void> {
   const entries = [...documents].map(
     ([path, text]): LinkEntry => ({ path, how: 'write', data: Buffer.from(text), mode: 0o666 }),
   )
-  const job = { root: stage, prefix: stage, sources: [], entries, shared: [], threads: 1 }
-  await runJob((counters) => native().link(job, counters))
+  await linkParts({ root: stage, prefix: stage, threads: 1 }, [{ source: '', shared: sharing([], []), entries }], {})
 }

@@ -82,23 +82,22 @@ async function laidOut<T>(request: Request, options: LayoutOptions, use: (layout
 }
 
 /** The files of the packages, and the folders they are in. */
-async function nodesOf({ sources, entries }: LinkPlan, { signal }: Request): Promise<Map<string, Scanned>> {
-  // By the core, which follows no link: what a package says lies behind one of its links is not there.
-  const scans: Map<string, Scanned>[] = []
-  for (const root of sources) {
-    const job = { root, skip: [ownFolder], threads: 1 }
-    const found = await runJob((counters) => native().scan(job, counters), { signal })
-    scans.push(new Map(found.map((node) => [node.path, node])))
-  }
+async function nodesOf({ parts }: LinkPlan, { signal }: Request): Promise<Map<string, Scanned>> {
   const nodes = new Map<string, Scanned>()
-  for (const entry of entries)
-    if (entry.how === 'write') nodes.set(entry.path, made(entry.path, entry.data, entry.mode))
-    else
-      nodes.set(
-        entry.path,
-        nodeOf(entry, sources[entry.source] ?? '', scans[entry.source]?.get(entry.from ?? entry.path)),
-      )
-  for (const { path } of entries)
+  for (const { source, shared, entries } of parts) {
+    // By the core, which follows no link: what a package says lies behind one of its links is not there.
+    const job = { root: source, skip: [ownFolder], threads: 1 }
+    const found = source === '' ? [] : await runJob((counters) => native().scan(job, counters), { signal })
+    const there = new Map(found.map((node) => [node.path, node]))
+    const add = (path: string, how: Brought, from = path): void => {
+      nodes.set(path, nodeOf(path, how, join(source, from), there.get(from)))
+    }
+    for (const entry of entries)
+      if (entry.how === 'write') nodes.set(entry.path, made(entry.path, entry.data, entry.mode))
+      else add(entry.path, entry.how, entry.from)
+    for (const [i, path] of shared.paths.entries()) add(path, 'share', shared.from[i])
+  }
+  for (const path of [...nodes.keys()])
     for (let end = path.lastIndexOf('/'); end > 0; end = path.lastIndexOf('/', end - 1)) {
       const folder = path.slice(0, end)
       const there = nodes.get(folder)
@@ -109,9 +108,9 @@ async function nodesOf({ sources, entries }: LinkPlan, { signal }: Request): Pro
   return nodes
 }
 
-function nodeOf(entry: Exclude<LinkEntry, { how: 'write' }>, folder: string, found: Scanned | undefined): Scanned {
-  const { path, how } = entry
-  const source = join(folder, entry.from ?? path)
+type Brought = 'share' | Exclude<LinkEntry['how'], 'write'>
+
+function nodeOf(path: string, how: Brought, source: string, found: Scanned | undefined): Scanned {
   if (found === undefined) {
     const text = `${source} is missing, but its package lists it: unpack the package again`
     throw new EnvError('PACKAGE_DAMAGED', text, { path: source })

@@ -5,7 +5,7 @@ import type { Choice } from './choose.js'
 import { type Fetched, fetchPackages } from './fetch.js'
 import type { Wanted } from './link.js'
 import { inOrder } from './order.js'
-import { packageCaches, unpackedIn, unpackPackages, writableCache } from './packages.js'
+import { type Noted, noted, packageCaches, unpackedIn, unpackPackages, writableCache } from './packages.js'
 import { type RepoRecord, repoRecord } from './repodata.js'
 import type { Request } from './request.js'
 import { readUnpacked } from './unpacked.js'
@@ -30,7 +30,8 @@ export async function obtain(
   const { offline, signal, reporter, explicit, network } = request
   const caches = packageCaches(request.config)
   const cache = await writableCache(caches)
-  const there = await Promise.all(records.map((record) => unpackedIn(caches, record)))
+  const at = (folder: string): Noted | null => ahead.get(folder)?.noted ?? noted(folder)
+  const there = records.map((record) => unpackedIn(caches, record, at))
   const missing = records.filter((_, i) => there[i] === null)
   const fetched = await fetchPackages(missing, {
     ...{ caches, cache, offline, secrets, signal, reporter },
@@ -42,7 +43,7 @@ export async function obtain(
   const archives = new Map(fetched.archives.map(({ record, file }) => [record, file]))
   const read = records.map((record, i) => {
     const folder = there[i] ?? folders.get(record) ?? ''
-    const unpacked = (there[i] === null ? undefined : ahead.get(folder)) ?? readUnpacked(folder)
+    const unpacked = (there[i] === null ? undefined : ahead.get(folder)?.unpacked) ?? readUnpacked(folder)
     const archive = archives.get(record) ?? join(dirname(unpacked.folder), record.fn)
     const { channel, subdir, fn } = record
     const whole = explicit === null ? record : repoRecord(channel, subdir, fn, { ...unpacked.index, ...record.raw })

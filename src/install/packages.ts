@@ -2,8 +2,8 @@
  * The package cache that is shared with conda (`pkgs_dirs`): what is there already, and what is put there. Archives lie in it by their
  * file names, unpacked packages in folders `name-version-build`. Whatever gets its final name there is whole.
  */
-import { existsSync } from 'node:fs'
-import { access, appendFile, constants, mkdir, readdir, readFile, stat, writeFile } from 'node:fs/promises'
+import { existsSync, readFileSync } from 'node:fs'
+import { access, appendFile, constants, mkdir, readdir, stat, writeFile } from 'node:fs/promises'
 import { homedir } from 'node:os'
 import { dirname, isAbsolute, join, resolve } from 'node:path'
 import { setTimeout } from 'node:timers/promises'
@@ -64,18 +64,18 @@ export async function writableCaches(caches: readonly string[]): Promise<string[
 /** `name-version-build` of a package's file name. */
 export const distOf = (fn: string): string => fn.replace(/(\.conda|\.tar\.bz2)$/, '')
 
-/** The folder in which this very package stands unpacked; null: in none of the caches. */
-export async function unpackedIn(caches: readonly string[], record: RepoRecord): Promise<string | null> {
-  for (const cache of caches) {
-    const folder = join(cache, distOf(record.fn))
-    if (isSame(await noted(folder), record)) return folder
-  }
-  return null
+/** The folder in which this very package stands unpacked; null: in none of the caches. `at`: what folders are noted to be. */
+export function unpackedIn(caches: readonly string[], record: RepoRecord, at: typeof noted = noted): string | null {
+  const folders = caches.map((cache) => join(cache, distOf(record.fn)))
+  return folders.find((folder) => isSame(at(folder), record)) ?? null
 }
 
-async function noted(folder: string): Promise<Record<string, unknown> | null> {
+export type Noted = Readonly<Record<string, unknown>>
+
+/** What an unpacked package is; null: it is none, or not whole yet. Not asynchronous: four turns for each of hundreds take longer. */
+export function noted(folder: string): Noted | null {
   try {
-    return JSON.parse(await readFile(join(folder, 'info', 'repodata_record.json'), 'utf8')) as Record<string, unknown>
+    return JSON.parse(readFileSync(join(folder, 'info', 'repodata_record.json'), 'utf8')) as Noted
   } catch (error) {
     // conda writes this file last: without it, or with a part of it, the package counts as not unpacked.
     if (error instanceof SyntaxError || isAbsent(error)) return null
@@ -83,7 +83,7 @@ async function noted(folder: string): Promise<Record<string, unknown> | null> {
   }
 }
 
-function isSame(found: Record<string, unknown> | null, record: RepoRecord): boolean {
+function isSame(found: Noted | null, record: RepoRecord): boolean {
   if (found === null) return false
   for (const key of ['sha256', 'md5'] as const)
     if (record[key] !== null && typeof found[key] === 'string')
@@ -242,8 +242,8 @@ async function publish(staged: string, cache: string, record: RepoRecord, patien
   const folder = join(cache, distOf(record.fn))
   for (let attempt = 0; attempt < 10; attempt++) {
     if (placeIn(staged, folder)) return folder
-    if ((await noted(folder)) === null) await ended(folder, patience)
-    if (isSame(await noted(folder), record)) return folder
+    if (noted(folder) === null) await ended(folder, patience)
+    if (isSame(noted(folder), record)) return folder
     // Another package of this name, or one that was never finished: it goes, as conda does it. Who linked from it keeps the files.
     placeIn(folder, `${staged}.old${attempt}`)
   }
@@ -266,7 +266,7 @@ async function ended(folder: string, patience: number): Promise<void> {
   }
   const pause = Math.min(patience, 500)
   try {
-    for (let before = await grown(), quiet = 0; quiet < patience && (await noted(folder)) === null; ) {
+    for (let before = await grown(), quiet = 0; quiet < patience && noted(folder) === null; ) {
       await setTimeout(pause)
       const now = await grown()
       quiet = now === before ? quiet + pause : 0

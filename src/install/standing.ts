@@ -5,7 +5,7 @@ import { nameIn } from './candidates.js'
 import { type Choice, choose, type Standing } from './choose.js'
 import type { Target } from './difference.js'
 import { type Present, rootsOf } from './installed.js'
-import { pythonOf } from './link.js'
+import { pythonOf } from './python.js'
 import type { RepoRecord } from './repodata.js'
 import type { Request } from './request.js'
 

@@ -14,15 +14,16 @@ import { packageOf } from './choose.js'
 import { compilePackages, compilerOf } from './compile.js'
 import { noteEnvironment, requestedAnew } from './conda-meta.js'
 import { type Difference, derivedOf, differenceOf, notesOf, type Shares, sharesOf, type Target } from './difference.js'
-import { fillStage, type Place, writeInto } from './fill.js'
+import { fillStage, linkParts, type Place, writeInto } from './fill.js'
 import { revisionText } from './history.js'
 import { type Present, readPresent, specIn } from './installed.js'
 import { type Change, changing } from './journal.js'
-import { type Clobber, type LinkPlan, type Python, planLink, pythonOf, type Wanted, warnOfClobbers } from './link.js'
+import { type Clobber, type LinkPlan, only, pathsIn, planLink, type Wanted, warnOfClobbers } from './link.js'
 import { linkScript, linkScripts } from './link-scripts.js'
 import { type Obtained, obtain } from './obtain.js'
 import { inOrder } from './order.js'
 import { distOf, packageCaches, unpackedIn } from './packages.js'
+import { type Python, pythonOf } from './python.js'
 import type { RepoRecord } from './repodata.js'
 import type { Request } from './request.js'
 import { pathsOf, stepsOf } from './steps.js'
@@ -214,7 +215,7 @@ class Transaction {
     const records = wanted.map(({ record }) => `conda-meta/${distOf(record.fn)}.json`)
     const compiled = plan.placed.flat().flatMap(({ path, type }) => (type === 'pyc_file' ? [path] : []))
     const made = await look(change.stage, compiled, request)
-    const files = [...plan.entries.map(({ path }) => path), ...compiled.filter((path) => made.get(path) === 'file')]
+    const files = [...plan.parts.flatMap(pathsIn), ...compiled.filter((path) => made.get(path) === 'file')]
     const incoming = new Set([
       ...files.filter((path) => !shares.skipped.has(path)),
       ...restored,
@@ -255,17 +256,15 @@ async function restore(
 ): Promise<string[]> {
   const restored: string[] = []
   for (const [{ record }, paths] of restores) {
-    const folder = await unpackedIn(packageCaches(config), record)
+    const folder = unpackedIn(packageCaches(config), record)
     if (folder === null) {
       warn(`${[...paths].join(', ')}: not as ${record.fn} has it, which is in no package cache; install that again`)
       continue
     }
-    const one: Wanted = { record, unpacked: await readUnpacked(folder), archive: '', spec: null }
-    const { sources, entries: all } = planLink([one], { prefix, copy, python })
-    const entries = all.filter(({ path }) => paths.has(path))
-    const job = { root: stage, prefix, sources, entries, shared: [], threads }
-    await runJob((counters) => native().link(job, counters), { signal })
-    restored.push(...entries.map(({ path }) => path))
+    const one: Wanted = { record, unpacked: readUnpacked(folder), archive: '', spec: null }
+    const parts = planLink([one], { prefix, copy, python }).parts.map((part) => only(part, (path) => paths.has(path)))
+    await linkParts({ root: stage, prefix, threads }, parts, { signal })
+    restored.push(...parts.flatMap(pathsIn))
   }
   return restored
 }

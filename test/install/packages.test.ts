@@ -50,8 +50,8 @@ describe.each(['conda', 'tar.bz2'] as const)('a package of kind .%s', (kind) => 
       size: record.size,
     })
     expect(readdirSync(cache)).toEqual([`tool-${kind.length}-1.0-0`])
-    expect(await unpackedIn([join(folder, 'none'), cache], record)).toBe(at)
-    expect(await unpackedIn([cache], { ...record, sha256: '1'.repeat(64) })).toBeNull()
+    expect(unpackedIn([join(folder, 'none'), cache], record)).toBe(at)
+    expect(unpackedIn([cache], { ...record, sha256: '1'.repeat(64) })).toBeNull()
   })
 })
 

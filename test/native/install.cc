@@ -99,7 +99,7 @@ void test_link() {
   job.entries.push_back(written);
   const Linked done = link_packages(job, Progress());
   CHECK(slurp(folder / "env/bin/run") == "#!/new/bin/sh\n");
-  CHECK(done.written.size() == 1 && done.written[0].entry == 0 &&
+  CHECK(done.written.size() == 1 && done.written[0].path == "bin/run" &&
         done.written[0].sha256 == sha256("#!/new/bin/sh\n", 14));
   CHECK(done.linked + done.cloned == 1 && done.copied == 1);
   CHECK(slurp(folder / "env/share/shared") == "content" && slurp(folder / "env/share/copied") == "content");
