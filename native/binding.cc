@@ -1,6 +1,10 @@
 // The border: one function for each member of NativeBinding in src/native.ts, nothing else. Arguments are converted first,
 // addresses of buffers taken last; every C++ exception becomes a JavaScript one here or in job.h.
 #include <zstd.h>
+#include <climits>  // tells which C library this is
+#ifdef __GLIBC__
+#include <gnu/libc-version.h>
+#endif
 #include "convert.h"
 #include "failure.h"
 #include "job.h"
@@ -210,6 +214,11 @@ Value features(const CallbackInfo& info) {
   Napi::Object out = Napi::Object::New(info.Env());
   out.Set("zstd", ZSTD_versionString());
   out.Set("sha256", cd::sha256_is_hardware() ? "hardware" : "portable");
+#ifdef __GLIBC__
+  out.Set("glibc", gnu_get_libc_version());
+#else
+  out.Set("glibc", info.Env().Null());
+#endif
   return out;
 }
 

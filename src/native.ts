@@ -78,7 +78,8 @@ export interface NativeBinding {
   /** Takes an flock without waiting, creating the file with `mode` (default 0644: who may read it may lock it); null: held elsewhere. */
   lock(path: string, how: 'shared' | 'exclusive', mode?: number): number | null
   unlock(descriptor: number): void
-  features(): { readonly zstd: string; readonly sha256: 'hardware' | 'portable' }
+  /** `glibc`: the version that runs; null: another C library. */
+  features(): { readonly zstd: string; readonly sha256: 'hardware' | 'portable'; readonly glibc: string | null }
 }
 
 const foreign =

@@ -73,7 +73,7 @@ export async function makeProgram(argv: readonly string[], session: Session): Pr
     .addHelpText('after', notes)
   addGlobals(program)
   if (solving.has(argv[2]) || (argv[2] === 'pack' && argv.includes('--from-packages')))
-    void import('../install/solve.js').then(({ startSolverEarly }) => startSolverEarly())
+    await (await import('../install/solve.js')).startSolverEarly()
   for (const add of await addersFor(argv)) add(program, session)
   return program
 }

@@ -1,6 +1,6 @@
 /**
  * Reading ahead: while the solver thinks, in its own thread, this one would wait. It reads what the packages of the caches say of themselves,
- * beginning with those that are asked for and going on with what they need, and works out what they bring. What is chosen in the end has
+ * beginning with those that are asked for and going on with what they need, and works out what they bring and how that is recorded. What is chosen in the end has
  * often been read by then.
  */
 import { readdir } from 'node:fs/promises'
@@ -8,6 +8,7 @@ import { join } from 'node:path'
 import { setImmediate } from 'node:timers/promises'
 import { bring } from './bring.js'
 import { nameIn } from './candidates.js'
+import { draftOf } from './conda-meta.js'
 import { type Noted, noted } from './packages.js'
 import { type Python, pythonFrom } from './python.js'
 import { nameOf } from './repodata.js'
@@ -45,7 +46,7 @@ export function readAhead(
         const { index } = one.unpacked
         if (Array.isArray(index['depends'])) for (const spec of index['depends']) names.add(nameIn(String(spec)))
         if (name === 'python') pythons.push(pythonFrom(String(index['version']), index))
-        if (index['noarch'] !== 'python') bring(one.unpacked, null, copy)
+        if (index['noarch'] !== 'python') draftOf(bring(one.unpacked, null, copy).placed)
       }
     // Of several it is not known which one it will be.
     const [python] = pythons
@@ -53,7 +54,7 @@ export function readAhead(
     for (const { unpacked } of read.values()) {
       await setImmediate()
       if (ended) return
-      if (unpacked.index['noarch'] === 'python') bring(unpacked, python, copy)
+      if (unpacked.index['noarch'] === 'python') draftOf(bring(unpacked, python, copy).placed)
     }
   }
   void begin()

@@ -6,7 +6,7 @@ import { installedPath } from '../conda/noarch.js'
 import type { PathRecord } from '../conda/paths.js'
 import type { LinkEntry, SharedFiles } from '../install-jobs.js'
 import { isPythonSource, type Python, pycOf } from './python.js'
-import type { Unpacked } from './unpacked.js'
+import type { EntryPoint, Unpacked } from './unpacked.js'
 
 /** One file of a package as it will be recorded. */
 export interface Placed {
@@ -75,8 +75,14 @@ function brings(unpacked: Unpacked, python: Python | null, copy: boolean): Broug
     sources.push({ path, pyc: pycOf(path, version), own: pycOf(recorded.path, version), rewritten })
   }
   for (const { pyc } of sources) placed.push({ path: pyc, type: 'pyc_file', recorded: null })
+  if (python !== null)
+    for (const point of unpacked.entryPoints)
+      placed.push({ path: scriptOf(point), type: 'unix_python_entry_point', recorded: null })
   return { shared: sharing(paths, from), entries, placed, sources }
 }
+
+/** Of an entry point. */
+export const scriptOf = ({ name }: EntryPoint): string => `bin/${name}`
 
 /** Null: it is shared. */
 function entryOf(
@@ -89,10 +95,8 @@ function entryOf(
   return copy || noLink ? { path, how: 'copy', from } : null
 }
 
-export const sharing = (paths: readonly string[], from: readonly string[]): Shared => ({
-  paths,
-  from,
-  columns: { paths: column(paths), from: column(from) },
-})
+export function sharing(paths: readonly string[], from: readonly string[]): Shared {
+  return { paths, from, columns: { paths: column(paths), from: column(from) } }
+}
 
 const column = (texts: readonly string[]): Uint8Array => Buffer.from(texts.map((text) => `${text}\0`).join(''))

@@ -11,24 +11,88 @@ import type { RepoRecord } from './repodata.js'
 const hardlink = 1
 const copied = 3
 
-/** `conda-meta/*.json` of an installed package, as conda writes it. `number`: that of the package in the plan. */
-export function prefixRecord(...of: Parameters<typeof recordDocument>): {
-  readonly name: string
-  readonly text: string
-} {
-  const { name, document } = recordDocument(...of)
-  return { name, text: JSON.stringify(document, null, 2) }
+/** Of the text of a record, what names files: all but those into which a prefix is written, whose hash is known when they are. */
+export interface Draft {
+  readonly files: string
+  readonly paths: readonly (string | Placed)[]
 }
 
-/** The same, not written yet. */
-export function recordDocument(
-  { record, unpacked, archive, spec }: Wanted,
+const drafts = new WeakMap<readonly Placed[], Draft>()
+
+/** Most of the work on a record; may be done before it is known what else will be in it. */
+export function draftOf(placed: readonly Placed[]): Draft {
+  const before = drafts.get(placed)
+  if (before !== undefined) return before
+  const paths: (string | Placed)[] = []
+  let group: object[] = []
+  const flush = (): void => {
+    if (group.length > 0) paths.push(textOf(group))
+    group = []
+  }
+  for (const one of placed)
+    if (one.recorded?.placeholder === undefined) group.push(pathData(one, null))
+    else {
+      flush()
+      paths.push(one)
+    }
+  flush()
+  const { length } = '{\n  "files": '
+  const draft = { files: JSON.stringify({ files: placed.map(({ path }) => path) }, null, 2).slice(length, -2), paths }
+  drafts.set(placed, draft)
+  return draft
+}
+
+/** Items of `paths_data`, as they stand in a record. */
+const textOf = (paths: readonly object[]): string =>
+  JSON.stringify({ paths_data: { paths } }, null, 2).slice(beforePaths.length, -afterPaths.length)
+const beforePaths = '{\n  "paths_data": {\n    "paths": [\n'
+const afterPaths = '\n    ]\n  }\n}'
+
+/**
+ * `conda-meta/*.json` of an installed package, as conda writes it. `number`: that of the package in the plan; `hashes`: of files into which
+ * a prefix was written, by their paths.
+ */
+export function prefixRecord(
+  one: Wanted,
   number: number,
-  plan: LinkPlan,
+  plan: Pick<LinkPlan, 'placed'>,
   hashes: ReadonlyMap<string, string>,
   copy: boolean,
-): { readonly name: string; readonly document: Readonly<Record<string, unknown>> } {
+): { readonly name: string; readonly text: string } {
+  const { files, paths } = draftOf(plan.placed[number] ?? [])
+  const { name, document } = documentOf(one, copy, '', '')
+  const items = paths.map((part) => (typeof part === 'string' ? part : textOf([pathData(part, hashes)])))
+  const all = items.length === 0 ? '[]' : `[\n${items.join(',\n')}\n    ]`
+  // Nothing else begins a line like that: others are further in, and a text holds no line end.
+  const text = JSON.stringify(document, null, 2)
+    .replace('\n  "files": ""', () => `\n  "files": ${files}`)
+    .replace('\n  "paths_data": ""', () => `\n  "paths_data": {\n    "paths": ${all},\n    "paths_version": 1\n  }`)
+  return { name, text }
+}
+
+/** The same as a document, of an environment that is not written: no prefix is either. */
+export function recordDocument(one: Wanted, number: number, plan: Pick<LinkPlan, 'placed'>): RecordDocument {
   const placed = plan.placed[number] ?? []
+  const paths = { paths: placed.map((file) => pathData(file, null)), paths_version: 1 }
+  return documentOf(
+    one,
+    false,
+    placed.map(({ path }) => path),
+    paths,
+  )
+}
+
+export interface RecordDocument {
+  readonly name: string
+  readonly document: Readonly<Record<string, unknown>>
+}
+
+function documentOf(
+  { record, unpacked, archive, spec }: Wanted,
+  copy: boolean,
+  files: unknown,
+  paths: unknown,
+): RecordDocument {
   const document = {
     ...unpacked.index,
     ...repodataRecord(record),
@@ -37,9 +101,9 @@ export function recordDocument(
     constrains: record.constrains.length > 0 ? record.constrains : (unpacked.index['constrains'] ?? []),
     extracted_package_dir: unpacked.folder,
     package_tarball_full_path: archive,
-    files: placed.map(({ path }) => path),
+    files,
     link: { source: unpacked.folder, type: copy ? copied : hardlink },
-    paths_data: { paths: placed.map((file) => pathData(file, hashes)), paths_version: 1 },
+    paths_data: paths,
     requested_spec: spec ?? 'None',
   }
   const name = `${distOf(record.fn)}.json`
@@ -66,10 +130,10 @@ function sorted(value: unknown): unknown {
   )
 }
 
-function pathData({ path, type, recorded }: Placed, hashes: ReadonlyMap<string, string>): object {
+function pathData({ path, type, recorded }: Placed, hashes: ReadonlyMap<string, string> | null): object {
   if (recorded === null) return { _path: path, path_type: type }
   const { sha256, placeholder, mode, size, noLink } = recorded
-  const written = placeholder === undefined ? undefined : hashes.get(path)
+  const written = placeholder === undefined ? undefined : hashes?.get(path)
   // Absent ones are not written; the order is conda's.
   return {
     _path: path,

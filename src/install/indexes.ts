@@ -64,13 +64,20 @@ const notFound = ({ name, base }: Channel, subdirs: readonly string[]): EnvError
 export const indexCache = (): string =>
   join(process.env['XDG_CACHE_HOME'] || join(process.env['HOME'] || homedir(), '.cache'), 'conda-deploy', 'repodata')
 
+interface Cached {
+  readonly file: string
+  readonly note: string
+}
+
 /** Null: the channel has no such folder. */
 async function indexOf(channel: Channel, subdir: string, options: IndexOptions): Promise<string | null> {
   const folder = folderOf(channel.base)
-  const cache = options.cache ?? indexCache()
-  const key = createHash('sha256').update(`${channel.base}/${subdir}`).digest('hex').slice(0, 16)
-  const cached = { file: join(cache, `${key}.json`), note: join(cache, `${key}.note`) }
-  if (folder === null) return fromServer(channel, subdir, cached, options)
+  const cached = (): Cached => {
+    const cache = options.cache ?? indexCache()
+    const key = createHash('sha256').update(`${channel.base}/${subdir}`).digest('hex').slice(0, 16)
+    return { file: join(cache, `${key}.json`), note: join(cache, `${key}.note`) }
+  }
+  if (folder === null) return fromServer(channel, subdir, cached(), options)
   const plain = join(folder, subdir, 'repodata.json')
   if (existsSync(plain)) return plain
   const packed = `${plain}.zst`
@@ -78,14 +85,15 @@ async function indexOf(channel: Channel, subdir: string, options: IndexOptions):
   const bytes = await readFile(packed).catch((error: unknown) => {
     throw fromSystem(error, 'cannot read', packed)
   })
-  await keep(cached, await unpacked(bytes, packed), { url: packed, etag: null, modified: null })
-  return cached.file
+  const kept = cached()
+  await keep(kept, await unpacked(bytes, packed), { url: packed, etag: null, modified: null })
+  return kept.file
 }
 
 async function fromServer(
   { base, secret }: Channel,
   subdir: string,
-  cached: { readonly file: string; readonly note: string },
+  cached: Cached,
   { offline = false, freshFor = 30, http = {} }: IndexOptions,
 ): Promise<string | null> {
   const note = await readNote(cached)

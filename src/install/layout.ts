@@ -153,7 +153,7 @@ function environmentOf(
   if (meta === undefined) add({ path: 'conda-meta', kind: 'directory', mode: 0o755, mtime: 0, size: 0 })
   else if (meta.kind !== 'directory') throw inTheWay('conda-meta/history', 'conda-meta')
   const records = wanted.map((one, number) => {
-    const { name: file, document } = recordDocument(one, number, plan, new Map(), false)
+    const { name: file, document } = recordDocument(one, number, plan)
     add(made(`conda-meta/${file}`, Buffer.alloc(0)))
     return recordOf(`conda-meta/${file}`, document)
   })

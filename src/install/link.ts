@@ -4,7 +4,7 @@
  */
 import { EnvError } from '../errors.js'
 import type { LinkEntry } from '../install-jobs.js'
-import { bring, type Placed, type PythonSource, type Shared, sharing } from './bring.js'
+import { bring, type Placed, type PythonSource, type Shared, scriptOf, sharing } from './bring.js'
 import type { Compiled } from './compile.js'
 import { entryPointText, type Python, pythonOf } from './python.js'
 import type { RepoRecord } from './repodata.js'
@@ -81,14 +81,12 @@ export function planLink(wanted: readonly Wanted[], { prefix, copy, compiled, ..
     const there = sources.filter(({ own, rewritten }) => !rewritten && done?.paths.has(own))
     for (const { path, rewritten } of sources) if (done === undefined || rewritten) compile.push(path)
     if (done !== undefined) parts.push({ source: done.folder, ...compiledFiles(there, copy), owner: null })
-    if (unpacked.entryPoints.length === 0) return placed
-    const scripts = unpacked.entryPoints.map((point): LinkEntry & { how: 'write' } => {
+    const scripts = unpacked.entryPoints.map((point): LinkEntry => {
       const data = Buffer.from(entryPointText(point, prefix, python.version))
-      return { path: `bin/${point.name}`, how: 'write', data, mode: 0o775 }
+      return { path: scriptOf(point), how: 'write', data, mode: 0o775 }
     })
-    parts.push({ source: '', shared: nothing, entries: scripts, owner })
-    const recorded = scripts.map(({ path }): Placed => ({ path, type: 'unix_python_entry_point', recorded: null }))
-    return [...placed, ...recorded]
+    if (scripts.length > 0) parts.push({ source: '', shared: nothing, entries: scripts, owner })
+    return placed
   })
   return { ...settled(parts), placed, compile, python: python?.version ?? null }
 }

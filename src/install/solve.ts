@@ -61,11 +61,11 @@ export interface SolverThread {
 
 let early: Promise<SolverThread> | null = null
 
-/** For who knows that a question will come long before it can be put. The thread keeps no process alive. */
-export function startSolverEarly(): void {
+/** For who knows that a question will come long before it can be put; waited for, the thread is begun. It keeps no process alive. */
+export async function startSolverEarly(): Promise<void> {
   early ??= makeSolver()
-  // Told to who asks.
-  early.catch(() => undefined)
+  // Why not is told to who asks.
+  await early.catch(() => undefined)
 }
 
 /** The thread takes a tenth of a second to be ready: what the question needs can be prepared meanwhile. Throws ADDON_MISSING. */

@@ -5,7 +5,6 @@
  * With packages of pip an environment stands at its place before it is whole, because pip must run there. Until then it has no history, by
  * which conda knows environments, and a marker by which we know that it is none yet.
  */
-import { randomBytes } from 'node:crypto'
 import { existsSync } from 'node:fs'
 import { lstat, mkdir, readdir, rmdir, unlink } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
@@ -13,6 +12,7 @@ import { unfinishedMark } from '../conda/environment.js'
 import { EnvError, fromSystem } from '../errors.js'
 import { native } from '../native.js'
 import { acquire, type Lock } from '../tree/lock.js'
+import { randomName } from '../tree/owned.js'
 import { writeInto } from './fill.js'
 import { removeFolder } from './packages.js'
 import type { Request } from './request.js'
@@ -100,8 +100,7 @@ export async function takeAway(root: string, means: Means): Promise<void> {
   }
 }
 
-const stageOf = (prefix: string): string =>
-  join(dirname(prefix), `${besides(prefix)}-${randomBytes(6).toString('hex')}`)
+const stageOf = (prefix: string): string => join(dirname(prefix), `${besides(prefix)}-${randomName(12)}`)
 
 /** Null: the file system has no locks. */
 async function lockBeside(prefix: string, { signal, warn }: Means): Promise<Lock | null> {

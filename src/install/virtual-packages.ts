@@ -4,6 +4,7 @@
  */
 import { readFileSync } from 'node:fs'
 import { arch, platform, release } from 'node:os'
+import { native } from '../native.js'
 import type { VirtualPackage } from './solver.js'
 
 export type Variables = Readonly<Record<string, string | undefined>>
@@ -31,7 +32,7 @@ export function virtualPackages(target: string, variables: Variables = process.e
   const [system = '', machine = ''] = target.split('-')
   if (system === 'linux') add('linux', here ? numbers(release()) : '0')
   if (system === 'osx') add('osx', here ? null : '11.0')
-  if (system === 'linux') add('glibc', here ? glibcVersion() : '2.28')
+  if (system === 'linux') add('glibc', here ? native().features().glibc : '2.28')
   if (system === 'win') add('win', '0')
   else found.push({ name: '__unix', version: '0', build: '0' })
   add('cuda', here ? cudaVersion() : null)
@@ -41,12 +42,6 @@ export function virtualPackages(target: string, variables: Variables = process.e
 }
 
 const numbers = (text: string): string => /^\d+(\.\d+)*/.exec(text)?.[0] ?? '0'
-
-/** Null: this system's C library is another one (musl). */
-function glibcVersion(): string | null {
-  const { header } = process.report.getReport() as unknown as { header: { glibcVersionRuntime?: string } }
-  return header.glibcVersionRuntime ?? null
-}
 
 /** The newest CUDA that the driver supports; it says so only through its library, whose file name has its own version. */
 function cudaVersion(): string | null {
