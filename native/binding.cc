@@ -179,6 +179,11 @@ Value rename(const CallbackInfo& info) {
   });
 }
 
+Value repeats(const CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  return guarded(env, [&] { return Napi::Boolean::New(env, any_twice(info[0])); });
+}
+
 Value pipe(const CallbackInfo& info) {
   const Napi::Env env = info.Env();
   return guarded(env, [&] {
@@ -241,6 +246,7 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   exports.Set("encode", Napi::Function::New(env, encode, "encode"));
   exports.Set("rewrite", Napi::Function::New(env, rewrite, "rewrite"));
   exports.Set("rename", Napi::Function::New(env, rename, "rename"));
+  exports.Set("repeats", Napi::Function::New(env, repeats, "repeats"));
   exports.Set("pipe", Napi::Function::New(env, pipe, "pipe"));
   exports.Set("lock", Napi::Function::New(env, lock, "lock"));
   exports.Set("unlock", Napi::Function::New(env, unlock, "unlock"));

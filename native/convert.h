@@ -41,6 +41,8 @@ std::unique_ptr<cd::DecodeJob> decode_job(Napi::Value value);
 std::pair<std::vector<cd::Answer::File>, bool> answer(Napi::Value value);
 std::unique_ptr<cd::UnpackJob> unpack_job(Napi::Value value);
 std::unique_ptr<cd::LinkJob> link_job(Napi::Value value, Held& held);
+// Whether a text is twice in columns, of which each holds many.
+bool any_twice(Napi::Value columns);
 std::unique_ptr<cd::ChangeJob> change_job(Napi::Value value);
 std::unique_ptr<cd::LookJob> look_job(Napi::Value value);
 std::unique_ptr<cd::HashJob> hash_job(Napi::Value value);

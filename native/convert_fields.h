@@ -93,6 +93,7 @@ class Fields {  // of one object
   Value get(const char* name) const { return get(Key(env_, name)); }
   std::string text(const char* name) const { return border::text(get(name), name); }
   std::string text(const Key& key) const { return border::text(get(key), key.name()); }
+  Napi::Env env() const { return env_; }
   unsigned threads() const { return static_cast<unsigned>(natural(get("threads"), "threads", 1024)); }
 
  private:

@@ -1,7 +1,8 @@
 // The jobs that make an environment from packages: unpack and link.
 #include <algorithm>
 #include <cstring>
-#include <iterator>
+#include <string_view>
+#include <unordered_set>
 #include "convert_fields.h"
 
 namespace border {
@@ -21,22 +22,39 @@ std::unique_ptr<cd::UnpackJob> unpack_job(Value value) {
 // Texts in one memory, each ended by a NUL.
 class Texts {
  public:
-  Texts(const Fields& f, const char* name) : name_(name), bytes_(byte_array(f.get(name), name)) {}
-  bool empty() const { return bytes_.ByteLength() == at_; }
-  std::string next() {
-    const uint8_t* const begin = bytes_.Data() + at_;
-    const void* const end = std::memchr(begin, 0, bytes_.ByteLength() - at_);
-    if (end == nullptr) wrong(bytes_.Env(), name_, "one text for each path, each ended by a NUL");
-    const size_t size = static_cast<size_t>(static_cast<const uint8_t*>(end) - begin);
-    at_ += size + 1;
-    return {reinterpret_cast<const char*>(begin), size};
+  Texts(Napi::Env env, Value value, const char* name) : env_(env), name_(name) {
+    const Napi::Uint8Array bytes = byte_array(value, name);
+    at_ = reinterpret_cast<const char*>(bytes.Data());
+    end_ = at_ + bytes.ByteLength();
+  }
+  Texts(const Fields& f, const char* name) : Texts(f.env(), f.get(name), name) {}
+  bool empty() const { return at_ == end_; }
+  size_t count() const { return static_cast<size_t>(std::count(at_, end_, 0)); }
+  std::string_view next() {
+    const void* const stop = empty() ? nullptr : std::memchr(at_, 0, static_cast<size_t>(end_ - at_));
+    if (stop == nullptr) wrong(env_, name_, "one text for each path, each ended by a NUL");
+    const std::string_view found(at_, static_cast<size_t>(static_cast<const char*>(stop) - at_));
+    at_ += found.size() + 1;
+    return found;
   }
 
  private:
+  Napi::Env env_;
   const char* name_;
-  Napi::Uint8Array bytes_;
-  size_t at_ = 0;
+  const char *at_, *end_;  // of memory that is not moved while the call lasts
 };
+
+bool any_twice(Value columns) {
+  size_t count = 0;
+  each(columns, "columns", [&](Value one, uint32_t) { count += Texts(columns.Env(), one, "columns").count(); });
+  std::unordered_set<std::string_view> seen;
+  seen.reserve(count);
+  bool twice = false;
+  each(columns, "columns", [&](Value one, uint32_t) {
+    for (Texts texts(columns.Env(), one, "columns"); !texts.empty();) twice |= !seen.insert(texts.next()).second;
+  });
+  return twice;
+}
 
 static void add_shared(Value value, size_t source, std::vector<cd::LinkEntry>& entries) {
   const Fields f(value, "shared");
@@ -62,16 +80,14 @@ std::unique_ptr<cd::LinkJob> link_job(Value value, Held& held) {
   const Value parts = f.get("parts");
   size_t count = 0;
   std::vector<size_t> numbers;  // of the sources: what is written from memory has none
-  std::vector<cd::LinkEntry> shared;
   each(parts, "parts", [&](Value item, uint32_t) {
     const Fields part(item, "a part");
     const std::string source = part.text("source");
     numbers.push_back(source.empty() ? SIZE_MAX : job->sources.size());
     if (!source.empty()) job->sources.push_back(source);
-    add_shared(part.get("shared"), numbers.back(), shared);
-    count += length(part.get(entries), "entries");
+    count += length(part.get(entries), "entries") + Texts(Fields(part.get("shared"), "shared"), "paths").count();
   });
-  job->entries.reserve(count + shared.size());  // `held` knows where their data is noted
+  job->entries.reserve(count);  // `held` knows where their data is noted
   each(parts, "parts", [&](Value item, uint32_t number) {
     const Fields part(item, "a part");
     each(part.get(entries), "entries", [&](Value one, uint32_t) {
@@ -91,7 +107,10 @@ std::unique_ptr<cd::LinkJob> link_job(Value value, Held& held) {
       if (e.rewrite.prefix.empty()) wrong(env, "placeholder", "a text that is not empty");
     });
   });
-  std::move(shared.begin(), shared.end(), std::back_inserter(job->entries));
+  // After those that take longer.
+  each(parts, "parts", [&](Value item, uint32_t number) {
+    add_shared(Fields(item, "a part").get("shared"), numbers.at(number), job->entries);
+  });
   return job;
 }
 

@@ -73,6 +73,8 @@ export interface NativeBinding {
   rewrite(data: Uint8Array, rewrites: readonly Rewrite[], prefix: string): Buffer | null
   /** false: the destination exists (`no-replace`), or one of the two does not (`exchange`). */
   rename(from: string, to: string, how: 'no-replace' | 'exchange'): boolean
+  /** Whether a path is twice in columns of `SharedFiles`: five times as fast as a Set of JavaScript is made. */
+  repeats(columns: readonly Uint8Array[]): boolean
   /** A pipe for a job to write into; its ends are closed by the caller, and not passed on to programs. */
   pipe(): { readonly read: number; readonly write: number }
   /** Takes an flock without waiting, creating the file with `mode` (default 0644: who may read it may lock it); null: held elsewhere. */

@@ -99,4 +99,5 @@ export function sharing(paths: readonly string[], from: readonly string[]): Shar
   return { paths, from, columns: { paths: column(paths), from: column(from) } }
 }
 
-const column = (texts: readonly string[]): Uint8Array => Buffer.from(texts.map((text) => `${text}\0`).join(''))
+/** Texts as they cross the border. */
+export const column = (texts: readonly string[]): Uint8Array => Buffer.from(texts.map((text) => `${text}\0`).join(''))

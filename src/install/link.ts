@@ -1,10 +1,11 @@
 /**
- * From unpacked packages to the files of an environment: what comes from where, under which name, and how. Pure: the core does it
+ * From unpacked packages to the files of an environment: what comes from where, under which name, and how. The core does it
  * (native `link`), and create.ts decides where.
  */
 import { EnvError } from '../errors.js'
 import type { LinkEntry } from '../install-jobs.js'
-import { bring, type Placed, type PythonSource, type Shared, scriptOf, sharing } from './bring.js'
+import { native } from '../native.js'
+import { bring, column, type Placed, type PythonSource, type Shared, scriptOf, sharing } from './bring.js'
 import type { Compiled } from './compile.js'
 import { entryPointText, type Python, pythonOf } from './python.js'
 import type { RepoRecord } from './repodata.js'
@@ -107,9 +108,9 @@ export const pathsIn = ({ shared, entries }: Part): string[] => [...shared.paths
 
 /** Of paths that are in several parts, the last one's stay. */
 function settled(parts: readonly Owned[]): Pick<LinkPlan, 'parts' | 'clobbers'> {
-  const paths = parts.flatMap(pathsIn)
-  // Nearly always; twenty thousand paths are hashed once.
-  if (new Set(paths).size === paths.length) return { parts, clobbers: [] }
+  const others = column(parts.flatMap(({ entries }) => entries.map(({ path }) => path)))
+  // Nearly always.
+  if (!native().repeats([...parts.map(({ shared }) => shared.columns.paths), others])) return { parts, clobbers: [] }
   const last = new Map<string, Part>()
   const owners = new Map<string, Set<string>>()
   for (const part of parts)
