@@ -10,7 +10,7 @@ import { bring } from './bring.js'
 import { nameIn } from './candidates.js'
 import { draftOf } from './conda-meta.js'
 import { type Noted, noted } from './packages.js'
-import { type Python, pythonFrom } from './python.js'
+import { pythonFrom } from './python.js'
 import { nameOf } from './repodata.js'
 import { readUnpacked, type Unpacked } from './unpacked.js'
 
@@ -33,29 +33,24 @@ export function readAhead(
   let ended = false
   const begin = async (): Promise<void> => {
     const folders = await foldersByName(caches)
-    const pythons: Python[] = []
     const names = new Set(asked)
+    // First: what others bring depends on it. Of several it is not known which one it will be.
+    const [only, ...others] = folders.get('python') ?? []
+    const at = others.length === 0 && only !== undefined ? readable(only) : null
+    const python = at === null ? null : pythonFrom(String(at.unpacked.index['version']), at.unpacked.index)
     for (const name of names)
       for (const folder of folders.get(name) ?? []) {
         // A turn of the loop each: the answer, or an abort, waits for one package at most.
         await setImmediate()
         if (ended) return
-        const one = readable(folder)
+        const one = folder === only && at !== null ? at : readable(folder)
         if (one === null) continue
         read.set(folder, one)
         const { index } = one.unpacked
         if (Array.isArray(index['depends'])) for (const spec of index['depends']) names.add(nameIn(String(spec)))
-        if (name === 'python') pythons.push(pythonFrom(String(index['version']), index))
-        if (index['noarch'] !== 'python') draftOf(bring(one.unpacked, null, copy).placed)
+        const pure = index['noarch'] === 'python'
+        if (!pure || python !== null) draftOf(bring(one.unpacked, pure ? python : null, copy).placed)
       }
-    // Of several it is not known which one it will be.
-    const [python] = pythons
-    if (pythons.length !== 1 || python === undefined) return
-    for (const { unpacked } of read.values()) {
-      await setImmediate()
-      if (ended) return
-      if (unpacked.index['noarch'] === 'python') draftOf(bring(unpacked, python, copy).placed)
-    }
   }
   void begin()
   return () => {
