@@ -113,7 +113,7 @@ std::vector<Spot> find_text(const uint8_t* data, size_t size, const std::string&
   return out;
 }
 
-std::vector<Spot> find_binary(const uint8_t* data, size_t size, const std::string& prefix, bool whole) {
+std::vector<Spot> find_binary(const uint8_t* data, size_t size, const std::string& prefix, bool whole, uint64_t base) {
   std::vector<Spot> out;
   find(data, size, prefix, Encoding::c8, whole, out);
   if (!code_points(prefix).empty()) {
@@ -128,9 +128,8 @@ std::vector<Spot> find_binary(const uint8_t* data, size_t size, const std::strin
   for (const Spot& s : out) {
     const bool overlaps = !kept.empty() && s.offset < free;
     if (overlaps) {
-      const bool better =
-          s.offset % unit_of(s.encoding) == 0 && kept.back().offset % unit_of(kept.back().encoding) != 0;
-      if (!better) continue;
+      const auto aligned = [&](const Spot& one) { return (base + one.offset) % unit_of(one.encoding) == 0; };
+      if (!aligned(s) || aligned(kept.back())) continue;
       kept.pop_back();
     }
     kept.push_back(s);

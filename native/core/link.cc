@@ -21,7 +21,8 @@ namespace {
 constexpr size_t kChunk = 1u << 20;
 constexpr size_t kBatch = 32;           // entries handed to a thread at a time: neighbours share their directories
 constexpr size_t kFarBatch = 1024;      // … while those are made: a directory that two threads need, both ask for
-constexpr uint64_t kLarge = 32u << 20;  // files to be searched are held in memory: of larger ones one at a time
+constexpr size_t kPiece = 256u << 10;   // of binaries to be rewritten
+constexpr uint64_t kLarge = 32u << 20;  // texts to be rewritten are held in memory: of larger ones one at a time
 
 class Linker {
  public:
@@ -203,6 +204,25 @@ class Linker {
   void rewrite(Thread& t, const LinkEntry& e) {
     struct stat st;
     const Fd from = open_source(t, e, st);
+    Linked::Written written{e.path, {}, 0};
+    Rewriting done;
+    try {
+      if (e.rewrite.text)
+        rewrite_text(t, e, from, st, written, done);
+      else
+        rewrite_pieces(t, e, from, st.st_mode, written);
+    } catch (const Failure& failure) {
+      if (!failure.path.empty()) throw;
+      throw Failure(failure.code, e.path + ": " + failure.what(), e.path);
+    }
+    trampolines_ += done.trampoline;
+    const std::lock_guard<std::mutex> lock(guard_);
+    result_.written.push_back(std::move(written));
+    if (done.by_path) result_.by_path.push_back(e.path);
+  }
+
+  void rewrite_text(Thread& t, const LinkEntry& e, const Fd& from, const struct stat& st, Linked::Written& written,
+                    Rewriting& done) {
     std::unique_lock<std::mutex> single(large_, std::defer_lock);
     if (static_cast<uint64_t>(st.st_size) > kLarge) single.lock();
     char* const in = t.content.fresh(static_cast<size_t>(st.st_size));
@@ -210,22 +230,34 @@ class Linker {
     if (got < 0) failed("pread", e);
     std::string_view out(in, static_cast<size_t>(got));
     std::vector<Spot> spots;
-    Rewriting done;
-    try {
-      if (!e.rewrite.text)
-        rewrite_binary(in, out.size(), e.rewrite.prefix, job_.prefix);
-      else if (rewrite_search(out, {e.rewrite}, job_.prefix, t.text, spots, done))
-        out = t.text;
-    } catch (const Failure& failure) {
-      if (!failure.path.empty()) throw;
-      throw Failure(failure.code, e.path + ": " + failure.what(), e.path);
-    }
+    if (rewrite_search(out, {e.rewrite}, job_.prefix, t.text, spots, done)) out = t.text;
     write(t, e, out.data(), out.size(), st.st_mode);
-    trampolines_ += done.trampoline;
-    Linked::Written written{e.path, sha256(out.data(), out.size()), out.size()};
-    const std::lock_guard<std::mutex> lock(guard_);
-    result_.written.push_back(std::move(written));
-    if (done.by_path) result_.by_path.push_back(e.path);
+    written.sha256 = sha256(out.data(), out.size());
+    written.size = out.size();
+  }
+
+  // A piece stays in the processor's cache while all is done to it.
+  void rewrite_pieces(Thread& t, const LinkEntry& e, const Fd& from, mode_t mode, Linked::Written& written) {
+    Fd to = create(t, e, mode);
+    Sha256 hash;
+    t.content.reserve(2 * kPiece);
+    for (bool last = false; !last;) {
+      // More than is left of the piece before, or a string without an end would be looked through again and again.
+      const size_t left = t.content.size(), wanted = std::max(kPiece, left);
+      char* const more = t.content.grow(wanted);
+      const ssize_t got = read_all_at(from.get(), more, wanted, written.size + left);
+      if (got < 0) failed("pread", e);
+      t.content.shrink(left + static_cast<size_t>(got));
+      last = static_cast<size_t>(got) < wanted;
+      char* const piece = t.content.data();
+      const size_t done = rewrite_binary(piece, t.content.size(), written.size, last, e.rewrite.prefix, job_.prefix);
+      if (!write_all(to.get(), piece, done)) throw Failure::system("write", root_.full(e.path));
+      hash.update(piece, done);
+      t.content.refit(0, done, 0);
+      written.size += done;
+    }
+    if (!to.close()) throw Failure::system("close", root_.full(e.path));
+    written.sha256 = hash.finish();
   }
 
   const LinkJob& job_;

@@ -184,13 +184,13 @@ struct Found {
   std::vector<std::string> prefixes;  // that they refer to
 };
 
-Found look_for(std::string_view in, const std::vector<Rewrite>& rewrites) {
+Found look_for(std::string_view in, const std::vector<Rewrite>& rewrites, uint64_t base = 0) {
   const uint8_t* data = reinterpret_cast<const uint8_t*>(in.data());
   std::vector<Spot> all;
   Found found;
   for (const Rewrite& rewrite : rewrites) {
     for (Spot& spot : rewrite.text ? find_text(data, in.size(), rewrite.prefix, false)
-                                   : find_binary(data, in.size(), rewrite.prefix, false)) {
+                                   : find_binary(data, in.size(), rewrite.prefix, false, base)) {
       spot.refers = static_cast<uint32_t>(found.prefixes.size());
       spot.slot = rewrite.text
                       ? 0
@@ -232,18 +232,28 @@ bool rewrite_search(std::string_view in, const std::vector<Rewrite>& rewrites, c
   return true;
 }
 
-void rewrite_binary(char* content, size_t size, const std::string& from, const std::string& to) {
-  const uint8_t* data = reinterpret_cast<const uint8_t*>(content);
-  const Found found = look_for({content, size}, {{from, false}});
+size_t rewrite_binary(char* piece, size_t size, uint64_t base, bool last, const std::string& from,
+                      const std::string& to) {
+  const uint8_t* data = reinterpret_cast<const uint8_t*>(piece);
+  Found found = look_for({piece, size}, {{from, false}}, base);
+  for (Spot& spot : found.spots) spot.offset += base;
+  // A prefix that begins before here is whole, and so is one that overlaps it: none takes more than four bytes a character.
+  const size_t margin = last ? 0 : std::min(size, 8 * from.size());
+  size_t done = size - margin;
   Rewriting none;
   for (size_t i = 0, n = 0; i < found.spots.size(); i += n) {
     const Spot& first = found.spots[i];
-    const size_t begin = static_cast<size_t>(first.offset);
+    const size_t begin = static_cast<size_t>(first.offset - base);
+    if (begin >= done) break;
     const size_t end = find_nul(data, begin + encode_as(from, first.encoding).size(), size, unit_of(first.encoding));
-    for (n = 1; i + n < found.spots.size() && found.spots[i + n].offset < end;) ++n;
-    const std::string string = rewrite_spots(data + begin, end - begin, begin, &first, n, found.prefixes, to, {}, none);
-    std::copy(string.begin(), string.end(), content + begin);
+    if (end == size && !last) return begin;
+    for (n = 1; i + n < found.spots.size() && found.spots[i + n].offset - base < end;) ++n;
+    const std::string string =
+        rewrite_spots(data + begin, end - begin, first.offset, &first, n, found.prefixes, to, {}, none);
+    std::copy(string.begin(), string.end(), piece + begin);
+    done = std::max(done, end);
   }
+  return done;
 }
 
 }  // namespace cd

@@ -32,14 +32,17 @@ struct Rewrite {  // how a prefix is looked for in content whose spots are not k
 bool rewrite_search(std::string_view in, const std::vector<Rewrite>& rewrites, const std::string& to, std::string& out,
                     std::vector<Spot>& spots, Rewriting& done);
 
-// The same for a binary, in the content itself, whose length stays: a copy of a large library costs more than all that is done to it.
-void rewrite_binary(char* content, size_t size, const std::string& from, const std::string& to);
+// The same for a binary, in the content itself, whose length stays, and piece by piece: `size` bytes that stand at `base` of it. Returns how
+// many of them are done; what is left may be the beginning of something, and comes again with what follows. `last`: nothing does.
+size_t rewrite_binary(char* piece, size_t size, uint64_t base, bool last, const std::string& from,
+                      const std::string& to);
 
 // Occurrences of a prefix as a path: the byte after it is not one that continues a file name (letter, digit, _ - + or a byte ≥ 0x80; a dot only when such a
 // byte follows it), so that /a/env is not found in /a/env2. `whole` false: every occurrence, as conda itself replaces them.
 std::vector<Spot> find_text(const uint8_t* data, size_t size, const std::string& prefix, bool whole);
-std::vector<Spot> find_binary(const uint8_t* data, size_t size, const std::string& prefix,
-                              bool whole);  // five encodings, ascending
+// Five encodings, ascending. `base`: where the data stands in its file, which tells what is aligned.
+std::vector<Spot> find_binary(const uint8_t* data, size_t size, const std::string& prefix, bool whole,
+                              uint64_t base = 0);
 
 // Texts grow with a longer prefix, of which an archive may claim one in every byte: what all files together, or one that is searched, may
 // grow by. Real environments grow by a few megabytes. Throws LIMIT_EXCEEDED.

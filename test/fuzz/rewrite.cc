@@ -26,6 +26,19 @@ std::string model_of_strings(const std::string& in, const std::string& from, con
 
 std::string stored(const std::string& prefix, cd::Encoding encoding) { return cd::encode_as(prefix, encoding); }
 
+std::string in_pieces(const std::string& in, const std::string& from, const std::string& to, size_t step) {
+  std::string out, piece;
+  for (size_t read = 0; read < in.size();) {
+    const size_t more = std::min(std::max(step, piece.size()), in.size() - read);
+    piece += in.substr(read, more);
+    read += more;
+    const size_t done = cd::rewrite_binary(&piece[0], piece.size(), out.size(), read == in.size(), from, to);
+    out += piece.substr(0, done);
+    piece.erase(0, done);
+  }
+  return out;
+}
+
 void search(const std::string& in, const std::string& from, const std::string& to, bool text) {
   std::string out;
   std::vector<cd::Spot> spots;
@@ -52,6 +65,8 @@ void search(const std::string& in, const std::string& from, const std::string& t
   std::string content = in;
   cd::rewrite_binary(&content[0], content.size(), from, to);
   fuzz::check(content == out, "in a copy or in place");
+  for (const size_t step : {size_t{1}, in.size() / 3 + 1})
+    fuzz::check(in_pieces(in, from, to, step) == out, "in pieces");
   const bool narrow =
       std::all_of(spots.begin(), spots.end(), [](const cd::Spot& s) { return s.encoding == cd::Encoding::c8; });
   if (narrow) fuzz::check(out == model_of_strings(in, from, to), "the model of C strings");

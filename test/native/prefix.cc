@@ -147,11 +147,34 @@ static bool search(const std::string& in, const std::vector<Rewrite>& rewrites, 
               to, {}, done) == out);
   if (rewrites.size() == 1 && !rewrites[0].text) {
     std::string content = in;
-    rewrite_binary(&content[0], content.size(), rewrites[0].prefix, to);
+    rewrite_binary(&content[0], content.size(), 0, true, rewrites[0].prefix, to);
     CHECK(content == (any ? out : in));
   }
   if (found) *found = list;
   return any;
+}
+
+// As many pieces as there can be, strings and prefixes across all of their ends.
+static void pieces() {
+  for (const Encoding e : {Encoding::c8, Encoding::c16le, Encoding::c16be, Encoding::c32le, Encoding::c32be}) {
+    const std::string one = encode_as(kOld + "/b:" + kOld + "/c", e) + z(4), other = encode_as("no prefix", e) + z(4);
+    std::string in;
+    for (int i = 0; i < 20; ++i) in += (i % 3 ? other : one) + std::string(static_cast<size_t>(4 * i), 'x');
+    std::string whole = in;
+    CHECK(rewrite_binary(&whole[0], whole.size(), 0, true, kOld, "/n") == in.size() && whole != in);
+    for (size_t step = 1; step < in.size(); step += 7) {
+      std::string out, piece;
+      for (size_t read = 0; read < in.size(); read += step) {
+        piece += in.substr(read, step);
+        const bool last = read + step >= in.size();
+        const size_t done = rewrite_binary(&piece[0], piece.size(), out.size(), last, kOld, "/n");
+        out += piece.substr(0, done);
+        piece.erase(0, done);
+        CHECK(!last || piece.empty());
+      }
+      CHECK(out == whole);
+    }
+  }
 }
 
 static void searches() {
@@ -171,7 +194,7 @@ static void searches() {
   }
   THROWS("PREFIX_TOO_LONG", search("x" + kOld + z(20), {{kOld, false}}, "/twelve/long", out));
   std::string full = "x" + kOld + z(20);
-  THROWS("PREFIX_TOO_LONG", rewrite_binary(&full[0], full.size(), kOld, "/twelve/long"));
+  THROWS("PREFIX_TOO_LONG", rewrite_binary(&full[0], full.size(), 0, true, kOld, "/twelve/long"));
   CHECK(search(kOld, {{kOld, true}}, "/twelve/long", out) && out == "/twelve/long");
   // Several prefixes: each place once, spots in terms of the input.
   CHECK(search("/aa /b /aa/b", {{"/aa", true}, {"/b", true}}, "/n", out, &found) && out == "/n /n /n/n" &&
@@ -198,6 +221,7 @@ int main() {
   refused();
   there_and_back();
   searches();
+  pieces();
   prefixes();
   return check::done();
 }
