@@ -1,7 +1,7 @@
 /**
  * Reading ahead: while the solver thinks, in its own thread, this one would wait. It reads what the packages of the caches say of themselves,
- * beginning with those that are asked for and going on with what they need, and works out what they bring and how that is recorded. What is chosen in the end has
- * often been read by then.
+ * beginning with those that are asked for and going on with what they need, and works out what they bring and how that is recorded. What is
+ * chosen in the end has often been read by then.
  */
 import { readdir } from 'node:fs/promises'
 import { join } from 'node:path'
@@ -52,7 +52,8 @@ export function readAhead(
         if (!pure || python !== null) draftOf(bring(one.unpacked, pure ? python : null, copy).placed)
       }
   }
-  void begin()
+  // Whatever is wrong will be met again, if it is chosen, and then it is told.
+  begin().catch(() => undefined)
   return () => {
     ended = true
     return read

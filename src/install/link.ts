@@ -103,7 +103,7 @@ function compiledFiles(sources: readonly PythonSource[], copy: boolean): Pick<Pa
   return { shared, entries: [] }
 }
 
-/** All that a plan or a part of one brings, by their paths. */
+/** Of all that a part brings. */
 export const pathsIn = ({ shared, entries }: Part): string[] => [...shared.paths, ...entries.map(({ path }) => path)]
 
 /** Of paths that are in several parts, the last one's stay. */
