@@ -2,6 +2,8 @@ import { defineConfig, type ViteUserConfig } from 'vitest/config'
 
 const config: ViteUserConfig = defineConfig({
   test: {
+    // All processors: vitest's own process, for which it leaves one by default, does next to nothing.
+    maxWorkers: '100%',
     projects: [
       {
         test: {

@@ -9,8 +9,15 @@ import { nameIn } from './candidates.js'
 import { nameOf } from './repodata.js'
 import { readUnpacked, type Unpacked } from './unpacked.js'
 
-/** Starts to read; the returned function ends it and answers with what was read, by folders. `asked`: names. */
-export function readAhead(caches: readonly string[], asked: Iterable<string>): () => ReadonlyMap<string, Unpacked> {
+export interface Ahead {
+  /** Ends the reading, and answers with what was read, by folders. */
+  readonly stop: () => ReadonlyMap<string, Unpacked>
+  /** Until it has come to its end, or was ended. */
+  readonly done: Promise<void>
+}
+
+/** Starts to read. `asked`: names. */
+export function readAhead(caches: readonly string[], asked: Iterable<string>): Ahead {
   const read = new Map<string, Unpacked>()
   let ended = false
   const begin = async (): Promise<void> => {
@@ -28,11 +35,12 @@ export function readAhead(caches: readonly string[], asked: Iterable<string>): (
         if (Array.isArray(depends)) for (const spec of depends) names.add(nameIn(String(spec)))
       }
   }
-  void begin()
-  return () => {
+  const done = begin()
+  const stop = (): ReadonlyMap<string, Unpacked> => {
     ended = true
     return read
   }
+  return { stop, done }
 }
 
 async function foldersByName(caches: readonly string[]): Promise<Map<string, string[]>> {
