@@ -10,8 +10,8 @@ const config: ViteUserConfig = defineConfig({
           name: 'suite',
           include: ['test/**/*.test.ts'],
           exclude: ['test/e2e/**', 'test/faults/**'],
-          testTimeout: 30_000,
-          hookTimeout: 60_000,
+          testTimeout: 60_000,
+          hookTimeout: 120_000,
         },
       },
       {
