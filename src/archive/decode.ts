@@ -9,7 +9,7 @@ import type { Kind } from '../tree/entry.js'
 import type { Packing } from './format.js'
 import type { Limits } from './limits.js'
 import { beneath, memberPath } from './names.js'
-import { guessRoot, recordRoot } from './root.js'
+import { guessRoot, isUsual, recordRoot } from './root.js'
 
 /** Files up to this size are written from memory. */
 export const batchBytes: number = 4 << 20
@@ -109,23 +109,33 @@ export async function decode(decoding: Decoding): Promise<Decoded> {
 
 /**
  * Of an archive whose beginning does not tell: it is decoded up to its first record, and then again. A long one only until two things at
- * its top have been met, which no one folder holds: where no record follows, its files are written for nothing then, and refused all the same.
+ * its top have been met, which no one folder holds, and one of them is usual in an environment. What is none is so refused before anything
+ * is written, unless it looks like one: then nothing tells before its end.
  */
 async function findRoot(decoding: Decoding): Promise<string> {
   let first: string | null = null
   let root: string | null = null
   let batches = 0
+  const tops = new Map<string, string>()
   await run(decoding, async ({ members }) => {
-    const things = members.filter(({ path, kind }) => path !== '' && kind !== 'directory')
-    first ??= things[0]?.path ?? null
-    const top = topOf(first ?? '')
+    for (const { path, kind } of members)
+      if (path !== '' && kind !== 'directory') {
+        first ??= path
+        tops.set(topOf(path), path)
+      }
     root = recordRoot(members, first)
-    if (root === null && batches++ > 0 && things.some(({ path }) => topOf(path) !== top)) root = ''
+    for (const [top, path] of tops) if (root && top !== topOf(root)) throw outside(decoding.archive, root, path)
+    if (root === null && batches++ > 0 && tops.size > 1 && [...tops.keys()].some(isUsual)) root = ''
     return root === null ? nothing : null
   })
   if (root !== null) return root
   const message = `${decoding.archive} holds no conda environment: no conda-meta folder is in it`
   throw new EnvError('NOT_AN_ENV', message, { path: decoding.archive })
+}
+
+const outside = (archive: string, root: string, path: string): EnvError => {
+  const message = `${archive} holds an environment in ${root}/, but ${JSON.stringify(path)} lies outside of it`
+  return new EnvError('NOT_AN_ENV', message, { path: archive })
 }
 
 const topOf = (path: string): string => path.split('/', 1)[0] as string
@@ -237,10 +247,7 @@ function seenFrom(root: string, batch: Batch, archive: string): Batch {
   for (const member of batch.members) {
     const path = beneath(root, member.path)
     const target = member.kind === 'hardlink' ? beneath(root, member.target ?? '') : member.target
-    if (path === null || target === null) {
-      const message = `${archive} holds an environment in ${root}/, but ${JSON.stringify(member.path)} lies outside of it`
-      throw new EnvError('NOT_AN_ENV', message, { path: archive })
-    }
+    if (path === null || target === null) throw outside(archive, root, member.path)
     if (path !== '') members.push({ ...member, path, ...(target === undefined ? {} : { target }) })
   }
   return { ...batch, members }

@@ -28,11 +28,14 @@ const usual = new Set([
   ...['x86_64-conda-linux-gnu', 'x86_64-conda_cos6-linux-gnu', 'aarch64-conda-linux-gnu', '.conda-deploy'],
 ])
 
+/** Whether environments have something of this name at their top. Pure. */
+export const isUsual = (top: string): boolean => usual.has(top)
+
 /** The folder, by the first members of an archive; null: they do not tell. */
 export function guessRoot(members: readonly Named[]): string | null {
   const first = members.find(({ path, kind }) => path !== '' && kind !== 'directory')
   if (first === undefined) return null
-  if (usual.has(first.path.split('/', 1)[0] as string)) return ''
+  if (isUsual(first.path.split('/', 1)[0] as string)) return ''
   return recordRoot(members, first.path)
 }
 

@@ -18,7 +18,7 @@ export interface Scripts {
 
 export interface Activation {
   readonly prefix: string
-  /** CONDA_DEFAULT_ENV: the name when the environment lies in an `envs` folder, else the prefix. */
+  /** CONDA_DEFAULT_ENV: the name when the environment lies in an `envs` folder or in the cache of a node, else the prefix. */
   readonly name: string
   /** CONDA_PROMPT_MODIFIER. */
   readonly prompt: string
@@ -56,10 +56,11 @@ export async function readActivation(prefix: string): Promise<Activation> {
     if (text !== null) Object.assign(variables, variablesOf(file, text, warnings))
   }
   for (const [name, value] of Object.entries(variables)) if (value === unset) delete variables[name]
-  const shown = basename(prefix)
+  const cached = await nameInCache(prefix)
+  const shown = cached ?? basename(prefix)
   return {
     prefix,
-    name: basename(dirname(prefix)) === 'envs' ? shown : prefix,
+    name: cached !== null || basename(dirname(prefix)) === 'envs' ? shown : prefix,
     // A prompt is expanded by the shell: a name that would do something there is not shown.
     prompt: `(${/[$`\\%!]/.test(shown) ? 'environment' : shown}) `,
     variables,
@@ -67,6 +68,14 @@ export async function readActivation(prefix: string): Promise<Activation> {
     deactivates: (await listed(join(prefix, 'bin'), 'activate.awk')).length > 0,
     warnings,
   }
+}
+
+/** What the environment was called that is deployed in the cache of a node, where its folder has a digest for a name; null: nobody says. */
+async function nameInCache(prefix: string): Promise<string | null> {
+  if (!/\/conda-deploy-[^/]+\/[0-9a-f]{16}(?:-w)?$/.test(prefix)) return null
+  const text = await textIfThere(join(prefix, '.conda-deploy/ready'))
+  // As bin/activate reads it: only a name that JSON writes as it is.
+  return (text === null ? undefined : /"name":"([^"\\]+)"/.exec(text)?.[1]) ?? null
 }
 
 /** The scripts of a folder, in conda's order; none when there is no such folder. */

@@ -2,7 +2,7 @@
  * conda's configuration, as far as this product needs it: `.condarc` files in conda's own places and order, then its environment
  * variables. https://docs.conda.io/projects/conda/en/stable/user-guide/configuration/settings.html
  */
-import { readdirSync, readFileSync } from 'node:fs'
+import { readdirSync, readFileSync, statSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import { parse } from 'yaml'
 import { EnvError, fromSystem } from '../errors.js'
@@ -30,7 +30,7 @@ export type Variables = Readonly<Record<string, string | undefined>>
 
 const defaultChannels = ['https://repo.anaconda.com/pkgs/main', 'https://repo.anaconda.com/pkgs/r']
 
-/** Throws CONFIG_DAMAGED for a file that is no configuration. `prefix`: an environment whose own file counts too. */
+/** Throws CONFIG_DAMAGED for a file that is no configuration, PERMISSION, IO for one that cannot be read. `prefix`: an environment whose own file counts too. */
 export function readConfig(variables: Variables = process.env, prefix?: string): Config {
   const files = places(variables, prefix).flatMap(expand)
   const found = files.flatMap((file) => read(file))
@@ -67,7 +67,7 @@ function expand(place: string): string[] {
       .sort()
       .map((name) => join(place, name))
   } catch (error) {
-    if (isAbsent(error)) return []
+    if (isAbsent(error) || isHidden(error, place)) return []
     throw fromSystem(error, 'cannot read', place)
   }
 }
@@ -79,7 +79,7 @@ function read(file: string): { file: string; values: Values }[] {
   try {
     text = readFileSync(file, 'utf8')
   } catch (error) {
-    if (isAbsent(error)) return []
+    if (isAbsent(error) || isHidden(error, file)) return []
     throw fromSystem(error, 'cannot read', file)
   }
   let values: unknown
@@ -98,8 +98,20 @@ function read(file: string): { file: string; values: Values }[] {
 /** What follows shows the file, in which there may be credentials. */
 export const firstLine = ({ message }: Error): string => message.split('\n')[0]?.replace(/:$/, '') ?? ''
 
-const isAbsent = (error: unknown): boolean =>
-  ['ENOENT', 'ENOTDIR', 'EISDIR', 'EACCES'].includes((error as NodeJS.ErrnoException).code ?? '')
+const codeOf = (error: unknown): string => (error as NodeJS.ErrnoException).code ?? ''
+const isAbsent = (error: unknown): boolean => ['ENOENT', 'ENOTDIR', 'EISDIR'].includes(codeOf(error))
+
+/** In a folder that is closed to this user: nobody can say whether anything is there, and conda passes it over. */
+function isHidden(error: unknown, path: string): boolean {
+  if (codeOf(error) !== 'EACCES') return false
+  try {
+    statSync(path)
+    return false
+  } catch (closed) {
+    if (codeOf(closed) === 'EACCES') return true
+    throw fromSystem(closed, 'cannot look at', path)
+  }
+}
 
 function settle(all: readonly Values[], files: readonly string[], variables: Variables): Config {
   const expanded = (text: string): string =>

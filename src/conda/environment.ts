@@ -5,6 +5,7 @@
 import { open, readdir, readFile } from 'node:fs/promises'
 import { basename, join, resolve } from 'node:path'
 import { EnvError, fromSystem } from '../errors.js'
+import { ifThere } from '../tree/if-there.js'
 import { longestFirst, spellingsOf, type Variables } from './find.js'
 import { defaultSitePackages, installedPath } from './noarch.js'
 import { originByScripts } from './origin.js'
@@ -96,6 +97,29 @@ export async function readRecords(prefix: string, changing = false): Promise<Pre
   } catch (error) {
     throw error instanceof EnvError ? error : fromSystem(error, 'cannot read', folder)
   }
+}
+
+/** What stands in `changeFolder` while names change places, and after a change that was killed then; before and after it, all is whole. */
+export const journalName = 'journal.json'
+
+/**
+ * Runs `read`, which reads an environment that others may change meanwhile, until nothing did; `read` passes over a change that is only
+ * prepared. Throws ENV_DAMAGED for an environment in which a change is half done, IO, and what `read` throws.
+ */
+export async function whileWhole<T>(prefix: string, read: () => Promise<T>): Promise<T> {
+  const folder = join(prefix, 'conda-meta')
+  const state = async (): Promise<string> => {
+    const names = await ifThere(readdir(folder), folder)
+    const steps = names?.includes(changeFolder) ? await ifThere(readdir(join(folder, changeFolder)), folder) : null
+    if (steps?.includes(journalName)) throw inChange(prefix)
+    return (names ?? []).filter((name) => name.endsWith('.json')).join('\n')
+  }
+  for (let attempt = 0; attempt < 3; attempt++) {
+    const before = await state()
+    const found = await read()
+    if ((await state()) === before) return found
+  }
+  throw inChange(prefix)
 }
 
 const unfinished = (prefix: string): EnvError =>

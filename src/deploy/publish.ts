@@ -2,27 +2,20 @@
  * A target is absent or complete: it grows in a stage beside it, `.<name>.<pid>.stage`, and gets its name by one rename that replaces
  * nothing, or changes names with the tree that it replaces. Only this file renames into place.
  */
-import { createHash } from 'node:crypto'
 import { existsSync, lstatSync, type Stats } from 'node:fs'
 import { chmod, lstat, mkdir, readdir, rmdir, stat } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
 import { EnvError, fromSystem } from '../errors.js'
 import { native, runJob } from '../native.js'
+import { boundedName } from '../tree/bounded-name.js'
 import { makeFolders } from '../tree/folders.js'
 import { isLocked, type Lock, tryLock } from '../tree/lock.js'
 import { type CacheFolder, makeCacheFolder, sharedCache } from './cache/folder.js'
 import { makeSharedFolder } from './cache/shared.js'
 import { type Held, hold, holdOwn } from './hold.js'
 
-/** Bytes of a name that leave room for what is put around it; file names have at most 255. */
-const longestName = 220
-
 /** How the names of what stands beside a target begin. */
-function besides(prefix: string): string {
-  const name = basename(prefix)
-  const short = Buffer.byteLength(name) <= longestName
-  return `.${short ? name : createHash('sha256').update(name).digest('hex').slice(0, 32)}.`
-}
+const besides = (prefix: string): string => `.${boundedName(basename(prefix))}.`
 
 export const lockOf = (prefix: string): string => join(dirname(prefix), `${besides(prefix)}lock`)
 const stageOf = (prefix: string): string => join(dirname(prefix), `${besides(prefix)}${process.pid}.stage`)

@@ -20,15 +20,15 @@ export interface Read {
   readonly unpacked: Unpacked
 }
 
-/**
- * Starts to read; the returned function ends it and answers with what was read, by folders. `asked`: names; `copy`: how files will come, see
- * bring.ts.
- */
-export function readAhead(
-  caches: readonly string[],
-  asked: Iterable<string>,
-  copy: boolean,
-): () => ReadonlyMap<string, Read> {
+export interface Ahead {
+  /** Ends the reading, and answers with what was read, by folders. */
+  readonly stop: () => ReadonlyMap<string, Read>
+  /** Until it has come to its end, or was ended. */
+  readonly done: Promise<void>
+}
+
+/** Starts to read. `asked`: names; `copy`: how files will come, see bring.ts. */
+export function readAhead(caches: readonly string[], asked: Iterable<string>, copy: boolean): Ahead {
   const read = new Map<string, Read>()
   let ended = false
   const begin = async (): Promise<void> => {
@@ -53,11 +53,12 @@ export function readAhead(
       }
   }
   // Whatever is wrong will be met again, if it is chosen, and then it is told.
-  begin().catch(() => undefined)
-  return () => {
+  const done = begin().catch(() => undefined)
+  const stop = (): ReadonlyMap<string, Read> => {
     ended = true
     return read
   }
+  return { stop, done }
 }
 
 async function foldersByName(caches: readonly string[]): Promise<Map<string, string[]>> {

@@ -71,7 +71,7 @@ export async function choose(request: Request, standing?: Standing): Promise<Cho
     const virtual = virtualPackages(platform)
     const answer = solver.solve({ specs, indexes, platform, virtual, ...here, priority, excludeNewer, signal })
     // Of an environment that is there, most packages stay.
-    const stop = readAhead(standing === undefined ? packageCaches(config) : [], asked.keys(), copy)
+    const { stop } = readAhead(standing === undefined ? packageCaches(config) : [], asked.keys(), copy)
     const { records, relaxed, unmet } = await answer.finally(stop)
     if (relaxed) warn('there was no answer with the first channel that has each package: later channels were allowed')
     return { records, secrets, asked, unmet, ahead: stop() }

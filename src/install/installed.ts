@@ -27,12 +27,11 @@ export interface Present {
 }
 
 /**
- * Reads the environment; `changing`: under its lock. Throws ENV_DAMAGED, also for one that another changes, UNSAFE_PATH for records that name
- * files elsewhere, IO.
+ * Reads the environment, under its lock or while it is whole. Throws ENV_DAMAGED, UNSAFE_PATH for records that name files elsewhere, IO.
  */
-export async function readPresent(prefix: string, config: Config, changing: boolean): Promise<Present> {
+export async function readPresent(prefix: string, config: Config): Promise<Present> {
   const packages = new Map<string, Installed>()
-  for (const meta of await readRecords(prefix, changing)) {
+  for (const meta of await readRecords(prefix, true)) {
     const other = packages.get(meta.name)
     if (other !== undefined) {
       const message = `${prefix} has two records of ${meta.name}: ${other.meta.file} and ${meta.file}`

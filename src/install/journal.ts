@@ -5,7 +5,7 @@
  */
 import { type FileHandle, mkdir, open, readdir, readFile, realpath, rename, stat, unlink } from 'node:fs/promises'
 import { join } from 'node:path'
-import { changeFolder } from '../conda/environment.js'
+import { changeFolder, journalName } from '../conda/environment.js'
 import { EnvError, fromSystem } from '../errors.js'
 import type { Changed, Step } from '../install-jobs.js'
 import { native, runJob } from '../native.js'
@@ -74,7 +74,7 @@ export class Change {
     let changed: Changed
     try {
       changed = await runJob((counters) => native().change(this.#job(groups, threads), counters), { signal })
-      await this.#rename('journal.json', 'done.json')
+      await this.#rename(journalName, 'done.json')
     } catch (error) {
       await this.#takeBack(groups, threads, error)
       throw error
@@ -93,8 +93,8 @@ export class Change {
   async recover(threads: number): Promise<Recovered> {
     const names = await ifThere(readdir(this.#folder), this.#folder)
     if (names === null) return 'nothing'
-    if (names.includes('journal.json')) {
-      const { groups } = await this.#read('journal.json')
+    if (names.includes(journalName)) {
+      const { groups } = await this.#read(journalName)
       await this.#takeBack(groups, threads, null)
       await this.end({ threads })
       return 'taken back'
@@ -115,7 +115,7 @@ export class Change {
   async #takeBack(groups: Journal['groups'], threads: number, cause: unknown): Promise<void> {
     try {
       await runJob((counters) => native().change(this.#job(groups, threads, true), counters))
-      await unlink(join(this.#folder, 'journal.json'))
+      await unlink(join(this.#folder, journalName))
     } catch (error) {
       this.#stuck = true
       const why = cause === null ? '' : `${(cause as Error).message}; `
@@ -142,7 +142,7 @@ export class Change {
     } finally {
       await file?.close()
     }
-    await this.#rename('journal.part', 'journal.json')
+    await this.#rename('journal.part', journalName)
     await this.#sync()
   }
 

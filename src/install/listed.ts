@@ -1,7 +1,7 @@
 /** What is installed in an environment, as `conda list` and `conda export` see it: conda's records, and what pip brought. Reading only. */
 import { type ChannelNames, channelNames, publicUrl } from '../conda/channel.js'
 import type { Config } from '../conda/config.js'
-import { readRecords } from '../conda/environment.js'
+import { readRecords, whileWhole } from '../conda/environment.js'
 import { defaultSitePackages } from '../conda/noarch.js'
 import { type PythonPackage, pythonPackages } from '../conda/python-packages.js'
 import type { PrefixRecord } from '../conda/record.js'
@@ -38,9 +38,13 @@ export interface Listing {
   readonly recorded: readonly ListedPackage[]
 }
 
-/** `pip`: packages of pip too. Throws ENV_DAMAGED naming the record that is none, IO. */
+/** `pip`: packages of pip too. Throws ENV_DAMAGED naming the record that is none, or where a change is half done; IO. */
 export async function listing(prefix: string, config: Config, pip: boolean): Promise<Listing> {
-  const records = await readRecords(prefix)
+  return await whileWhole(prefix, () => listed(prefix, config, pip))
+}
+
+async function listed(prefix: string, config: Config, pip: boolean): Promise<Listing> {
+  const records = await readRecords(prefix, true)
   const packages = new Map<string, ListedPackage>()
   const byRecord = new Map(records.map((record) => [record, ofConda(record, config)]))
   for (const one of byRecord.values()) packages.set(one.name, one)

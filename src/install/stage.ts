@@ -11,6 +11,7 @@ import { basename, dirname, join } from 'node:path'
 import { unfinishedMark } from '../conda/environment.js'
 import { EnvError, fromSystem } from '../errors.js'
 import { native } from '../native.js'
+import { boundedName } from '../tree/bounded-name.js'
 import { acquire, type Lock } from '../tree/lock.js'
 import { randomName } from '../tree/owned.js'
 import { writeInto } from './fill.js'
@@ -20,7 +21,7 @@ import type { Request } from './request.js'
 type Means = Pick<Request, 'threads' | 'signal' | 'warn'>
 
 /** How the names begin of what stands beside an environment for it. */
-const besides = (prefix: string): string => `.${basename(prefix)}.conda-deploy`
+const besides = (prefix: string): string => `.${boundedName(basename(prefix))}.conda-deploy`
 
 const markOf = (prefix: string): string => join(prefix, 'conda-meta', unfinishedMark)
 

@@ -6,6 +6,7 @@ import { existsSync } from 'node:fs'
 import { homedir } from 'node:os'
 import { join } from 'node:path'
 import { Clock } from '../clock.js'
+import { whileWhole } from '../conda/environment.js'
 import type { ChosenPackage } from '../conda/layout.js'
 import type { There } from '../install-jobs.js'
 import { native, runJob } from '../native.js'
@@ -83,7 +84,8 @@ export async function changeEnvironment(
   const begin = async (change: Change | null): Promise<ChangeResult> => {
     if (existsSync(join(prefix, '.conda-deploy/ready')))
       request.warn(`${prefix} was deployed from an archive: afterwards verify finds that it is not as it was`)
-    const present = await readPresent(prefix, request.config, change !== null)
+    const read = (): Promise<Present> => readPresent(prefix, request.config)
+    const present = await (change === null ? whileWhole(prefix, read) : read())
     const target = await decide(present)
     clock.lap('solve')
     const difference = differenceOf(present, target.records)

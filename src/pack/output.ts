@@ -3,6 +3,7 @@ import { existsSync, lstatSync, readdirSync, renameSync, rmdirSync, rmSync } fro
 import { basename, dirname, join } from 'node:path'
 import { EnvError, fromSystem } from '../errors.js'
 import { native } from '../native.js'
+import { boundedName } from '../tree/bounded-name.js'
 import { makeFolders } from '../tree/folders.js'
 import { isAbandoned, ownedName } from '../tree/owned.js'
 
@@ -61,12 +62,7 @@ function removed(folder: string): boolean {
   }
 }
 
-/** A file name has at most 255 bytes: of a long one the beginning has to do. */
-const mostName = 180
-function stem(output: string): string {
-  const name = basename(output)
-  return `${Buffer.byteLength(name) > mostName ? name.slice(0, mostName / 3) : name}.part-`
-}
+const stem = (output: string): string => `${boundedName(basename(output), 75)}.part-`
 
 /** A free name beside `output`, on its file system. */
 export const partOf = (output: string): string => join(dirname(output), `${stem(output)}${ownedName()}`)

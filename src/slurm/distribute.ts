@@ -7,6 +7,7 @@ import { basename, join } from 'node:path'
 import { type Digested, digestOf } from '../archive/digest.js'
 import type { Clock } from '../clock.js'
 import type { Reporter } from '../report.js'
+import { boundedName } from '../tree/bounded-name.js'
 import type { Allocation } from './allocation.js'
 import type { Copy, NodeDeploy, NodeResult } from './messages.js'
 import { sbcast, sweep } from './send.js'
@@ -166,7 +167,8 @@ function copyFor(step: Step, { archive, size, keep }: Distribution, { job }: All
     if (place === undefined || !isRoom(node, place)) step.fail(name, noRoom(node, place, size))
   if (place === undefined) return null
   // Nobody else can know the name: what stands in a folder for all, such as /tmp, is not somebody else's.
-  const name = `${keep ? '' : '.'}conda-deploy-${job}-${randomBytes(6).toString('hex')}-${basename(archive)}`
+  const random = randomBytes(6).toString('hex')
+  const name = `${keep ? '' : '.'}conda-deploy-${job}-${random}-${boundedName(basename(archive), 60)}`
   const path = join(place, name)
   return { part: `${path}.part`, path }
 }

@@ -252,6 +252,28 @@ describe('the root of the environment', () => {
     expect(members.map(({ path: name }) => name)).toEqual(['opt/large', 'opt/large', 'conda-meta/a.json'])
   })
 
+  test.each([
+    ['that has two things at its top, none of them usual', ['README', 'src/a', 'src/b', 'src/c'], 0],
+    [
+      'that has an environment in a folder, and more beside it',
+      ['env/a', 'README', 'src/b', 'env/conda-meta/a.json'],
+      0,
+    ],
+    ['that looks like one', ['README', 'lib/a', 'lib/b', 'lib/c'], 4],
+  ])('of a long archive %s: nothing is written in vain', async (_, names, received) => {
+    const data = Buffer.alloc(batchBytes - 2 * 512)
+    const path = archive(rawTar(names.map((name) => ({ name, data }))))
+    let times = 0
+    const use = (): void => {
+      times++
+    }
+    await readMembers(path, { use }).then(
+      ({ decoded }) => expect(decoded.root).toBe(''),
+      (error) => expect(error).toMatchObject({ code: 'NOT_AN_ENV' }),
+    )
+    expect(times).toBe(received)
+  })
+
   test('does not count what lies outside of it', async () => {
     expect(guessRoot([{ path: 'README', kind: 'file' }])).toBeNull()
     expect(await rootOf('env/a', 'env/conda-meta/a.json', 'other')).toBe('NOT_AN_ENV')

@@ -58,6 +58,27 @@ describe('reading', () => {
     })
   })
 
+  test('in the cache of a node it is called as it was where it was packed, not by its digest', async () => {
+    const named = async (folder: string, ready: string): Promise<string[]> => {
+      const at = join(work, folder)
+      write(join(at, '.conda-deploy/ready'), ready)
+      const { name, prompt } = await readActivation(at)
+      return [name.replace(work, ''), prompt]
+    }
+    const digest = '0123456789abcdef'
+    const marked = (name: string): string =>
+      `${JSON.stringify({ version: 1, prefix: '/"name":"x"', name, bytes: 1 })}\n`
+    expect(await named(`conda-deploy-1000/${digest}`, marked('my project'))).toEqual(['my project', '(my project) '])
+    expect(await named(`conda-deploy-shared/${digest}-w`, marked('$(id)'))).toEqual(['$(id)', '(environment) '])
+    for (const [folder, ready] of [
+      [`conda-deploy-1/${digest}`, marked('with "quotes"')],
+      [`conda-deploy-2/${digest}`, '{"version":1}'],
+      [`conda-deploy-1/${digest}0`, marked('x')],
+      [`other/${digest}`, marked('x')],
+    ] as const)
+      expect(await named(folder, ready)).toEqual([`/${folder}`, `(${folder.replace(/.*\//, '')}) `])
+  })
+
   test('what is broken is named, a prefix with a colon refused', async () => {
     const broken = join(work, 'broken')
     write(join(broken, 'conda-meta/state'), '{"env_vars": ')

@@ -63,7 +63,7 @@ void search(const std::string& in, const std::string& from, const std::string& t
   if (text) return;
   fuzz::check(out.size() == in.size(), "a binary keeps its size");
   std::string content = in;
-  cd::rewrite_binary(&content[0], content.size(), from, to);
+  cd::rewrite_binary(&content[0], content.size(), 0, true, from, to);
   fuzz::check(content == out, "in a copy or in place");
   for (const size_t step : {size_t{1}, in.size() / 3 + 1})
     fuzz::check(in_pieces(in, from, to, step) == out, "in pieces");

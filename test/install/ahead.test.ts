@@ -1,6 +1,5 @@
 import { mkdirSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { setTimeout } from 'node:timers/promises'
 import { expect, test } from 'vitest'
 import { readAhead } from '../../src/install/ahead.js'
 import { temporaryFolder } from '../support/temp.js'
@@ -27,9 +26,8 @@ unpacked('one', 'unasked-1.0-0', [])
 writeFileSync(join(folder, 'one', 'needed-2.0-0.conda'), 'an archive, not unpacked')
 
 test('what is asked for is read in all caches, and what that needs; what cannot be read is left', async () => {
-  const stop = readAhead(caches, ['tool'], false)
-  // Longer than three small packages take: there is no sign of its end but that nothing more comes.
-  await setTimeout(300)
+  const { stop, done } = readAhead(caches, ['tool'], false)
+  await done
   const read = stop()
   expect([...read.keys()].sort()).toEqual([needed, older, tool].sort())
   expect(read.get(tool)).toMatchObject({
@@ -39,8 +37,8 @@ test('what is asked for is read in all caches, and what that needs; what cannot 
 })
 
 test('once ended, nothing more is read', async () => {
-  const stop = readAhead(caches, ['tool'], false)
+  const { stop, done } = readAhead(caches, ['tool'], false)
   const read = stop()
-  await setTimeout(100)
+  await done
   expect(read.size).toBe(0)
 })

@@ -6,15 +6,18 @@ import {
   mkdirSync,
   readdirSync,
   readlinkSync,
+  renameSync,
   rmSync,
   symlinkSync,
   writeFileSync,
 } from 'node:fs'
 import { join } from 'node:path'
 import { beforeAll, beforeEach, describe, expect, test, vi } from 'vitest'
-import { openEnvironment } from '../../src/conda/environment.js'
+import { openEnvironment, whileWhole } from '../../src/conda/environment.js'
 import { create } from '../../src/install/create.js'
+import { exportEnvironment } from '../../src/install/export.js'
 import { type InstallOptions, install } from '../../src/install/install.js'
+import { list } from '../../src/install/list.js'
 import { type RemoveOptions, remove } from '../../src/install/remove.js'
 import { removeEnvironment } from '../../src/install/remove-environment.js'
 import { repair } from '../../src/install/repair.js'
@@ -381,6 +384,34 @@ describe('what keeps an environment from being changed', () => {
     expect(results.flatMap(({ warnings }) => warnings).length).toBeGreaterThan(0)
     expect((await openEnvironment(prefix)).packages).toHaveLength(5)
     nothingLeft()
+  })
+
+  test('list and plans read while another is only prepared; of one that is half done they say so', async () => {
+    await make(['alone'])
+    folderAt(prefix, 'conda-meta/.conda-deploy/new')
+    expect((await list({ prefix })).packages).toMatchObject([{ name: 'alone' }])
+    expect((await exportEnvironment({ prefix })).text).toContain('alone')
+    expect((await add(['tool'], { dryRun: true })).added).toHaveLength(2)
+    writeFileSync(join(prefix, 'conda-meta/.conda-deploy/journal.json'), '{}')
+    const half = { code: 'ENV_DAMAGED', message: expect.stringContaining('in the midst of a change') }
+    await expect(list({ prefix })).rejects.toMatchObject(half)
+    await expect(add(['tool'], { dryRun: true })).rejects.toMatchObject(half)
+    renameSync(
+      join(prefix, 'conda-meta/.conda-deploy/journal.json'),
+      join(prefix, 'conda-meta/.conda-deploy/done.json'),
+    )
+    expect((await list({ prefix })).packages).toHaveLength(1)
+  })
+
+  test('what is read while names change places is read again', async () => {
+    await make(['alone'])
+    const record = join(prefix, 'conda-meta/alone-1.0-0.json')
+    let times = 0
+    const read = async (): Promise<number> => {
+      if (++times === 1) renameSync(record, `${record.slice(0, -5)}x.json`)
+      return times
+    }
+    expect(await whileWhole(prefix, read)).toBe(2)
   })
 
   test('what a killed change left is put right by the next one, and pack waits for that', async () => {

@@ -150,8 +150,9 @@ describe('credentials open the channel, and are neither told nor written', () =>
   })
 })
 
+// At once: most of the time goes by between attempts.
 describe('what fails tells no credentials', () => {
-  test.each([
+  test.concurrent.each([
     ['a refusal', (url: string) => ['-c', `${url.replace('://', '://ann:pw-hidden-wrong@')}`, 'tool']],
     ['a token that is refused', (url: string) => ['-c', url, '--token', 'tk-hidden-wrong', 'tool']],
     ['a server that is not there', () => ['-c', `http://ann:${password}@127.0.0.1:9/c`, 'tool']],
@@ -163,8 +164,8 @@ describe('what fails tells no credentials', () => {
     ['a token that is none', (url: string) => ['-c', url, '--token', 'pw-hidden word', 'tool']],
   ])('%s', async (_, args) => {
     const server = await guarded()
-    for (const flags of [[], ['--json', '--verbose']]) {
-      const { status, told } = await created([...args(server.url), ...flags])
+    const ended = [[], ['--json', '--verbose']].map((flags) => created([...args(server.url), ...flags]))
+    for (const { status, told } of await Promise.all(ended)) {
       expect(status).not.toBe(0)
       expect(told).not.toContain('hidden')
     }

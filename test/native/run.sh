@@ -3,13 +3,12 @@
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
-generator=()
-if command -v ninja >/dev/null; then generator=(-G Ninja); fi
+source test/native/configure.sh
 
 run() { # folder, sanitizers
-  cmake -S . -B "$1" ${generator[@]+"${generator[@]}"} -DCONDA_DEPLOY_TESTS=ON -DCONDA_DEPLOY_SANITIZE="$2" >/dev/null
+  configure "$1" -DCONDA_DEPLOY_TESTS=ON -DCONDA_DEPLOY_SANITIZE="$2"
   cmake --build "$1" --parallel
-  ctest --test-dir "$1" --output-on-failure
+  ctest --test-dir "$1" --output-on-failure --parallel "$(getconf _NPROCESSORS_ONLN)"
 }
 
 case "${1:-both}" in

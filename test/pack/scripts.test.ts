@@ -19,6 +19,9 @@ const folder = resolve(import.meta.dirname, '../../src/pack/scripts')
 let work: string
 let one: string
 let two: string
+/** Where a node keeps deployments. */
+let cached: string
+let quoted: string
 
 /** An environment with the scripts in it, at a path that shells like to misread. */
 function makeEnvironment(prefix: string): string {
@@ -31,6 +34,14 @@ beforeAll(() => {
   work = mkdtempSync(join(tmpdir(), 'conda-deploy-scripts-'))
   one = makeEnvironment(join(work, "e n'v$x [a]!"))
   two = makeEnvironment(join(work, 'envs/two'))
+  cached = makeEnvironment(join(work, 'conda-deploy-1000/0123456789abcdef'))
+  quoted = makeEnvironment(join(work, 'conda-deploy-shared/fedcba9876543210-w'))
+  for (const [prefix, name] of [
+    [cached, 'my project'],
+    [quoted, 'with "quotes"'],
+    [two, 'other'],
+  ] as const)
+    write(join(prefix, '.conda-deploy/ready'), `${JSON.stringify({ version: 1, prefix: '/"name":"x"', name })}\n`)
 })
 afterAll(() => rmSync(work, { recursive: true, force: true }))
 
@@ -94,6 +105,21 @@ describe.each(shells.filter((shell) => !absent.includes(shell)))('$name', (shell
     expect(active).not.toHaveProperty('PS1')
     expect(ran.stderr.replaceAll(/^.*variable (bad-name|PATH) cannot be set by an environment\n/gm, '')).toBe('')
     expect(after).toEqual({ ...before, ORDER: '+B+a-a-B' })
+  })
+
+  test.each([
+    ['as it was where it was packed', () => cached, 'my project', 'my project'],
+    ['by its folder, where the name is none for a shell', () => quoted, null, 'fedcba9876543210-w'],
+    ['by its folder, elsewhere', () => two, 'two', 'two'],
+  ])('an environment in the cache of a node is called %s', (_, prefix, name, shown) => {
+    const ran = runScript(shell, `${strict}${source(shell, prefix())}\nSNAPSHOT active\ndeactivate\nSNAPSHOT after\n`)
+    expect(ran.status, ran.stderr).toBe(0)
+    expect(ran.seen.get('active')).toMatchObject({
+      CONDA_PREFIX: prefix(),
+      CONDA_DEFAULT_ENV: name ?? prefix(),
+      CONDA_PROMPT_MODIFIER: `(${shown}) `,
+    })
+    expect(ran.seen.get('after')).not.toHaveProperty('CONDA_DEFAULT_ENV')
   })
 
   test('environments nest, and one that is active already is not entered twice', () => {

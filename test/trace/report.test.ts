@@ -208,7 +208,7 @@ test('draws bars whose lengths are in proportion', () => {
   expect(svg).toContain('a &lt; b')
   expect(svg).toContain('before &amp; after')
   expect(svg).toContain('300 shared')
-  const widths = [...svg.matchAll(/width="([\d.]+)" height="26"/g)].map((match) => Number(match[1]))
+  const widths = [...svg.matchAll(/width="([\d.]+)" height="18"/g)].map((match) => Number(match[1]))
   expect(widths[0]).toBeCloseTo(3 * (widths[1] ?? 0), 0)
   expect(widths[2]).toBeCloseTo(4 * (widths[1] ?? 0), 0)
 })

@@ -131,10 +131,23 @@ function set(name, v) {
   all = all " " name
 }
 
-function activate_csh(   prefix, full, name) {
+# In the cache of a node an environment's folder has a digest for a name; what it was called stands in a file of one line.
+function name_in_cache(prefix,   digest, line) {
+  if (prefix !~ /\/conda-deploy-[^\/]+\/[0-9a-f]+(-w)?$/) return ""
+  digest = prefix
+  sub(/.*\//, "", digest)
+  sub(/-w$/, "", digest)
+  if (length(digest) != 16 || (getline line < (prefix "/.conda-deploy/ready")) <= 0) return ""
+  if (!match(line, /"name":"[^"\\]+"/)) return ""
+  return substr(line, RSTART + 8, RLENGTH - 9)
+}
+
+function activate_csh(   prefix, full, name, cached) {
   prefix = full = name = ENVIRON["CONDA_DEPLOY_PREFIX"]
   sub(/.*\//, "", name)
   if (prefix ~ /\/envs\/[^\/]*$/) full = name
+  cached = name_in_cache(prefix)
+  if (cached != "") full = name = cached
   if (name ~ /[$`\\%!]/) name = "environment"  # csh would expand it in the prompt
   if (level > 0 && variable("CONDA_PREFIX") != "") set("CONDA_PREFIX_" level, ENVIRON["CONDA_PREFIX"])
   if (level > 0) print "setenv CONDA_STACKED_" (level + 1) " true;"

@@ -90,12 +90,19 @@ else
         set -gx CONDA_STACKED_(math $__conda_deploy_level + 1) true
     end
     __conda_deploy_set CONDA_PREFIX $__conda_deploy_here
-    if string match -qr '/envs/[^/]*$' -- $__conda_deploy_here
-        __conda_deploy_set CONDA_DEFAULT_ENV (string replace -r '.*/' '' -- $__conda_deploy_here)
-    else
-        __conda_deploy_set CONDA_DEFAULT_ENV $__conda_deploy_here
+    set -l name (string replace -r '.*/' '' -- $__conda_deploy_here)
+    set -l full $__conda_deploy_here
+    string match -qr '/envs/[^/]*$' -- $__conda_deploy_here; and set full $name
+    # In the cache of a node its folder has a digest for a name; what it was called stands in a file of one line.
+    if string match -qr '/conda-deploy-[^/]+/[0-9a-f]{16}(-w)?$' -- $__conda_deploy_here; and test -f $__conda_deploy_here/.conda-deploy/ready
+        set -l known (string match -r '"name":"([^"\\\\]+)"' <$__conda_deploy_here/.conda-deploy/ready)
+        if set -q known[2]
+            set name $known[2]
+            set full $name
+        end
     end
-    __conda_deploy_set CONDA_PROMPT_MODIFIER "("(string replace -r '.*/' '' -- $__conda_deploy_here)") "
+    __conda_deploy_set CONDA_DEFAULT_ENV $full
+    __conda_deploy_set CONDA_PROMPT_MODIFIER "($name) "
     __conda_deploy_set CONDA_SHLVL (math $__conda_deploy_level + 1)
     set -gx CONDA_DEPLOY_SET_$CONDA_SHLVL "$__conda_deploy_names"
     set -gx PATH $CONDA_PREFIX/bin $PATH
