@@ -92,7 +92,8 @@ std::vector<cd::PackEntry> pack_entries(Value columns, Held& held) {
   // Read by number each time: what is read of a list in between may be code of the caller, and move a buffer.
   const auto whole = [&](size_t i, const char* what, double least, double most) {
     const double number = numbers[i];
-    if (!(number >= least && number <= most) || number != std::floor(number)) wrong(env, what, "an integer in its bounds");
+    if (!(number >= least && number <= most) || number != std::floor(number))
+      wrong(env, what, "an integer in its bounds");
     return static_cast<int64_t>(number);
   };
   std::vector<cd::PackEntry> out(numbers.ElementLength() / kNumbers);
@@ -124,7 +125,8 @@ std::vector<cd::PackEntry> pack_entries(Value columns, Held& held) {
     if (bits & kSha256) e.has_sha256 = true, e.sha256 = hashes.next();
     if (bits & kInstalled) e.has_in_prefix = true, e.in_prefix = bits & kSame ? e.sha256 : hashes.next();
     if (bits & (kText | kBinary)) e.mode = bits & kBinary ? 1 : 0;
-    const auto placeholder = static_cast<size_t>(whole(at + 6, "placeholder", 0, static_cast<double>(placeholders.size())));
+    const auto placeholder =
+        static_cast<size_t>(whole(at + 6, "placeholder", 0, static_cast<double>(placeholders.size())));
     if (placeholder > 0) e.placeholder = placeholders[placeholder - 1];
   }
   if (!out.empty() && !names.is_done()) wrong(env, "texts", "four for each entry");

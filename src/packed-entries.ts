@@ -18,7 +18,16 @@ export interface PackColumns {
 const kinds = { directory: 0, file: 1, symlink: 2, hardlink: 3 } as const
 const policies = { detect: 0, any: 1, report: 2 } as const
 /** The lowest two bits are the policy. */
-const bits = { data: 4, digests: 8, pristine: 16, sha256: 32, installed: 64, same: 128, text: 256, binary: 512 } as const
+const bits = {
+  data: 4,
+  digests: 8,
+  pristine: 16,
+  sha256: 32,
+  installed: 64,
+  same: 128,
+  text: 256,
+  binary: 512,
+} as const
 
 const width = 7
 
@@ -73,5 +82,12 @@ export function packColumns(entries: readonly PackEntry[]): PackColumns {
     numbers[at++] = said
     numbers[at++] = placeholder
   }
-  return { texts: texts.join('\0'), numbers, hashes: hashes.join(''), placeholders: [...placeholders.keys()], data, digests }
+  return {
+    texts: texts.join('\0'),
+    numbers,
+    hashes: hashes.join(''),
+    placeholders: [...placeholders.keys()],
+    data,
+    digests,
+  }
 }

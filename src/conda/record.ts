@@ -60,8 +60,8 @@ export function recordOf(file: string, raw: Readonly<Record<string, unknown>>): 
 
 /** A parsed record has every path twice, and nearly every hash: each is kept once, a sixth of the memory of a large environment. */
 function shareTexts(files: readonly string[], items: readonly unknown[]): void {
-  for (const [i, item] of items.entries()) {
-    const raw = item as { _path?: unknown; sha256?: unknown; sha256_in_prefix?: unknown } | null
+  for (let i = 0; i < items.length; i++) {
+    const raw = items[i] as { _path?: unknown; sha256?: unknown; sha256_in_prefix?: unknown } | null
     if (typeof raw !== 'object' || raw === null) continue
     if (raw._path === files[i]) raw._path = files[i]
     if (raw.sha256_in_prefix === raw.sha256 && raw.sha256 !== undefined) raw.sha256_in_prefix = raw.sha256

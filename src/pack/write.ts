@@ -119,11 +119,7 @@ export function settledValue<T>(settled: PromiseSettledResult<T>): T {
 const reservedFor = (dest: string | undefined): string[] => (dest === undefined ? [unpackPath] : [])
 
 /** The entries that are made once the rest is packed, and what is known about all of them. */
-async function remainder(
-  { environment, root, plan, editable, dest }: Task,
-  packed: Packed,
-  writing: Writing,
-) {
+async function remainder({ environment, root, plan, editable, dest }: Task, packed: Packed, writing: Writing) {
   const packing = { root, prefixes: environment.spellings }
   const outcomes = byPath(packed.outcomes)
   const meta = await metaEntries(environment, plan, outcomes, reservedFor(dest))
