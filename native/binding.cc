@@ -49,7 +49,7 @@ Value scan(const CallbackInfo& info) {
 }
 
 Value pack(const CallbackInfo& info) {
-  return start(info, pack_job, [](const auto& job, cd::Progress p) { return cd::pack(*job, p); });
+  return start(info, pack_job, [](const auto& job, cd::Progress p) { return cd::pack(std::move(*job), p); });
 }
 
 Value seal(const CallbackInfo& info) {

@@ -27,10 +27,12 @@ class Held {
 };
 
 std::string text(Napi::Value value, const char* what);
+std::string utf8(napi_env env, const char16_t* text, size_t size, const char* what);
 bool flag(Napi::Value value, const char* what);
 // The memory of the shared counters (see `Counters` in src/native.ts), held by `held`.
 std::atomic<uint64_t>* counters(Napi::Value value, Held& held);
 
+std::vector<cd::PackEntry> pack_entries(Napi::Value columns, Held& held);
 std::unique_ptr<cd::ScanJob> scan_job(Napi::Value value);
 std::unique_ptr<cd::PackJob> pack_job(Napi::Value value, Held& held);
 std::unique_ptr<cd::SealJob> seal_job(Napi::Value value, Held& held);

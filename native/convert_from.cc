@@ -5,9 +5,8 @@
 #include "convert_fields.h"
 
 namespace border {
-namespace {
 
-std::string to_utf8(napi_env env, const char16_t* s, size_t size, const char* what) {
+std::string utf8(napi_env env, const char16_t* s, size_t size, const char* what) {
   // Nearly every text is ASCII: written without asking at every character whether there is room.
   std::string out(size, '\0');
   size_t plain = 0;
@@ -37,12 +36,13 @@ std::string to_utf8(napi_env env, const char16_t* s, size_t size, const char* wh
   return out;
 }
 
+namespace {
+
 constexpr const char* kKinds[] = {"directory", "file", "symlink", "hardlink"};
 constexpr const char* kEncodings[] = {"text", "c8", "c16le", "c16be", "c32le", "c32be", "digest"};
 constexpr const char* kModes[] = {"text", "binary"};
 constexpr const char* kCodecs[] = {"zstd", "gzip", "stored"};
 constexpr const char* kShares[] = {"never", "read-only", "always"};
-constexpr const char* kPolicies[] = {"detect", "any", "report"};
 
 struct EntryKeys {
   explicit EntryKeys(napi_env env)
@@ -59,44 +59,6 @@ cd::Entry entry(const Fields& f, const EntryKeys& k, bool sized) {
   out.mtime = integer(f.get(k.mtime), "mtime");
   if (sized) out.size = natural(f.get(k.size), "size");
   if (const Value target = f.get(k.target); !target.IsUndefined()) out.target = text(target, "target");
-  return out;
-}
-
-std::vector<cd::PackEntry> pack_entries(Value list, Held& held) {
-  const Napi::Env env = list.Env();
-  const EntryKeys keys(env);
-  const Key data(env, "data"), digests(env, "digests"), expect(env, "expect"), policy(env, "policy"), slot(env, "slot"),
-      unless(env, "unlessRewritten"), source(env, "source"), sha256(env, "sha256"), in_prefix(env, "sha256InPrefix"),
-      placeholder(env, "placeholder"), mode(env, "mode"), pristine(env, "pristine");
-  std::vector<cd::PackEntry> out(length(list, "entries"));
-  each(list, "entries", [&](Value value, uint32_t i) {
-    const Fields f(value, "an entry");
-    cd::PackEntry& e = out.at(i);
-    e.entry = entry(f, keys, true);
-    if (const Value v = f.get(data); !v.IsUndefined()) {
-      e.in_memory = true;
-      held.add(v, "data", &e.data);
-    }
-    if (const Value v = f.get(digests); !v.IsUndefined())
-      each(v, "digests", [&](Value spot, uint32_t) {
-        const Fields s(spot, "a digest");
-        e.digests.emplace_back(natural(s.get("offset"), "offset"), s.text(keys.path));
-      });
-    if (const Value v = f.get(expect); !v.IsUndefined()) {
-      const Fields x(v, "expect");
-      if (const Value hash = x.get(sha256); !hash.IsUndefined()) e.has_sha256 = true, e.sha256 = digest(hash, "sha256");
-      if (const Value hash = x.get(in_prefix); !hash.IsUndefined())
-        e.has_in_prefix = true, e.in_prefix = digest(hash, "sha256InPrefix");
-      if (const Value p = x.get(placeholder); !p.IsUndefined()) e.placeholder = text(p, "placeholder");
-      if (const Value m = x.get(mode); !m.IsUndefined()) e.mode = static_cast<int>(choice(m, "expect.mode", kModes));
-    }
-    if (const Value v = f.get(policy); !v.IsUndefined())
-      e.policy = static_cast<cd::Policy>(choice(v, "policy", kPolicies));
-    if (const Value v = f.get(slot); !v.IsUndefined()) e.slot = static_cast<uint32_t>(natural(v, "slot", UINT32_MAX));
-    if (const Value v = f.get(unless); !v.IsUndefined()) e.unless_rewritten = text(v, "unlessRewritten");
-    if (const Value v = f.get(source); !v.IsUndefined()) e.source = text(v, "source");
-    if (const Value v = f.get(pristine); !v.IsUndefined()) e.pristine = flag(v, "pristine");
-  });
   return out;
 }
 
@@ -152,11 +114,11 @@ std::string text(Value value, const char* what) {
   char16_t buffer[512];
   size_t size = 0;
   if (napi_get_value_string_utf16(env, value, buffer, 512, &size) != napi_ok) wrong(env, what, "a string");
-  if (size + 1 < 512) return to_utf8(env, buffer, size, what);
+  if (size + 1 < 512) return utf8(env, buffer, size, what);
   must(env, napi_get_value_string_utf16(env, value, nullptr, 0, &size));  // perhaps it was cut off
   std::vector<char16_t> whole(size + 1);
   must(env, napi_get_value_string_utf16(env, value, whole.data(), whole.size(), &size));
-  return to_utf8(env, whole.data(), size, what);
+  return utf8(env, whole.data(), size, what);
 }
 
 bool flag(Value value, const char* what) {

@@ -32,6 +32,7 @@ import type {
   Verified,
   VerifyJob,
 } from './jobs.js'
+import { type PackColumns, packColumns } from './packed-entries.js'
 import { type ScannedColumns, scannedOf } from './scanned.js'
 import type { Traced, TraceJob } from './traced.js'
 import type { Entry } from './tree/entry.js'
@@ -124,12 +125,21 @@ function opened(path: string): NativeBinding {
   const holder: { exports: Partial<Addon> } = { exports: {} }
   process.dlopen(holder, path)
   const raw = holder.exports as Addon
-  return { ...raw, scan: (job, counters) => raw.scan(job, counters).then(scannedOf) }
+  return {
+    ...raw,
+    scan: (job, counters) => raw.scan(job, counters).then(scannedOf),
+    pack: (job, counters) => raw.pack({ ...job, entries: packColumns(job.entries) }, counters),
+    seal: (job, counters) => raw.seal({ ...job, entries: packColumns(job.entries) }, counters),
+  }
 }
 
+type InColumns<Job> = Omit<Job, 'entries'> & { readonly entries: PackColumns }
+
 /** As it is beneath the surface. */
-interface Addon extends Omit<NativeBinding, 'scan'> {
+interface Addon extends Omit<NativeBinding, 'scan' | 'pack' | 'seal'> {
   scan(job: ScanJob, counters: Counters): Promise<ScannedColumns>
+  pack(job: InColumns<PackJob>, counters: Counters): Promise<Packed>
+  seal(job: InColumns<SealJob>, counters: Counters): Promise<Sealed>
 }
 
 /** The same functions, with every error they throw or reject with turned into EnvError. */

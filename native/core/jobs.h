@@ -83,7 +83,7 @@ struct Packed {
   uint64_t entries = 0, bytes = 0;
   std::vector<std::string> by_path;  // scripts that find their interpreter by PATH now, because of `dest`
 };
-Packed pack(const PackJob&, Progress);
+Packed pack(PackJob, Progress);  // whose entries it takes apart: there may be hundreds of thousands
 
 // seal.cc: continues the output as pack left it, and removes it when it fails. What is no zstd gets no table. `dest` takes the place
 // of the prefixes in the generated texts.

@@ -1,6 +1,9 @@
 // Entries → the frames of an archive, in one pass: every small file is opened and read once, hashed, brought into the form in which it is
 // stored, and compressed together with its neighbours. What is generated afterwards is appended by seal.cc.
 #include <fcntl.h>
+#ifdef __GLIBC__
+#include <malloc.h>
+#endif
 #include <algorithm>
 #include "assembly.h"
 #include "codec.h"
@@ -29,6 +32,7 @@ struct Large : LargeFile {
   std::vector<uint64_t> cuts;      // where its parts begin, and its end
   std::unique_ptr<Rebase> rebase;  // null: its parts stay as they are
   Version version;                 // of the file that was studied
+  uint64_t planned = 0;            // its size there
 };
 
 void check(const PackJob& job) {
@@ -48,24 +52,21 @@ void check(const PackJob& job) {
 
 class Packing {
  public:
-  Packing(const PackJob& job, Progress progress)
-      : job_(job), progress_(progress), studied_(job.entries.size()), dropped_(job.entries.size(), 0),
-        assembly_(job.output, Assembly::Output::create, 0, {}, job.entries.size(), job.threads, job.descriptor) {
-    root_ = Fd(open(job.root.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-    if (!root_) throw Failure::system("open", job.root);
-    entries_.reserve(job.entries.size());
-    for (const PackEntry& e : job.entries) {
-      entries_.push_back(e.entry);
-      if (e.in_memory) entries_.back().size = e.data.size;
-    }
-    companions_ = companions_of(job.entries);
-    Division division = divide(entries_, companions_, job.frame_bytes, job.threads);
+  Packing(PackJob&& job, Progress progress)
+      : job_(std::move(job)), progress_(progress), studied_(job_.entries.size()), dropped_(job_.entries.size(), 0),
+        assembly_(job_.output, Assembly::Output::create, 0, {}, job_.entries.size(), job_.threads, job_.descriptor) {
+    root_ = Fd(open(job_.root.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+    if (!root_) throw Failure::system("open", job_.root);
+    for (PackEntry& e : job_.entries)
+      if (e.in_memory) e.entry.size = e.data.size;
+    companions_ = companions_of(job_.entries);
+    Division division = divide(job_.entries, companions_, job_.frame_bytes, job_.threads);
     tasks_ = std::move(division.tasks);
     for (const LargeFile& file : division.large) large_.emplace_back(file);
   }
 
   Packed run() {
-    progress_.expect(entries_.size());
+    progress_.expect(job_.entries.size());
     run_team(tasks_.size(), job_.threads, [this] {
       auto own = std::make_shared<Worker>(job_);
       return [this, own](size_t i) {
@@ -99,7 +100,9 @@ class Packing {
     std::vector<Digest> hashes;
   };
 
-  bool is_file(size_t i) const { return entries_[i].kind == Kind::file; }
+  // As planned, until it is settled: then as it is stored.
+  Entry& entry(size_t i) { return job_.entries[i].entry; }
+  bool is_file(size_t i) { return entry(i).kind == Kind::file; }
   bool writes() const { return !job_.output.empty() || job_.descriptor >= 0; }
   std::string header(const Entry& e) const { return tar_header(e, job_.arcroot); }
 
@@ -112,14 +115,14 @@ class Packing {
 
   void drop(size_t i) {
     dropped_[i] = 1;
-    progress_.add(1, entries_[i].size);
+    progress_.add(1, entry(i).size);
     assembly_.decide(i);
   }
 
   void settle(size_t i, Studied studied) {
-    progress_.add(1, entries_[i].size);
-    entries_[i].size = studied.size;
-    entries_[i].sha256 = studied.sha256;
+    progress_.add(1, entry(i).size);
+    entry(i).size = studied.size;
+    entry(i).sha256 = studied.sha256;
     studied_[i] = std::move(studied);
     assembly_.decide(i);
   }
@@ -129,11 +132,12 @@ class Packing {
     if (is_dropped(i)) return drop(i);
     const PackEntry& plan = job_.entries[i];
     Studied studied;
+    large.planned = plan.entry.size;
     if (plan.in_memory) {
       Memory source(plan.data.data, plan.data.size);
       study_parts(i, source, large, studied);
     } else {
-      OpenFile source(root_.get(), job_.root, plan.entry, plan.source);
+      OpenFile source(root_.get(), job_.root, plan.entry.path, plan.entry.size, plan.source);
       study_parts(i, source, large, studied);
       large.version = source.version();
       source.check_unchanged(large.version);
@@ -151,7 +155,7 @@ class Packing {
     if (!rebase_study(rebase, source, cuts, s, by_path)) return false;
     if (by_path) {
       std::lock_guard<std::mutex> lock(guard_);
-      by_path_.push_back(entries_[i].path);
+      by_path_.push_back(entry(i).path);
     }
     return true;
   }
@@ -185,7 +189,7 @@ class Packing {
       folder.path = job_.arcroot.substr(0, end);
       folder.kind = Kind::directory;
       folder.mode = 0755;
-      folder.mtime = entries_[0].mtime;
+      folder.mtime = entry(0).mtime;
       own.raw.append(tar_header(folder));
     }
   }
@@ -211,7 +215,7 @@ class Packing {
 
   // As it stands in the source, where it stays if nothing in it changes.
   void append_member(size_t i, size_t frame, Worker& own) {
-    Entry& e = entries_[i];
+    Entry& e = entry(i);
     if (e.kind != Kind::file) {
       own.raw.append(header(e));
       progress_.add(1, 0);
@@ -227,7 +231,7 @@ class Packing {
     if (plan.in_memory)
       std::copy_n(plan.data.data, plan.data.size, content);
     else
-      OpenFile(root_.get(), job_.root, e, plan.source).read_all(content);
+      OpenFile(root_.get(), job_.root, e.path, e.size, plan.source).read_all(content);
     pad(own.raw, e.size);
   }
 
@@ -236,16 +240,16 @@ class Packing {
     for (const Member& member : own.run)
       if (!proves(job_.entries[member.entry]))
         own.contents.push_back({reinterpret_cast<const uint8_t*>(own.raw.data()) + member.content,
-                                static_cast<size_t>(entries_[member.entry].size)});
+                                static_cast<size_t>(entry(member.entry).size)});
     own.hashes.resize(own.contents.size());
     sha256_all(own.contents.data(), own.contents.size(), own.hashes.data());
   }
 
   // Returns by how much it has grown, modulo 2^64.
   size_t study_member(const Member& member, const Digest* hash, Worker& own) {
-    const size_t i = member.entry, size = static_cast<size_t>(entries_[i].size);
+    const size_t i = member.entry, size = static_cast<size_t>(entry(i).size);
     const PackEntry& plan = job_.entries[i];
-    Entry& e = entries_[i];
+    Entry& e = entry(i);
     e.offset = member.content;
     Memory source(reinterpret_cast<const uint8_t*>(own.raw.data()) + member.content, size);
     Studied studied = study(source, plan, job_.prefixes, job_.marker, hash);
@@ -268,7 +272,7 @@ class Packing {
 
   // The stored content, with its header and padding, in place of the `old_size` bytes of the source with theirs.
   size_t put_stored(const Member& member, size_t old_size, uint64_t size, Worker& own) {
-    Entry& e = entries_[member.entry];
+    Entry& e = entry(member.entry);
     Entry changed = e;
     changed.size = size;
     const std::string head = header(changed);
@@ -286,7 +290,7 @@ class Packing {
     const size_t i = task.first;
     assembly_.wait_for(i);
     if (dropped_[i] || !writes()) return;
-    Entry& e = entries_[i];
+    Entry& e = entry(i);
     if (task.part == 0) {
       own.raw.append(header(e));
       e.frame = static_cast<uint32_t>(task.frame);
@@ -299,7 +303,7 @@ class Packing {
       Memory source(plan.data.data, plan.data.size);
       append_range(i, source, large, range, own);
     } else {
-      OpenFile source(root_.get(), job_.root, plan.entry, plan.source);
+      OpenFile source(root_.get(), job_.root, plan.entry.path, large.planned, plan.source);
       append_range(i, source, large, range, own);
       source.check_unchanged(large.version);
     }
@@ -321,10 +325,10 @@ class Packing {
     Packed packed;
     Draft draft;
     draft.table.root = job_.arcroot;
-    draft.table.entries.reserve(entries_.size());
+    draft.table.entries.reserve(job_.entries.size());
     PrefixList prefixes(draft.table.prefixes);
-    for (size_t i = 0; i < entries_.size(); ++i) {
-      Entry& e = entries_[i];
+    for (size_t i = 0; i < job_.entries.size(); ++i) {
+      Entry& e = entry(i);
       Studied& s = studied_[i];
       if (dropped_[i]) {
         packed.outcomes.push_back({e.path, State::unknown, 0, {}, {}, 0, 0, true});
@@ -357,10 +361,9 @@ class Packing {
     return packed;
   }
 
-  const PackJob& job_;
+  PackJob job_;
   Progress progress_;
   Fd root_;
-  std::vector<Entry> entries_;
   std::vector<Studied> studied_;
   std::vector<uint8_t> dropped_;
   std::vector<size_t> companions_;  // of each entry: the one that decides whether it is left out, or kNone
@@ -371,11 +374,21 @@ class Packing {
   Assembly assembly_;
 };
 
+// What was freed goes back to the system: an allocator keeps it for each thread that took it, and other threads are next.
+void give_back() {
+#ifdef __GLIBC__
+  malloc_trim(0);
+#endif
+}
+
 }  // namespace
 
-Packed pack(const PackJob& job, Progress progress) {
+Packed pack(PackJob job, Progress progress) {
   check(job);
-  return Packing(job, progress).run();
+  give_back();
+  Packed packed = Packing(std::move(job), progress).run();
+  give_back();
+  return packed;
 }
 
 }  // namespace cd

@@ -17,7 +17,8 @@ namespace {
 constexpr uint32_t kNone = UINT32_MAX;
 constexpr unsigned long kClone = 0x40049409;  // FICLONE of linux/fs.h
 constexpr size_t kChunk = 256u << 10;
-constexpr size_t kRun = 32;  // entries handed out at once: neighbours share their directories
+constexpr size_t kNear = 16;  // entries of the base among which the next one is likely
+constexpr size_t kRun = 32;   // entries handed out at once: neighbours share their directories
 // Files brought back to what was stored are held in memory, three times: of larger ones one at a time.
 constexpr uint64_t kLarge = 32u << 20;
 
@@ -48,20 +49,40 @@ Reuse::Reuse(const Base& base, const ExtractJob& job, Table& table, const Root& 
              std::vector<char>& done)
     : base_(base), job_(job), table_(table), root_(root), lost_(lost), progress_(progress), done_(done),
       user_(::geteuid()), can_link_(job.share != Share::never) {
-  const std::vector<Entry>& old = base.table.entries;
-  matches_.assign(table.entries.size(), kNone);
-  std::unordered_map<std::string_view, uint32_t> numbers;
-  numbers.reserve(old.size());
-  for (uint32_t i = 0; i < old.size(); ++i)
-    if (old[i].kind == Kind::file) numbers.emplace(old[i].path, i);
-  for (uint32_t i = 0; i < table.entries.size(); ++i) {
-    const Entry& entry = table.entries[i];
-    if (entry.kind != Kind::file) continue;
-    const auto found = numbers.find(entry.path);
-    if (found == numbers.end()) continue;
-    const Entry& other = old[found->second];
-    if (other.size == entry.size && other.sha256 == entry.sha256) matches_[i] = found->second;
+  match();
+}
+
+// Two tables of one environment name mostly the same, in the same order: only what differs is looked for by its name.
+void Reuse::match() {
+  const std::vector<Entry>& old = base_.table.entries;
+  matches_.assign(table_.entries.size(), kNone);
+  std::vector<char> met(old.size());
+  const auto meet = [&](uint32_t number, uint32_t other) {
+    met[other] = 1;
+    const Entry &entry = table_.entries[number], &its = old[other];
+    if (its.kind == Kind::file && its.size == entry.size && its.sha256 == entry.sha256) matches_[number] = other;
+  };
+  std::vector<uint32_t> apart;
+  uint32_t next = 0;
+  for (uint32_t i = 0; i < table_.entries.size(); ++i) {
+    if (table_.entries[i].kind != Kind::file) continue;
+    uint32_t at = next;
+    const uint32_t end = static_cast<uint32_t>(std::min<size_t>(old.size(), size_t{next} + kNear));
+    while (at < end && old[at].path != table_.entries[i].path) ++at;
+    if (at == end) {
+      apart.push_back(i);
+    } else {
+      meet(i, at);
+      next = at + 1;
+    }
   }
+  if (apart.empty()) return;
+  std::unordered_map<std::string_view, uint32_t> numbers;
+  for (uint32_t i = 0; i < old.size(); ++i)
+    if (!met[i]) numbers.emplace(old[i].path, i);
+  for (const uint32_t number : apart)
+    if (const auto found = numbers.find(table_.entries[number].path); found != numbers.end())
+      meet(number, found->second);
 }
 
 void Reuse::run(bool digests) {

@@ -31,6 +31,7 @@ class Reuse {
   struct Found;   // a file of the base, looked at
   struct Refuse;  // thrown: why a file of the base is not taken
 
+  void match();
   bool changes(uint32_t number) const;  // not the same bytes in both trees
   void take(Hand& hand, uint32_t number);
   Found look(Hand& hand, const Entry& entry, const Entry& old) const;

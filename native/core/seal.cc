@@ -16,22 +16,21 @@ namespace cd {
 namespace {
 
 constexpr size_t kDigits = 64;
+constexpr size_t kBatch = 4;  // frames to a thread that may wait: 290,000 files have 128 MB of records
 
-// Generated entries are few and small: one thread makes their frames, all compress them.
+// Generated entries are few: one thread makes their frames, all compress them. Their contents are copied one at a time.
 class Sealing {
  public:
   Sealing(const SealJob& job, Progress progress)
       : job_(job), progress_(progress), draft_(decode_draft(job.draft)), prefixes_(draft_.table.prefixes),
         made_before_(draft_.table.entries.size()),
         assembly_(job.output, Assembly::Output::append, draft_.position, draft_.frames, 0, job.threads, job.descriptor),
-        marks_(job.entries.size(), Mark::open) {
+        marks_(job.entries.size(), Mark::open), contents_(job.entries.size()) {
     draft_.table.entries.reserve(made_before_ + job.entries.size());
     for (const PackEntry& e : job.entries) {
       if (e.entry.kind == Kind::file && !e.in_memory)
         throw Failure("INVALID_OPTION", "seal: " + e.entry.path + " has no content", e.entry.path);
       draft_.table.entries.push_back(e.entry);
-      contents_.emplace_back(reinterpret_cast<const char*>(e.data.data), e.data.size);
-      digests_.push_back(e.digests);
     }
     for (size_t i = 0; i < draft_.table.entries.size(); ++i)
       numbers_.emplace(draft_.table.entries[i].path, static_cast<uint32_t>(i));
@@ -39,48 +38,57 @@ class Sealing {
 
   Sealed run() {
     progress_.expect(job_.entries.size());
-    for (size_t i = 0; i < job_.entries.size(); ++i) find_text_spots(i);
-    for (size_t i = 0; i < job_.entries.size(); ++i) complete(i);
-    for (size_t i = 0; i < job_.entries.size(); ++i) append_member(i);
+    for (size_t i = 0; i < job_.entries.size(); ++i) {
+      complete(i);
+      append_member(i);
+      if (frames_.size() > kBatch * job_.threads) write_frames(false);
+    }
     flush();
     if (frames_.empty()) frames_.emplace_back();
     frames_.back().append(kTarEnd, '\0');
+    write_frames(true);
+    return write_index();
+  }
 
-    // The table says where entries stand in the frames, not where these stand in the file: it is packed beside them, and first.
-    run_team(1 + frames_.size(), job_.threads, [&] {
+ private:
+  enum class Mark : uint8_t { open, busy, complete };
+  using Digests = std::vector<std::pair<uint64_t, std::string>>;
+
+  // Compresses and writes what there is. The table says where entries stand in the frames, not where these stand in the file: it is packed
+  // beside the last of them, and first.
+  void write_frames(bool last) {
+    run_team(last + frames_.size(), job_.threads, [&] {
       const std::shared_ptr<Encoder> encoder = Encoder::make(job_.codec, job_.level);
-      return [this, encoder, packed = std::make_shared<Room>()](size_t task) {
+      return [this, last, encoder, packed = std::make_shared<Room>()](size_t task) {
         try {
           progress_.check();
-          if (task == 0) return pack_table();
-          const size_t i = task - 1;
-          encoder->encode(frames_[i].data(), frames_[i].size(), *packed);
-          assembly_.put(i, *packed, static_cast<uint32_t>(frames_[i].size()));
+          if (last && task == 0) return pack_table();
+          const std::string& frame = frames_[task - last];
+          encoder->encode(frame.data(), frame.size(), *packed);
+          assembly_.put(written_ + task - last, *packed, static_cast<uint32_t>(frame.size()));
         } catch (...) {
           assembly_.fail(std::current_exception());
           throw;
         }
       };
     });
-    return write_index();
+    written_ += frames_.size();
+    frames_.clear();
   }
-
- private:
-  enum class Mark : uint8_t { open, busy, complete };
 
   Entry& entry(size_t i) { return draft_.table.entries[made_before_ + i]; }
 
-  void find_text_spots(size_t i) {
-    if (entry(i).kind != Kind::file || job_.entries[i].policy == Policy::report) return;
+  void find_text_spots(size_t i, Digests& digests) {
+    if (job_.entries[i].policy == Policy::report) return;
     std::vector<Spot>& spots = entry(i).spots;
-    const auto* data = reinterpret_cast<const uint8_t*>(contents_[i].data());
+    const Bytes content = job_.entries[i].data;
     struct Hit {
       Spot spot;
       size_t length;
     };
     std::vector<Hit> hits;
     for (const std::string& prefix : job_.prefixes)
-      for (const Spot& s : find_text(data, contents_[i].size(), prefix, true)) {
+      for (const Spot& s : find_text(content.data, content.size, prefix, true)) {
         hits.push_back({s, prefix.size()});
         hits.back().spot.refers = static_cast<uint32_t>(&prefix - job_.prefixes.data());
       }
@@ -94,11 +102,11 @@ class Sealing {
       if (job_.dest.empty()) h.spot.refers = prefixes_.number(job_.prefixes[h.spot.refers]);
       spots.push_back(h.spot);
     }
-    if (!job_.dest.empty() && !spots.empty()) put_dest(i);
+    if (!job_.dest.empty() && !spots.empty()) put_dest(i, digests);
   }
 
   // The prefix that is asked for takes the place of those that were found: offsets move, those of digests too.
-  void put_dest(size_t i) {
+  void put_dest(size_t i, Digests& digests) {
     std::string& content = contents_[i];
     std::vector<Spot>& spots = entry(i).spots;
     std::string out;
@@ -113,7 +121,7 @@ class Sealing {
       shifts.emplace_back(at, static_cast<int64_t>(out.size()) - static_cast<int64_t>(at));
     }
     content = out.append(content, at, std::string::npos);
-    for (auto& digest : digests_[i]) {
+    for (auto& digest : digests) {
       const auto next = std::upper_bound(shifts.begin(), shifts.end(), digest.first,
                                          [](uint64_t offset, const auto& shift) { return offset < shift.first; });
       if (next != shifts.begin()) digest.first += static_cast<uint64_t>(std::prev(next)->second);
@@ -140,7 +148,11 @@ class Sealing {
     if (marks_[i] == Mark::busy)
       throw Failure("INVALID_OPTION", "seal: " + e.path + " asks for its own digest", e.path);
     marks_[i] = Mark::busy;
-    for (const auto& [offset, path] : digests_[i]) {
+    const PackEntry& plan = job_.entries[i];
+    contents_[i].assign(reinterpret_cast<const char*>(plan.data.data), plan.data.size);
+    Digests digests = plan.digests;
+    find_text_spots(i, digests);
+    for (const auto& [offset, path] : digests) {
       if (offset > contents_[i].size() || contents_[i].size() - offset < kDigits)
         throw Failure("INVALID_OPTION", "seal: a digest of " + e.path + " lies outside its content", e.path);
       const uint32_t number = file_named(path, e);
@@ -163,7 +175,7 @@ class Sealing {
     if (e.size > job_.frame_bytes || raw_.size() + e.size > job_.frame_bytes) flush();
     raw_ += tar_header(e, draft_.table.root);
     if (e.kind == Kind::file) {
-      e.frame = static_cast<uint32_t>(draft_.frames.size() + frames_.size());
+      e.frame = static_cast<uint32_t>(draft_.frames.size() + written_ + frames_.size());
       e.offset = raw_.size();
       const size_t parts =
           static_cast<size_t>(std::max<uint64_t>(1, (e.size + job_.frame_bytes - 1) / job_.frame_bytes));
@@ -226,12 +238,12 @@ class Sealing {
   const size_t made_before_;
   Assembly assembly_;
   std::vector<Mark> marks_;
-  std::vector<std::string> contents_;
-  std::vector<std::vector<std::pair<uint64_t, std::string>>> digests_;
+  std::vector<std::string> contents_;  // of those that are complete and not appended yet
   std::unordered_map<std::string, uint32_t> numbers_;
   std::string raw_;
-  std::vector<std::string> frames_;
-  std::string table_;  // its size, and packed
+  std::vector<std::string> frames_;  // that wait
+  size_t written_ = 0;               // frames before them
+  std::string table_;                // its size, and packed
   Summary summary_;
 };
 

@@ -14,19 +14,20 @@ bool no_longer_there(int error) { return error == ENOENT || error == ENOTDIR || 
 
 }  // namespace
 
-OpenFile::OpenFile(int root, const std::string& root_path, const Entry& plan, const std::string& source)
-    : path_(source.empty()     ? root_path + "/" + plan.path
+OpenFile::OpenFile(int root, const std::string& root_path, const std::string& path, uint64_t size,
+                   const std::string& source)
+    : path_(source.empty()     ? root_path + "/" + path
             : source[0] == '/' ? source
                                : root_path + "/" + source),
-      fd_(openat(root, (source.empty() ? plan.path : source).c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK)) {
+      fd_(openat(root, (source.empty() ? path : source).c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK)) {
   if (!fd_ && !no_longer_there(errno)) throw Failure::system("open", path_);
   struct stat st;
   if (fd_ && fstat(fd_.get(), &st) != 0) throw Failure::system("stat", path_);
-  if (!fd_ || !S_ISREG(st.st_mode) || static_cast<uint64_t>(st.st_size) != plan.size) {
-    const std::string planned = " is no longer the file of " + std::to_string(plan.size) + " bytes that was planned";
+  if (!fd_ || !S_ISREG(st.st_mode) || static_cast<uint64_t>(st.st_size) != size) {
+    const std::string planned = " is no longer the file of " + std::to_string(size) + " bytes that was planned";
     throw Failure("SOURCE_CHANGED", path_ + planned, path_);
   }
-  size_ = plan.size;
+  size_ = size;
   version_ = version_of(st);
 }
 

@@ -46,7 +46,7 @@ struct Version {
 class OpenFile : public Source {
  public:
   // `source`: another path to read it from, beneath the root or absolute; empty: its own.
-  OpenFile(int root, const std::string& root_path, const Entry& plan, const std::string& source = {});
+  OpenFile(int root, const std::string& root_path, const std::string& path, uint64_t size, const std::string& source);
   const uint8_t* at(uint64_t offset, size_t n) override;
   void read(uint64_t offset, size_t n, uint8_t* out) override;
   size_t window() const override { return 256 << 10; }  // stays in a core's cache while it is hashed and searched

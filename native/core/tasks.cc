@@ -26,7 +26,7 @@ std::vector<size_t> companions_of(const std::vector<PackEntry>& entries) {
   return companions;
 }
 
-Division divide(const std::vector<Entry>& entries, const std::vector<size_t>& companions, uint64_t frame_bytes,
+Division divide(const std::vector<PackEntry>& entries, const std::vector<size_t>& companions, uint64_t frame_bytes,
                 unsigned threads) {
   Division out;
   struct Placed {
@@ -42,7 +42,8 @@ Division divide(const std::vector<Entry>& entries, const std::vector<size_t>& co
     begin = position;
   };
   for (size_t i = 0; i < entries.size(); ++i) {
-    const uint64_t size = entries[i].kind == Kind::file ? entries[i].size : 0;
+    const Entry& entry = entries[i].entry;
+    const uint64_t size = entry.kind == Kind::file ? entry.size : 0;
     const uint64_t member = 512 + size + tar_padding(size);
     if (size > frame_bytes) {
       flush(i);

@@ -26,7 +26,7 @@ struct Division {
 std::vector<size_t> companions_of(const std::vector<PackEntry>& entries);
 
 // Cuts by planned sizes alone, so that the frames do not depend on the threads.
-Division divide(const std::vector<Entry>& entries, const std::vector<size_t>& companions, uint64_t frame_bytes,
+Division divide(const std::vector<PackEntry>& entries, const std::vector<size_t>& companions, uint64_t frame_bytes,
                 unsigned threads);
 
 }  // namespace cd

@@ -35,7 +35,8 @@ export function pathRecord(item: unknown): PathRecord | null {
   const raw = item as Record<string, unknown>
   if (typeof raw['_path'] !== 'string') return null
   const sha256 = hash(raw['sha256'])
-  const sha256InPrefix = hash(raw['sha256_in_prefix'])
+  // The same in nearly all of ten thousands.
+  const sha256InPrefix = raw['sha256_in_prefix'] === raw['sha256'] ? sha256 : hash(raw['sha256_in_prefix'])
   const placeholder = raw['prefix_placeholder']
   const mode = raw['file_mode']
   // Filled in place: an environment has ten thousands of these, and spreading optional fields makes six objects of each.

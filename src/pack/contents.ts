@@ -20,13 +20,12 @@ export function fateOf(entry: PackEntry, outcome: Outcome | undefined): Fate {
   return sha256 === undefined ? null : { sha256 }
 }
 
-/** `dropped`: paths that are left out; `reserved`: paths that are made later; `asked`: hears of every entry that an answer depends on. */
+/** `dropped`: paths that are left out; `reserved`: paths that are made later. */
 export function contentsOf(
   plan: Plan,
   dropped: Iterable<string>,
   fate: (entry: PackEntry) => Fate,
   reserved: readonly string[],
-  asked: (path: string) => void = () => undefined,
 ): Contents {
   const nodes = new Map<string, PackEntry | Node>()
   for (const list of [plan.entries, plan.meta]) for (const entry of list) nodes.set(entry.path, entry)
@@ -49,16 +48,13 @@ export function contentsOf(
   }
   return {
     has(path) {
-      const end = nodeAt(path) === undefined ? follow(nodes, path, false) : path
-      if (end !== null) asked(end)
-      return end !== null
+      return nodeAt(path) !== undefined || follow(nodes, path, false) !== null
     },
     hash(path) {
       const there = reached(path, true)
       const entry = there?.kind === 'hardlink' ? reached(there.target ?? '', false) : there
       if (entry?.kind !== 'file') return null
       if (entry.data !== undefined) return { sha256: sha256(entry.data) }
-      asked(entry.path)
       const its = fate(entry)
       if (its === 'relocated') return { of: entry.path }
       return its === 'dropped' ? null : its

@@ -2,10 +2,11 @@
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Environment } from '../conda/environment.js'
-import { historyText, type RecordText } from '../conda/record-text.js'
+import { historyText, recordText } from '../conda/record-text.js'
 import { fromSystem } from '../errors.js'
 import type { Outcome, PackEntry } from '../native.js'
 import type { Spot } from '../tree/entry.js'
+import { contentsOf, fateOf } from './contents.js'
 import type { Plan } from './plan.js'
 import type { UnpackFile } from './scripts/index.js'
 
@@ -16,12 +17,20 @@ export function remadePaths(environment: Environment): Set<string> {
   return new Set(environment.packages.map(({ record }) => record.file)).add(history)
 }
 
-/** The entries of conda-meta with their content: records and the history for another prefix, everything else as it is. */
+/**
+ * The entries of conda-meta with their content: records and the history for another prefix, everything else as it is. `outcomes`: of what is
+ * packed already; `reserved`: paths that are made later.
+ */
 export async function metaEntries(
   environment: Environment,
   plan: Plan,
-  records: ReadonlyMap<string, RecordText>,
+  outcomes: ReadonlyMap<string, Outcome>,
+  reserved: readonly string[],
 ): Promise<PackEntry[]> {
+  const records = new Map(environment.packages.map(({ record }) => [record.file, record]))
+  const dropped = [...outcomes.values()].filter((outcome) => outcome.dropped).map(({ path }) => path)
+  const contents = contentsOf(plan, dropped, (entry) => fateOf(entry, outcomes.get(entry.path)), reserved)
+  const sitePackages = environment.python?.sitePackages ?? ''
   return Promise.all(
     plan.meta.map(async ({ path, kind, mode, mtime, size, target, data: known, source }): Promise<PackEntry> => {
       if (kind !== 'file') return { path, kind, mode, mtime, size, ...(target === undefined ? {} : { target }) }
@@ -32,7 +41,7 @@ export async function metaEntries(
         const data = Buffer.from(historyText(Buffer.from(bytes).toString('latin1')), 'latin1')
         return { path, kind, mode, mtime: plan.mtime, size: data.length, data }
       }
-      const { text, digests } = record
+      const { text, digests } = recordText(record, contents, sitePackages)
       const data = Buffer.from(text, 'latin1') // it is ASCII
       return { path, kind, mode, mtime: plan.mtime, size: data.length, data, digests }
     }),

@@ -1,7 +1,6 @@
 /** Runs the core's jobs for one archive: what was planned, then what can only be made once it is known what was found. */
 import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
-import { setImmediate } from 'node:timers/promises'
 import { openSink, type Target } from '../archive/sink.js'
 import { packTarZst, sealTarZst, type Writing } from '../archive/tar-zst.js'
 import type { Environment } from '../conda/environment.js'
@@ -9,7 +8,6 @@ import { EnvError, fromSystem } from '../errors.js'
 import { native, type Outcome, type PackEntry, type Packed, runJob, type Sealed } from '../native.js'
 import { checkFits, longestPrefix } from '../prefix/plan.js'
 import { version } from '../version.js'
-import { type Drafts, draftRecords } from './drafts.js'
 import { metaEntries, remadePaths, unpackFiles } from './generate.js'
 import { type Findings, findingsOf, identityJson } from './identity.js'
 import type { Settled } from './options.js'
@@ -60,10 +58,10 @@ export async function writeArchive(task: Task): Promise<{ findings: Findings; to
   const quiet: Writing = { level, threads, signal, ...(dest === undefined ? {} : { dest }) }
   await checkDest(task, packing)
   if (target === null) {
-    const job = packTarZst({ ...packing, entries: plan.entries }, null, { ...quiet, progress: task.progress })
-    const [packed, drafts] = await besides(task, job)
+    const studying = { ...quiet, progress: task.progress }
+    const packed = await packTarZst({ ...packing, entries: plan.entries }, null, studying)
     task.packed()
-    const rest = await remainder(task, packed, drafts, quiet)
+    const rest = await remainder(task, packed, quiet)
     return { ...rest, totals: studyTotals(plan, packed.bytes, rest.generated, rest.outcomes), byPath: rest.byPath }
   }
   const directory = format.via === 'directory' && 'path' in target ? target.path : null
@@ -78,10 +76,9 @@ export async function writeArchive(task: Task): Promise<{ findings: Findings; to
   const sink = openSink(format, to, { ...settled, time })
   try {
     const showing = { ...writing, progress: task.progress }
-    const job = packTarZst({ ...packing, entries: plan.entries }, sink.output, showing)
-    const [packed, drafts] = await besides(task, job)
+    const packed = await packTarZst({ ...packing, entries: plan.entries }, sink.output, showing)
     task.packed()
-    const { generated, ...rest } = await remainder(task, packed, drafts, quiet)
+    const { generated, ...rest } = await remainder(task, packed, quiet)
     const json = identityJson(environment, rest.findings)
     const sealing = { entries: generated, prefixes: environment.spellings }
     const sealed = await sealTarZst(packed.draft, sealing, json, sink.output, writing)
@@ -113,13 +110,6 @@ async function checkDest({ environment, plan, dest, settled }: Task, packing: Pa
 
 type Packing = Omit<Parameters<typeof packTarZst>[0], 'entries'>
 
-/** While the core packs, the records are written here: a tenth of a second for 20,000 files. Both have ended before either fails. */
-async function besides({ environment, plan, dest }: Task, job: Promise<Packed>): Promise<[Packed, Drafts]> {
-  const drafting = setImmediate().then(() => draftRecords(environment, plan, reservedFor(dest))) // the job is under way then
-  const [packed, drafts] = await Promise.allSettled([job, drafting])
-  return [settledValue(packed), settledValue(drafts)]
-}
-
 /** Of two that had to end before either may fail the whole. */
 export function settledValue<T>(settled: PromiseSettledResult<T>): T {
   if (settled.status === 'rejected') throw settled.reason
@@ -129,15 +119,10 @@ export function settledValue<T>(settled: PromiseSettledResult<T>): T {
 const reservedFor = (dest: string | undefined): string[] => (dest === undefined ? [unpackPath] : [])
 
 /** The entries that are made once the rest is packed, and what is known about all of them. */
-async function remainder(
-  { environment, root, plan, editable, dest }: Task,
-  packed: Packed,
-  drafts: Drafts,
-  writing: Writing,
-) {
+async function remainder({ environment, root, plan, editable, dest }: Task, packed: Packed, writing: Writing) {
   const packing = { root, prefixes: environment.spellings }
   const outcomes = byPath(packed.outcomes)
-  const meta = await metaEntries(environment, plan, drafts(outcomes))
+  const meta = await metaEntries(environment, plan, outcomes, reservedFor(dest))
   // Studied by the core too, so that there is one judgement of where a prefix stands in a text.
   const texts = meta.filter((entry) => entry.kind === 'file').map(({ digests: _, ...entry }) => entry)
   const studied = await packTarZst({ ...packing, entries: texts }, null, writing)

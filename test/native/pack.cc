@@ -242,13 +242,13 @@ static void changes() {
   Folder source;
   source.write("f", "content");
   const Fd root(open(source.path().c_str(), O_RDONLY | O_DIRECTORY));
-  const Entry planned = plan(source, "f").entry;
-  OpenFile before(root.get(), source.path(), planned);
+  const uint64_t planned = plan(source, "f").entry.size;
+  OpenFile before(root.get(), source.path(), "f", planned, "");
   before.check_unchanged(before.version());
   struct timespec times[2] = {{0, UTIME_OMIT}, {1700000000, 5}};
   if (utimensat(root.get(), "f", times, 0) != 0) std::abort();
   THROWS("SOURCE_CHANGED", before.check_unchanged(before.version()));
-  OpenFile after(root.get(), source.path(), planned);
+  OpenFile after(root.get(), source.path(), "f", planned, "");
   THROWS("SOURCE_CHANGED", after.check_unchanged(before.version()));
   if (truncate((source / "f").c_str(), 3) != 0) std::abort();
   uint8_t out[7];
