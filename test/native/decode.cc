@@ -27,9 +27,9 @@ struct Kept {  // what was in the batches; everything is written
 
 Decoded run(const DecodeJob& job, Kept& kept, size_t buffers = 3, size_t size = 1000) {
   std::vector<std::vector<uint8_t>> memory(buffers, std::vector<uint8_t>(size));
-  std::vector<uint8_t*> lent;
-  for (auto& buffer : memory) lent.push_back(buffer.data());
-  Exchange exchange(lent, size);
+  std::vector<Exchange::Buffer> lent;
+  for (auto& buffer : memory) lent.push_back({buffer.data(), buffer.size()});
+  Exchange exchange(lent);
   std::map<std::string, bool> met;
   return decode(
       job, exchange,

@@ -35,7 +35,7 @@ export interface Finished {
  * stands.
  */
 export async function finishMeta(finished: Finished): Promise<string[]> {
-  const { known, writer, origins } = finished
+  const { tree, known, writer, origins } = finished
   const contents = contentsOf(finished)
   const left: string[] = []
   let entries: MaterializeEntry[] = []
@@ -43,16 +43,17 @@ export async function finishMeta(finished: Finished): Promise<string[]> {
   let bytes = 0
   const flush = async (): Promise<void> => {
     await writer.write(entries)
-    for (const entry of stored) writer.entries.set(entry.path, entry)
+    for (const entry of stored) writer.set(entry)
     entries = []
     stored = []
     bytes = 0
   }
-  const metas = [...writer.entries.values()].filter(({ path, kind }) => kind === 'file' && isMeta(path))
-  const stands = (path: string, hash: string | undefined): boolean => {
-    const entry = writer.entries.get(path)
-    return hash !== undefined && entry?.sha256 === hash && entry.spots === undefined && entry.kind === 'file'
-  }
+  const metas: Entry[] = []
+  writer.eachFile((number) => {
+    if (isMeta(tree.paths.text(number))) metas.push(writer.at(number) as Entry)
+  })
+  const stands = (number: number, hash: string | undefined): boolean =>
+    hash !== undefined && writer.stands(number, hash)
   const hashes = new Map<string, readonly NewHash[] | null>()
   for (const { path } of metas) hashes.set(path, known.newHashes(path, contents, stands))
   const kept = metas.filter(({ path }) => hashes.get(path)?.length === 0)
@@ -81,7 +82,7 @@ export async function finishMeta(finished: Finished): Promise<string[]> {
     }
     const { data, digests } = made
     const asStored = sha256(data)
-    for (const { offset, path: of } of digests) data.write(deployedHash(writer.entries.get(of)), offset, 'latin1')
+    for (const { offset, path: of } of digests) data.write(deployedHash(writer.get(of)), offset, 'latin1')
     const spots = digests.map(({ offset, path: refers }): Spot => ({ encoding: 'digest', offset, refers, slot: 0 }))
     entries.push({ path, kind, mode, mtime, data })
     if (spots.length > 0)
@@ -111,12 +112,12 @@ const deployedHash = (entry: Entry | undefined): string => entry?.deployed?.sha2
 
 function contentsOf({ tree, writer, rest }: Finished): Contents {
   const others = new Map<string, Node>(rest.map((entry) => [entry.path, entry]))
-  const nodes = { get: (path: string): Node | undefined => writer.entries.get(path) ?? others.get(path) }
+  const nodes = { get: (path: string): Node | undefined => writer.node(path) ?? others.get(path) }
   return {
     has: (path) => follow(nodes, path, false) !== null,
     hash(path) {
       const end = follow(nodes, path, true)
-      const entry = end === null ? undefined : writer.entries.get(tree.fileOf(end) ?? end)
+      const entry = end === null ? undefined : writer.get(tree.fileOf(end) ?? end)
       if (entry?.kind !== 'file' || entry.sha256 === undefined) return null
       return (entry.spots ?? []).length > 0 ? { of: entry.path } : { sha256: entry.sha256 }
     },
