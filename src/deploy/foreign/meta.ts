@@ -1,15 +1,13 @@
 /** conda-meta of the deployed environment: records and the history made true, in the stage. */
 import { createHash } from 'node:crypto'
-import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { parseRecord } from '../../conda/record.js'
 import { type Contents, historyText, type NewHash, recordText, withHashes } from '../../conda/record-text.js'
-import { fromSystem } from '../../errors.js'
 import type { MaterializeEntry } from '../../native.js'
 import type { Entry, Spot } from '../../tree/entry.js'
 import { follow, type Node } from '../../tree/follow.js'
 import { isRecord, type Knowledge } from './knowledge.js'
-import { study } from './relocate.js'
+import { readNow, study } from './relocate.js'
 import type { ForeignTree } from './tree.js'
 import type { Writer } from './writer.js'
 
@@ -98,15 +96,6 @@ export async function finishMeta(finished: Finished): Promise<string[]> {
 }
 
 const sha256 = (data: Uint8Array): string => createHash('sha256').update(data).digest('hex')
-
-/** A record was written just now, to local storage: reading it takes less time than asking another thread to. */
-function readNow(path: string): Buffer {
-  try {
-    return readFileSync(path)
-  } catch (error) {
-    throw fromSystem(error, 'cannot read', path)
-  }
-}
 
 const deployedHash = (entry: Entry | undefined): string => entry?.deployed?.sha256 ?? entry?.sha256 ?? ''
 

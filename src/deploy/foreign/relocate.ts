@@ -2,6 +2,7 @@
  * The second, small phase: what was written before it could be known that a prefix stands in it. Every file that is not proven to be
  * its package's is searched for the prefix of the source environment, by all threads; only files with something to change are written.
  */
+import { readFileSync } from 'node:fs'
 import { open, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { PrefixNote } from '../../archive/conda-pack.js'
@@ -63,7 +64,8 @@ export async function relocate(findings: Findings): Promise<Relocated> {
     (one) => !origins.includes(one),
   )
   const unnamed = new Set(unnoted.map(({ path }) => path))
-  const outcomes = [...(await study(findings, unproven, origins)), ...(await study(findings, unnoted, placeholders))]
+  const studies = await all([study(findings, unproven, origins), study(findings, unnoted, placeholders)])
+  const outcomes = studies.flat()
   for (const { path, spots = [], kept: stay } of outcomes) {
     if (spots.length > 0) unnamed.delete(path)
     const found = new Map<string, Rewrite>()
@@ -87,7 +89,7 @@ export async function relocate(findings: Findings): Promise<Relocated> {
   }
   if (broken.length > 0) throw tooLong(prefix, broken)
 
-  const scripts = await restoredScripts(findings, wanted)
+  const scripts = restoredScripts(findings, wanted)
   const changes = [...wanted]
     .filter(([path]) => !scripts.has(path))
     .map(([path, rewrites]) => again(writer, path, rewrites))
@@ -152,10 +154,10 @@ export async function study(
 export const isPackages = (known: Knowledge, writer: Writer, number: number): boolean =>
   known.isProven(number, (sha256) => writer.hasDigest(number, sha256))
 
-async function restoredScripts(
+function restoredScripts(
   { tree, known, writer, notes, origins, heads, replacedInterpreters }: Findings,
   wanted: ReadonlyMap<string, readonly Rewrite[]>,
-): Promise<Map<string, MaterializeEntry>> {
+): Map<string, MaterializeEntry> {
   const scripts = new Map<string, MaterializeEntry>()
   if (!replacedInterpreters) return scripts
   const noted = new Set(notes.map(({ path }) => path))
@@ -163,12 +165,27 @@ async function restoredScripts(
     const entry = writer.get(path)
     const candidate = entry?.kind === 'file' && isEnvScript(path, head, known.of(path), noted.has(path))
     if (!candidate || !tree.has(`bin/${programOf(head)}`)) continue
-    const script = restored(await read(join(writer.job.root, path)), known.of(path), origins)
+    const script = restored(readNow(join(writer.job.root, path)), known.of(path), origins)
     const { mode, mtime } = entry
     const rewrites = [...(wanted.get(path) ?? []), { prefix: script.placeholder, mode: 'text' as const }]
     scripts.set(path, { path, kind: 'file', mode, mtime, data: script.data, rewrites })
   }
   return scripts
+}
+
+/** A file that was written just now, to local storage: reading it takes less time than asking another thread to. */
+export function readNow(path: string): Buffer {
+  try {
+    return readFileSync(path)
+  } catch (error) {
+    throw fromSystem(error, 'cannot read', path)
+  }
+}
+
+/** What all of them answer. What fails first in their order is thrown when all have ended. */
+async function all<T>(jobs: readonly Promise<T>[]): Promise<T[]> {
+  await Promise.allSettled(jobs)
+  return await Promise.all(jobs)
 }
 
 export async function read(path: string): Promise<Buffer> {
