@@ -23,7 +23,8 @@ class Exchange {
   size_t largest() const;
 
   // Of the thread that decodes. Functions that wait throw CANCELLED when there is no use in going on.
-  size_t take(size_t least, const Progress&);  // the number of a free buffer of `least` bytes or more, of which there are some
+  size_t take(size_t least,
+              const Progress&);  // the number of a free buffer of `least` bytes or more, of which there are some
   void handed();                 // one more batch is with its judge
   void end();                    // nothing more comes
 

@@ -58,7 +58,14 @@ export async function readDirectory({ root, found }: Listed, reading: Reading): 
   const searched = new Map(rewrites.map((one) => [one.file, one.rewrites]))
   const entries = Array.from({ length: files.length / 2 }, (_, i) => {
     const { path, mtime, source = '' } = members[files[2 * i] as number] as Member
-    return { path, kind: 'file' as const, mode: files[2 * i + 1] as number, mtime, source, rewrites: searched.get(i) ?? [] }
+    return {
+      path,
+      kind: 'file' as const,
+      mode: files[2 * i + 1] as number,
+      mtime,
+      source,
+      rewrites: searched.get(i) ?? [],
+    }
   })
   const job = { ...reading.into, entries }
   const written = await runJob((counters) => native().materialize(job, counters), reading)

@@ -153,7 +153,12 @@ class Unpack {
       admitted.modes.push(mode)
       admitted.mtimes.push(mtime)
     }
-    return { files: Uint32Array.from(chosen), paths: renamed ? `${paths.join('//')}//` : null, rewrites: rewritten, alone: again }
+    return {
+      files: Uint32Array.from(chosen),
+      paths: renamed ? `${paths.join('//')}//` : null,
+      rewrites: rewritten,
+      alone: again,
+    }
   }
 
   private noteHead(path: string, content: Buffer): void {
@@ -193,9 +198,7 @@ class Unpack {
       return file !== null && writer.isRewritten(file)
     }
     // Hard links first: what they share can go then.
-    const stale = tree
-      .files(isStale)
-      .sort((a, b) => Number(tree.fileOf(a) === a) - Number(tree.fileOf(b) === b))
+    const stale = tree.files(isStale).sort((a, b) => Number(tree.fileOf(a) === a) - Number(tree.fileOf(b) === b))
     for (const path of stale) {
       const isFile = writer.node(path) !== undefined
       if (!tree.leaveOut(path)) continue
@@ -213,7 +216,10 @@ class Unpack {
     for (const entry of this.writer.otherEntries()) if (!named.has(entry.path)) others.push(entry)
     const index = indexOf(this.job.root)
     try {
-      await writeFile(index, native().encode(others, this.job.prefix, this.writer.plainFiles()), { flag: 'wx', mode: 0o644 })
+      await writeFile(index, native().encode(others, this.job.prefix, this.writer.plainFiles()), {
+        flag: 'wx',
+        mode: 0o644,
+      })
     } catch (error) {
       throw error instanceof EnvError ? error : fromSystem(error, 'cannot write', index)
     }

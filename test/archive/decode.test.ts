@@ -119,7 +119,8 @@ describe('batches', () => {
 describe('what is admitted', () => {
   const admitAll =
     (rewrites: readonly Rewrite[], again = false): Receive =>
-    async ({ members: met }) => writing(met, 0o755, { rewrites, alone: again, unnamed: true })
+    async ({ members: met }) =>
+      writing(met, 0o755, { rewrites, alone: again, unnamed: true })
 
   test('is written, from memory and by way of a file of its own', async () => {
     const root = newRoot()

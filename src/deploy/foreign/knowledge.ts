@@ -160,7 +160,10 @@ export class Knowledge {
           installed,
         })
     }
-    for (const path of unrecorded(record, record.numbers.map((number) => this.paths.text(number))))
+    for (const path of unrecorded(
+      record,
+      record.numbers.map((number) => this.paths.text(number)),
+    ))
       this.note(this.paths.number(path), { sha256: none, rewrites: none, installed: true })
   }
 

@@ -1,6 +1,13 @@
 /** Fills the stage through the native core, and keeps what stands in it: every file and link as it was written last. */
 import { checkLimits } from '../../archive/limits.js'
-import { type Materialized, type MaterializeEntry, native, type PlainFiles, type Rewrite, runJob } from '../../native.js'
+import {
+  type Materialized,
+  type MaterializeEntry,
+  native,
+  type PlainFiles,
+  type Rewrite,
+  runJob,
+} from '../../native.js'
 import type { Entry } from '../../tree/entry.js'
 import type { Node } from '../../tree/follow.js'
 import type { Unpacking, UnpackJob } from '../source.js'
@@ -116,7 +123,8 @@ export class Writer {
     for (const [i, { path, kind, mode, mtime, target, rewrites = [] }] of entries.entries()) {
       const number = this.paths.number(path)
       const size = done.sizes[i] ?? 0
-      if (kind !== 'file') this.put(number, { path, kind, mode, mtime, size, ...(target === undefined ? {} : { target }) })
+      if (kind !== 'file')
+        this.put(number, { path, kind, mode, mtime, size, ...(target === undefined ? {} : { target }) })
       else
         this.put(number, {
           ...{ path, kind, mode, mtime, size, sha256: done.digests.slice(64 * i, 64 * (i + 1)) },
