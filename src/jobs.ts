@@ -356,7 +356,7 @@ export interface DecodeJob {
   /** `tool`: as a tar that the program of `command`, run with the file as its input, writes; `zip`: as a zip; else as a tar. */
   readonly container: Container
   readonly command: readonly string[]
-  /** An existing directory to write into; files larger than a buffer pass through its `.conda-deploy/parts`. */
+  /** An existing directory to write into; files larger than all buffers pass through its `.conda-deploy/parts`. */
   readonly root: string
   readonly prefix: string
   readonly readOnly: boolean

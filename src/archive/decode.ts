@@ -16,7 +16,8 @@ export const batchBytes: number = 32 << 20
 
 /**
  * All that a foreign archive needs, whatever its size: small ones, so many that decoding goes on while JavaScript reads the records of an
- * environment, and one for a large file, which would stand on the disk twice otherwise. Of more than 64 MiB V8 would collect garbage.
+ * environment, and one for a large file, which would be written, hashed and read twice by way of a file. Memory that is not used is not
+ * touched.
  */
 const bufferSizes: readonly number[] = [...Array.from({ length: 14 }, () => 2 << 20), batchBytes]
 
@@ -46,7 +47,10 @@ export interface Batch {
   readonly renamed: boolean
 }
 
-/** Called for one batch after another; the answer may leave paths out unless they are renamed. Views of its buffer are invalid once the promise is fulfilled. */
+/**
+ * Called for one batch after another; the answer may leave paths out unless the batch is `renamed`. Views of its buffer are invalid once the
+ * promise is fulfilled.
+ */
 export type Receive = (batch: Batch) => Promise<BatchAnswer>
 
 /** Where the files go, and as what. */

@@ -182,7 +182,10 @@ class Unpack {
 
   private origins(unpacker: Unpacker | null): string[] {
     const { paths } = this.tree
-    const proven = (path: string): boolean => isPackages(this.known, this.writer, paths.number(path))
+    const proven = (path: string): boolean => {
+      const number = paths.find(path)
+      return number !== undefined && isPackages(this.known, this.writer, number)
+    }
     const noted = unpacker === null ? [] : originsByNotes(unpacker.notes, this.known, proven)
     const origins = noted.length > 0 ? noted : originByScripts(this.heads.values())
     return origins.filter((origin) => origin !== this.job.prefix)

@@ -108,7 +108,8 @@ export class Writer {
 
   delete(path: string): void {
     const number = this.paths.find(path)
-    if (number === undefined) return
+    if (number === undefined || this.at(number) === undefined) return
+    this.count--
     this.plain.set(number, undefined)
     this.others.delete(number)
   }
