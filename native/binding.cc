@@ -107,8 +107,6 @@ Value decode(const CallbackInfo& info) {
     std::vector<cd::Bytes> memory(buffers.Length());
     for (uint32_t i = 0; i < memory.size(); ++i) held.add(static_cast<Value>(buffers[i]), "a buffer", &memory[i]);
     held.take();
-    for (const cd::Bytes& bytes : memory)
-      if (bytes.size != memory[0].size) throw Napi::TypeError::New(env, "buffers must be of one size");
     return JsReceiver::start(env, job, progress, memory, held.array(), info[3].As<Napi::Function>());
   });
 }

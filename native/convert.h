@@ -40,7 +40,7 @@ std::unique_ptr<cd::ExtractJob> extract_job(Napi::Value value);
 std::unique_ptr<cd::MaterializeJob> materialize_job(Napi::Value value, Held& held);
 std::unique_ptr<cd::DecodeJob> decode_job(Napi::Value value);
 // The files of an answer to a batch, and whether it has to wait for the batches before.
-std::pair<std::vector<cd::Answer::File>, bool> answer(Napi::Value value);
+std::pair<std::vector<cd::Answer::File>, bool> answer(Napi::Value value, const cd::Batch& batch);
 std::unique_ptr<cd::UnpackJob> unpack_job(Napi::Value value);
 std::unique_ptr<cd::LinkJob> link_job(Napi::Value value, Held& held);
 // Whether a text is twice in columns, of which each holds many.

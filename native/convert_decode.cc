@@ -18,20 +18,26 @@ std::unique_ptr<cd::DecodeJob> decode_job(Value value) {
   return job;
 }
 
-std::pair<std::vector<cd::Answer::File>, bool> answer(Value value) {
+std::pair<std::vector<cd::Answer::File>, bool> answer(Value value, const cd::Batch& batch) {
   const Fields f(value, "an answer");
   const Value list = f.get("files");
   if (!list.IsTypedArray() || list.As<Napi::TypedArray>().TypedArrayType() != napi_uint32_array)
     wrong(value.Env(), "files", "a Uint32Array");
   const Napi::Uint32Array numbers = list.As<Napi::Uint32Array>();
-  const std::string paths = f.text("paths");
+  const Value named = f.get("paths");
+  const std::string paths = named.IsNull() ? "" : text(named, "paths");
   std::vector<cd::Answer::File> files(numbers.ElementLength() / 2);
   size_t at = 0;
   for (size_t i = 0; i < files.size(); ++i) {
-    const size_t end = paths.find("//", at);
-    if (end == std::string::npos) wrong(value.Env(), "paths", "one for each file, closed by two slashes");
     files[i].member = numbers[2 * i];
     files[i].mode = numbers[2 * i + 1];
+    if (named.IsNull()) {
+      if (files[i].member >= batch.members.size()) wrong(value.Env(), "files", "numbers of members");
+      files[i].path = batch.members[files[i].member].entry.path;
+      continue;
+    }
+    const size_t end = paths.find("//", at);
+    if (end == std::string::npos) wrong(value.Env(), "paths", "one for each file, closed by two slashes");
     files[i].path = paths.substr(at, end - at);
     at = end + 2;
   }

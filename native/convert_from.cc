@@ -252,37 +252,49 @@ std::vector<cd::Rewrite> rewrites(Value value) {
 void plain_files(Value value, std::vector<cd::Entry>& entries) {
   const Fields f(value, "files");
   const std::string paths = f.text("paths"), digests = f.text("digests");
-  const Value list = f.get("numbers");
-  if (!list.IsTypedArray() || list.As<Napi::TypedArray>().TypedArrayType() != napi_float64_array)
-    wrong(value.Env(), "numbers", "a Float64Array");
-  const Napi::Float64Array numbers = list.As<Napi::Float64Array>();
-  const auto whole = [&](size_t i, double least, double most) {
-    const double number = numbers[i];
+  const auto floats = [&](const char* name) {
+    const Value list = f.get(name);
+    if (!list.IsTypedArray() || list.As<Napi::TypedArray>().TypedArrayType() != napi_float64_array)
+      wrong(value.Env(), name, "a Float64Array");
+    return list.As<Napi::Float64Array>();
+  };
+  const Napi::Float64Array numbers = floats("numbers"), sizes = floats("sizes");
+  const auto whole = [&](double number, double least, double most) {
     if (!(number >= least && number <= most) || number != std::floor(number))
-      wrong(value.Env(), "numbers", "modes, times and sizes");
+      wrong(value.Env(), "numbers", "places, modes, times and sizes");
     return static_cast<int64_t>(number);
   };
+  entries.reserve(entries.size() + numbers.ElementLength() / 3);
   for (size_t i = 0, at = 0; i < numbers.ElementLength() / 3; ++i) {
     const size_t end = paths.find("//", at);
     if (end == std::string::npos) wrong(value.Env(), "paths", "one for each file, closed by two slashes");
     cd::Entry e;
     e.path = paths.substr(at, end - at);
-    e.mode = static_cast<uint32_t>(whole(3 * i, 0, 07777));
-    e.mtime = whole(3 * i + 1, -0x1p53, 0x1p53);
-    e.size = static_cast<uint64_t>(whole(3 * i + 2, 0, 0x1p53));
-    if (64 * i > digests.size() || !cd::from_hex(digests.substr(64 * i, 64), e.sha256))
+    const auto place = static_cast<size_t>(whole(numbers[3 * i], 0, UINT32_MAX));
+    if (place >= sizes.ElementLength()) wrong(value.Env(), "numbers", "places that have a size");
+    e.mode = static_cast<uint32_t>(whole(numbers[3 * i + 1], 0, 07777));
+    e.mtime = whole(numbers[3 * i + 2], -0x1p53, 0x1p53);
+    e.size = static_cast<uint64_t>(whole(sizes[place], 0, 0x1p53));
+    if (64 * place > digests.size() || !cd::from_hex(std::string_view(digests).substr(64 * place, 64), e.sha256))
       wrong(value.Env(), "digests", "64 hexadecimal digits for each file");
     entries.push_back(std::move(e));
     at = end + 2;
   }
 }
 
-// What they share stands before hard links; neighbours by name share most of their paths.
+// What they share stands before hard links; neighbours by name share most of their paths. By pointers: entries are large.
 void sort(std::vector<cd::Entry>& entries) {
-  std::sort(entries.begin(), entries.end(), [](const cd::Entry& a, const cd::Entry& b) {
-    const bool first = a.kind != cd::Kind::hardlink, second = b.kind != cd::Kind::hardlink;
-    return first != second ? first : a.path < b.path;
+  std::vector<cd::Entry*> order;
+  order.reserve(entries.size());
+  for (cd::Entry& entry : entries) order.push_back(&entry);
+  std::sort(order.begin(), order.end(), [](const cd::Entry* a, const cd::Entry* b) {
+    const bool first = a->kind != cd::Kind::hardlink, second = b->kind != cd::Kind::hardlink;
+    return first != second ? first : a->path < b->path;
   });
+  std::vector<cd::Entry> sorted;
+  sorted.reserve(entries.size());
+  for (cd::Entry* entry : order) sorted.push_back(std::move(*entry));
+  entries = std::move(sorted);
 }
 
 cd::Table table(Value list, const std::string& prefix, Value files) {

@@ -13,7 +13,7 @@ namespace border {
 
 class JsReceiver final {
  public:
-  // `buffers`: of one size, at least one; their memory is kept alive by `held`.
+  // `buffers`: at least one; their memory is kept alive by `held`.
   static Napi::Value start(Napi::Env env, std::shared_ptr<cd::DecodeJob> job, cd::Progress progress,
                            const std::vector<cd::Bytes>& buffers, Napi::Array held, Napi::Function receive) {
     auto* self = new JsReceiver(env, progress, buffers, held, receive);  // deleted by ended()
@@ -33,9 +33,9 @@ class JsReceiver final {
              Napi::Function receive)
       : progress_(progress), deferred_(env), held_(Napi::Persistent(held.As<Napi::Object>())),
         call_(Napi::ThreadSafeFunction::New(env, receive, "conda-deploy batches", 0, 1)) {
-    std::vector<uint8_t*> memory;
-    for (const cd::Bytes& buffer : buffers) memory.push_back(const_cast<uint8_t*>(buffer.data));
-    exchange_ = std::make_shared<cd::Exchange>(std::move(memory), buffers.front().size);
+    std::vector<cd::Exchange::Buffer> memory;
+    for (const cd::Bytes& buffer : buffers) memory.push_back({const_cast<uint8_t*>(buffer.data), buffer.size});
+    exchange_ = std::make_shared<cd::Exchange>(std::move(memory));
   }
 
   void run(const cd::DecodeJob& job) {
@@ -63,7 +63,7 @@ class JsReceiver final {
         if (std::exchange(*used, true)) return;
         if (!info[0].IsObject()) return sent->exchange->stop();
         try {
-          auto [files, alone] = answer(info[0]);
+          auto [files, alone] = answer(info[0], sent->batch);
           sent->exchange->answer({std::move(sent->batch), std::move(files), alone});
         } catch (...) {  // told to whoever called
           sent->exchange->stop();

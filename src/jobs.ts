@@ -285,9 +285,10 @@ export interface Materialized {
 export interface PlainFiles {
   /** Each closed by two slashes. */
   readonly paths: string
-  /** SHA-256, 64 hexadecimal digits each. */
+  /** As in `Materialized`. */
   readonly digests: string
-  /** Three a file: mode, mtime, size. */
+  readonly sizes: Float64Array
+  /** Three a file: where it stands in those two, mode, mtime. */
   readonly numbers: Float64Array
 }
 
@@ -342,8 +343,8 @@ export interface DecodedBatch {
 export interface BatchAnswer {
   /** The members to write, two numbers a file: the member, the mode. */
   readonly files: Uint32Array
-  /** Their paths in the tree, each closed by two slashes, which none of them holds. */
-  readonly paths: string
+  /** Their paths in the tree, each closed by two slashes, which none of them holds; null: those that they have in the archive. */
+  readonly paths: string | null
   /** `file`: the number in `files`. */
   readonly rewrites: readonly { readonly file: number; readonly rewrites: readonly Rewrite[] }[]
   /** Not before all batches before it are written: it names a file again. */
@@ -355,7 +356,7 @@ export interface DecodeJob {
   /** `tool`: as a tar that the program of `command`, run with the file as its input, writes; `zip`: as a zip; else as a tar. */
   readonly container: Container
   readonly command: readonly string[]
-  /** An existing directory to write into; files larger than a buffer pass through its `.conda-deploy/parts`. */
+  /** An existing directory to write into; files larger than all buffers pass through its `.conda-deploy/parts`. */
   readonly root: string
   readonly prefix: string
   readonly readOnly: boolean

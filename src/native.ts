@@ -53,7 +53,7 @@ export interface NativeBinding {
   look(job: LookJob, counters: Counters): Promise<readonly There[]>
   hash(job: HashJob, counters: Counters): Promise<readonly { readonly sha256: string; readonly size: number }[]>
   /**
-   * `buffers`: of one size; filled with contents and handed to `receive` batch by batch. It must not throw, and answers each batch once, in
+   * `buffers`: filled with contents and handed to `receive` batch by batch. It must not throw, and answers each batch once, in
    * their order; null: it wants no more, which ends the job with CANCELLED. What is answered is written while it decodes on.
    */
   decode(

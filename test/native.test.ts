@@ -73,8 +73,9 @@ describe('what crosses', () => {
     const names = ['lib/b', 'lib/ünï', 'lib/a']
     const files = {
       paths: names.map((name) => `${name}//`).join(''),
-      digests: names.map((_, i) => hash('abc'[i] as string)).join(''),
-      numbers: Float64Array.from(names.flatMap((_, i) => [0o644, -i - 1, 2 ** 40 + i])),
+      digests: [...names, ''].map((_, place) => hash('dcba'[place] as string)).join(''),
+      sizes: Float64Array.from([0, 2 ** 40 + 2, 2 ** 40 + 1, 2 ** 40]),
+      numbers: Float64Array.from(names.flatMap((_, i) => [3 - i, 0o644, -i - 1])),
     }
     const library: Entry = { path: 'lib', kind: 'directory', mode: 0o755, mtime: 0, size: 0 }
     writeFileSync(path, native().encode([library], '/p', files))
@@ -93,6 +94,8 @@ describe('what crosses', () => {
     for (const wrong of [
       { ...files, paths: 'lib/b//' },
       { ...files, digests: files.digests.slice(1) },
+      { ...files, sizes: files.sizes.slice(1) },
+      { ...files, sizes: files.sizes.map((size) => -size) },
       { ...files, numbers: files.numbers.map((number) => number + 0.5) },
       { ...files, numbers: [1, 2, 3] as never },
     ])

@@ -29,7 +29,7 @@ void Batches::add(BatchMember&& member, const std::function<void(uint8_t*, size_
     throw Failure("LIMIT_EXCEEDED",
                   job_.archive + " unpacks to more than " + std::to_string(job_.most_bytes) + " bytes", job_.archive);
   bytes_ += size;
-  const bool large = size > exchange_.size();
+  const bool large = size > exchange_.largest();
   if (large)
     write_part(member, read);
   else if (member.entry.kind == Kind::file && size > 0) {
@@ -48,9 +48,9 @@ void Batches::finish() {
 }
 
 uint8_t* Batches::room(size_t size) {
-  if (has_ && size > exchange_.size() - used_) flush();
+  if (has_ && size > exchange_.size(buffer_) - used_) flush();
   if (!has_) {
-    buffer_ = exchange_.take(progress_);
+    buffer_ = exchange_.take(size, progress_);
     has_ = true;
   }
   used_ += size;
@@ -59,7 +59,7 @@ uint8_t* Batches::room(size_t size) {
 
 void Batches::flush() {
   if (members_.empty()) return;
-  if (!has_) buffer_ = exchange_.take(progress_);
+  if (!has_) buffer_ = exchange_.take(0, progress_);
   Batch batch;
   batch.members = std::move(members_);
   batch.buffer = buffer_;

@@ -1,5 +1,5 @@
 // Members of an archive gathered into batches of bounded memory: contents one behind another in a buffer that is lent and comes back.
-// A file larger than a buffer is written to a file of its own, from where it can be moved to its place.
+// A file larger than any buffer is written to a file of its own, from where it can be moved to its place.
 #pragma once
 #include "exchange.h"
 

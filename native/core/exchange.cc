@@ -1,10 +1,17 @@
 #include "exchange.h"
+#include <algorithm>
 #include <chrono>
 
 namespace cd {
 
-Exchange::Exchange(std::vector<uint8_t*> buffers, size_t size) : buffers_(std::move(buffers)), size_(size) {
+Exchange::Exchange(std::vector<Buffer> buffers) : buffers_(std::move(buffers)) {
   for (size_t i = 0; i < buffers_.size(); ++i) free_.push_back(i);
+}
+
+size_t Exchange::largest() const {
+  size_t most = 0;
+  for (const Buffer& buffer : buffers_) most = std::max(most, buffer.size);
+  return most;
 }
 
 template <class Ready>
@@ -16,12 +23,18 @@ void Exchange::wait(std::unique_lock<std::mutex>& lock, const Progress& progress
   if (stopped_) throw Failure("CANCELLED", "the receiver wants no more");
 }
 
-// The one that came back last: it may still be in the caches.
-size_t Exchange::take(const Progress& progress) {
+// Of the smallest that do the one that came back last: it may still be in the caches.
+size_t Exchange::take(size_t least, const Progress& progress) {
   std::unique_lock<std::mutex> lock(guard_);
-  wait(lock, progress, [&] { return !free_.empty(); });
-  const size_t number = free_.back();
-  free_.pop_back();
+  auto best = free_.end();
+  wait(lock, progress, [&] {
+    best = free_.end();
+    for (auto at = free_.begin(); at != free_.end(); ++at)
+      if (size(*at) >= least && (best == free_.end() || size(*at) <= size(*best))) best = at;
+    return best != free_.end();
+  });
+  const size_t number = *best;
+  free_.erase(best);
   return number;
 }
 

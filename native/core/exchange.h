@@ -11,14 +11,20 @@ namespace cd {
 
 class Exchange {
  public:
-  // `buffers`: of one size, at least one; their memory outlives the exchange.
-  Exchange(std::vector<uint8_t*> buffers, size_t size);
+  struct Buffer {
+    uint8_t* data;
+    size_t size;
+  };
+  // `buffers`: at least one; their memory outlives the exchange.
+  explicit Exchange(std::vector<Buffer> buffers);
 
-  uint8_t* data(size_t buffer) const { return buffers_[buffer]; }
-  size_t size() const { return size_; }
+  uint8_t* data(size_t buffer) const { return buffers_[buffer].data; }
+  size_t size(size_t buffer) const { return buffers_[buffer].size; }
+  size_t largest() const;
 
   // Of the thread that decodes. Functions that wait throw CANCELLED when there is no use in going on.
-  size_t take(const Progress&);  // the number of a free buffer
+  size_t take(size_t least,
+              const Progress&);  // the number of a free buffer of `least` bytes or more, of which there are some
   void handed();                 // one more batch is with its judge
   void end();                    // nothing more comes
 
@@ -36,8 +42,7 @@ class Exchange {
  private:
   template <class Ready>
   void wait(std::unique_lock<std::mutex>&, const Progress&, Ready);
-  const std::vector<uint8_t*> buffers_;
-  const size_t size_;
+  const std::vector<Buffer> buffers_;
   mutable std::mutex guard_;
   std::condition_variable changed_;
   std::vector<size_t> free_;

@@ -124,7 +124,7 @@ void Maker::search(Hand& hand, Entry& entry, Bytes content, const std::vector<Re
 // false: nothing of it was found, and nothing was written.
 bool Maker::rewrite(Hand& hand, Entry& entry, Bytes in, const std::vector<Rewrite>& rewrites) {
   entry.size = in.size;
-  std::string out;
+  std::string& out = hand.room;
   Rewriting done;
   try {
     if (!rewrite_search({reinterpret_cast<const char*>(in.data), in.size}, rewrites, prefix_, out, entry.spots, done)) {

@@ -23,6 +23,7 @@ class Maker {
     friend Maker;
     Walker walker;
     std::string folder;  // known to exist
+    std::string room;    // what was rewritten last: new memory would cost a fault a page
   };
 
   // Throws UNSAFE_PATH for what may not be the name of an entry.

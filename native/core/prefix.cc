@@ -39,10 +39,11 @@ size_t find_nul(const uint8_t* data, size_t from, size_t size, unsigned unit) {
 class Rewriter {
  public:
   Rewriter(const uint8_t* data, size_t size, uint64_t base, const std::vector<std::string>& prefixes,
-           const std::string& prefix)
-      : data_(data), size_(size), base_(base), prefixes_(prefixes), prefix_(prefix) {}
+           const std::string& prefix, std::string room)
+      : data_(data), size_(size), base_(base), prefixes_(prefixes), prefix_(prefix), out_(std::move(room)) {}
 
   std::string run(const Spot* spots, size_t count, const std::vector<std::string>& digests) {
+    out_.clear();
     out_.reserve(size_ + count * prefix_.size());
     size_t digest = 0;
     for (size_t i = 0; i < count;) {
@@ -171,8 +172,8 @@ void check_growth(uint64_t bytes) {
 
 std::string rewrite_spots(const uint8_t* data, size_t size, uint64_t base, const Spot* spots, size_t count,
                           const std::vector<std::string>& prefixes, const std::string& prefix,
-                          const std::vector<std::string>& digests, Rewriting& done) {
-  std::string out = Rewriter(data, size, base, prefixes, prefix).run(spots, count, digests);
+                          const std::vector<std::string>& digests, Rewriting& done, std::string room) {
+  std::string out = Rewriter(data, size, base, prefixes, prefix, std::move(room)).run(spots, count, digests);
   if (base == 0 && count > 0) treat_shebang(data, size, spots[0], prefix, out, done);
   return out;
 }
@@ -227,7 +228,7 @@ bool rewrite_search(std::string_view in, const std::vector<Rewrite>& rewrites, c
   if (found.spots.empty()) return false;
   check_growth(found.spots.size() * uint64_t{to.size()});
   out = rewrite_spots(reinterpret_cast<const uint8_t*>(in.data()), in.size(), 0, found.spots.data(), found.spots.size(),
-                      found.prefixes, to, {}, done);
+                      found.prefixes, to, {}, done, std::move(out));
   spots.insert(spots.end(), found.spots.begin(), found.spots.end());
   return true;
 }

@@ -16,9 +16,10 @@ void check_prefix(const std::string& prefix);
 // Content of a part of a file, from stored bytes at [base, base + size): spots are those whose offset lies in it. Text grows or
 // shrinks; binaries keep their length. `digests[k]` is the hex digest for digest spot k of this call, in order.
 // Shebangs are treated when base is 0. Throws PREFIX_TOO_LONG, or ARCHIVE_CORRUPT when the stored bytes are not what the spots say.
+// `room`: memory to write it into.
 std::string rewrite_spots(const uint8_t* data, size_t size, uint64_t base, const Spot* spots, size_t count,
                           const std::vector<std::string>& prefixes, const std::string& prefix,
-                          const std::vector<std::string>& digests, Rewriting& done);
+                          const std::vector<std::string>& digests, Rewriting& done, std::string room = {});
 
 struct Rewrite {  // how a prefix is looked for in content whose spots are not known
   std::string prefix;

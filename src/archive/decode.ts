@@ -4,7 +4,7 @@
  * the folder that holds the environment.
  */
 import { EnvError } from '../errors.js'
-import { type BatchAnswer, type DecodedBatch, type Materialized, native, type Rewrite, runJob } from '../native.js'
+import { type BatchAnswer, type DecodedBatch, type Materialized, native, runJob } from '../native.js'
 import type { Kind } from '../tree/entry.js'
 import type { Packing } from './format.js'
 import type { Limits } from './limits.js'
@@ -12,10 +12,14 @@ import { beneath, memberPath } from './names.js'
 import { guessRoot, isUsual, recordRoot } from './root.js'
 
 /** Files up to this size are written from memory. */
-export const batchBytes: number = 4 << 20
+export const batchBytes: number = 32 << 20
 
-/** All that a foreign archive needs, whatever its size: so many that decoding goes on while JavaScript reads the records of an environment. */
-const buffers = 8
+/**
+ * All that a foreign archive needs, whatever its size: small ones, so many that decoding goes on while JavaScript reads the records of an
+ * environment, and one for a large file, which would be written, hashed and read twice by way of a file. Memory that is not used is not
+ * touched.
+ */
+const bufferSizes: readonly number[] = [...Array.from({ length: 14 }, () => 2 << 20), batchBytes]
 
 /** A member whose names are checked and seen from the folder of the environment. */
 export interface Member {
@@ -39,23 +43,15 @@ export interface Member {
 export interface Batch {
   readonly members: readonly Member[]
   readonly buffer: Uint8Array
+  /** Some of them have other paths here than in the archive: the answer has to name them. */
+  readonly renamed: boolean
 }
 
-/** A file of a batch, to be written now. */
-export interface Admitted {
-  readonly member: Member
-  readonly mode: number
-  readonly rewrites: readonly Rewrite[]
-}
-
-export interface Admission {
-  readonly files: readonly Admitted[]
-  /** One of them was written before. */
-  readonly again: boolean
-}
-
-/** Called for one batch after another. Views of its buffer are invalid once the promise is fulfilled. */
-export type Receive = (batch: Batch) => Promise<Admission>
+/**
+ * Called for one batch after another; the answer may leave paths out unless the batch is `renamed`. Views of its buffer are invalid once the
+ * promise is fulfilled.
+ */
+export type Receive = (batch: Batch) => Promise<BatchAnswer>
 
 /** Where the files go, and as what. */
 export interface Into {
@@ -140,24 +136,24 @@ const outside = (archive: string, root: string, path: string): EnvError => {
 
 const topOf = (path: string): string => path.split('/', 1)[0] as string
 
-const nothing: Admission = { files: [], again: false }
+const nothing: BatchAnswer = { files: new Uint32Array(), paths: null, rewrites: [], alone: false }
 
 type Totals = Omit<Decoded, 'root'>
 
 /** Hands batches to `use` until it answers null; null: it did. */
-async function run(decoding: Decoding, use: (batch: Batch) => Promise<Admission | null>): Promise<Totals | null> {
+async function run(decoding: Decoding, use: (batch: Batch) => Promise<BatchAnswer | null>): Promise<Totals | null> {
   const { archive, packing, into, limits, progress, signal } = decoding
   const job = { archive, ...packing, ...into, mostBytes: limits.maxBytes, mostMembers: limits.maxFiles }
-  const lent = Array.from({ length: buffers }, () => Buffer.allocUnsafeSlow(batchBytes))
+  const lent = bufferSizes.map((size) => Buffer.allocUnsafeSlow(size))
   let failure: { readonly cause: unknown } | null = null
   let enough = false
   let last: Promise<void> = Promise.resolve()
   const work = async (found: DecodedBatch): Promise<BatchAnswer | null> => {
     if (failure !== null || enough) return null
     try {
-      const admission = await use({ members: membersOf(found, archive), buffer: lent[found.buffer] as Uint8Array })
-      enough = admission === null
-      return admission === null ? null : answerOf(admission)
+      const answer = await use(batchOf(found, lent[found.buffer] as Uint8Array, archive))
+      enough = answer === null
+      return answer
     } catch (cause) {
       failure = { cause }
       return null
@@ -182,19 +178,6 @@ async function run(decoding: Decoding, use: (batch: Batch) => Promise<Admission 
   }
 }
 
-function answerOf({ files, again }: Admission): BatchAnswer {
-  const numbers = new Uint32Array(2 * files.length)
-  const rewritten: { file: number; rewrites: readonly Rewrite[] }[] = []
-  let paths = ''
-  for (const [file, { member, mode, rewrites }] of files.entries()) {
-    numbers[2 * file] = member.number
-    numbers[2 * file + 1] = mode
-    paths += `${member.path}//`
-    if (rewrites.length > 0) rewritten.push({ file, rewrites })
-  }
-  return { files: numbers, paths, rewrites: rewritten, alone: again }
-}
-
 /** PATH_MAX without its NUL. */
 const longestName = 4095
 
@@ -202,26 +185,29 @@ type Writable<T> = { -readonly [K in keyof T]: T[K] }
 
 const kinds = ['directory', 'file', 'symlink', 'hardlink'] as const
 
-function membersOf({ names, ends, numbers, detached, parts }: DecodedBatch, archive: string): Member[] {
+function batchOf({ names, ends, numbers, detached, parts }: DecodedBatch, buffer: Uint8Array, archive: string): Batch {
   const members: Writable<Member>[] = []
-  let at = 0
+  let renamed = false
+  let done = 0
   const name = (end: number): string => {
-    const begin = at
-    at = end
+    const begin = done
+    done = end
     return checked(names.slice(begin, end), archive)
   }
   for (let i = 0; 2 * i < ends.length; i++) {
-    const number = (k: number): number => numbers[5 * i + k] as number
-    const kind = number(0)
-    const path = memberPath(name(ends[2 * i] as number), archive)
+    const at = 5 * i
+    const kind = numbers[at] as number
+    const raw = name(ends[2 * i] as number)
+    const path = memberPath(raw, archive)
+    if (path !== raw) renamed = true
     const member: Writable<Member> = {
       number: i,
       path,
       kind: kinds[kind] as Member['kind'],
-      mode: number(1),
-      mtime: number(2),
-      size: number(3),
-      at: number(4),
+      mode: numbers[at + 1] as number,
+      mtime: numbers[at + 2] as number,
+      size: numbers[at + 3] as number,
+      at: numbers[at + 4] as number,
     }
     if (kind >= 2) {
       const target = name(ends[2 * i + 1] as number)
@@ -231,7 +217,7 @@ function membersOf({ names, ends, numbers, detached, parts }: DecodedBatch, arch
   }
   for (const i of detached) (members[i] as Writable<Member>).detached = true
   for (const { member, path } of parts) (members[member] as Writable<Member>).source = path
-  return members
+  return { members, buffer, renamed }
 }
 
 function checked(name: string, archive: string): string {
@@ -250,5 +236,5 @@ function seenFrom(root: string, batch: Batch, archive: string): Batch {
     if (path === null || target === null) throw outside(archive, root, member.path)
     if (path !== '') members.push({ ...member, path, ...(target === undefined ? {} : { target }) })
   }
-  return { ...batch, members }
+  return { ...batch, members, renamed: true }
 }

@@ -54,9 +54,18 @@ export async function readDirectory({ root, found }: Listed, reading: Reading): 
   const shared = new Map<string, string>()
   const members = found.map((entry, number) => member(root, entry, number, shared))
   const bytes = found.reduce((sum, { kind, size }) => (kind === 'file' ? sum + size : sum), 0)
-  const { files } = await reading.receive({ members, buffer: new Uint8Array(0) })
-  const entries = files.map(({ member: { path, mtime, source = '' }, mode, rewrites }) => {
-    return { path, kind: 'file' as const, mode, mtime, source, rewrites }
+  const { files, rewrites } = await reading.receive({ members, buffer: new Uint8Array(0), renamed: false })
+  const searched = new Map(rewrites.map((one) => [one.file, one.rewrites]))
+  const entries = Array.from({ length: files.length / 2 }, (_, i) => {
+    const { path, mtime, source = '' } = members[files[2 * i] as number] as Member
+    return {
+      path,
+      kind: 'file' as const,
+      mode: files[2 * i + 1] as number,
+      mtime,
+      source,
+      rewrites: searched.get(i) ?? [],
+    }
   })
   const job = { ...reading.into, entries }
   const written = await runJob((counters) => native().materialize(job, counters), reading)

@@ -24,8 +24,12 @@ export interface PathRecord {
 /** The placeholder of packages that predate the one of `conda-build`; split so that this file does not hold it. */
 const oldPlaceholder: string = ['/opt/anaconda1anaconda2', 'anaconda3'].join('')
 
-const hash = (value: unknown): string | undefined =>
-  typeof value === 'string' && /^[0-9a-fA-F]{64}$/.test(value) ? value.toLowerCase() : undefined
+function hash(value: unknown): string | undefined {
+  if (typeof value !== 'string') return undefined
+  // As everybody writes them: no copies of ten thousands.
+  if (/^[0-9a-f]{64}$/.test(value)) return value
+  return /^[0-9a-fA-F]{64}$/.test(value) ? value.toLowerCase() : undefined
+}
 
 type Writable<T> = { -readonly [K in keyof T]: T[K] }
 
@@ -35,7 +39,7 @@ export function pathRecord(item: unknown): PathRecord | null {
   const raw = item as Record<string, unknown>
   if (typeof raw['_path'] !== 'string') return null
   const sha256 = hash(raw['sha256'])
-  // The same in nearly all of ten thousands.
+  // Most files are installed as they are in their package: one text then, which is looked at once.
   const sha256InPrefix = raw['sha256_in_prefix'] === raw['sha256'] ? sha256 : hash(raw['sha256_in_prefix'])
   const placeholder = raw['prefix_placeholder']
   const mode = raw['file_mode']

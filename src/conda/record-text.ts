@@ -89,20 +89,20 @@ export interface NewHash {
 }
 
 /**
- * What `recordText` would change in a portable record, where that is nothing but hashes; null: more than that. `stands`: a file with this
- * hash stands at the path; true only of what is so for sure, and asked first because it is so of nearly all.
+ * What `recordText` would change in a portable record, where that is nothing but hashes; null: more than that. `owned`: where its paths
+ * were installed. `stands`: a file with this hash stands at the path of that number among them; true only of what is so for sure, and asked
+ * first because it is so of nearly all.
  */
 export function newHashes(
   record: Recorded,
+  owned: readonly string[],
   contents: Contents,
-  sitePackages: string,
-  stands: (path: string, sha256: string | undefined) => boolean,
+  stands: (i: number, sha256: string | undefined) => boolean,
 ): NewHash[] | null {
   const changed: NewHash[] = []
-  const owned = ownPaths(record, sitePackages)
   for (const [i, { sha256, sha256InPrefix: old }] of (record.paths ?? []).entries()) {
     const own = owned[i] as string
-    if (stands(own, old)) continue
+    if (stands(i, old)) continue
     if (!contents.has(own)) return null
     const now = hashInPrefix(contents, own, sha256, old)
     if (now !== null && 'sha256' in now && now.sha256 === old) continue
@@ -185,14 +185,16 @@ function hashInPrefix(
   inPackage: unknown,
   old: unknown,
 ): ReturnType<Contents['hash']> {
+  // Nobody hashes compiled Python and entry points.
+  if (old === undefined && typeof inPackage !== 'string') return null
   const link = contents.link(path)
+  const hash = contents.hash(path)
+  // As nearly all links are: what they lead to is hashed, and has not changed.
+  if (link && link.text === link.was && hash !== null && 'sha256' in hash && hash.sha256 === old) return hash
   // rattler hashes the text of a link; conda and mamba hash what it leads to.
   if (link && (old ?? inPackage) === sha256(link.was))
     return old === undefined && link.text === link.was ? null : { sha256: sha256(link.text) }
-  // Nobody hashes compiled Python and entry points.
-  if (old === undefined && typeof inPackage !== 'string') return null
   const kept = typeof old === 'string' ? { sha256: old } : null
-  const hash = contents.hash(path)
   if (link && hash === null) return kept
   if (old !== undefined || hash === null) return hash
   // rattler leaves it out where it is that of the package.

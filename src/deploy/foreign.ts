@@ -6,12 +6,12 @@
 import { rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { readUnpacker, type Unpacker, unpackHelper, unpackScript } from '../archive/conda-pack.js'
-import type { Admission, Admitted, Batch, Decoded, Member } from '../archive/decode.js'
+import type { Batch, Decoded, Member } from '../archive/decode.js'
 import type { Limits } from '../archive/limits.js'
 import { pycSource } from '../conda/noarch.js'
 import { originByScripts } from '../conda/origin.js'
 import { EnvError, fromSystem } from '../errors.js'
-import { type MaterializeEntry, native } from '../native.js'
+import { type BatchAnswer, type MaterializeEntry, native, type Rewrite } from '../native.js'
 import type { Entry } from '../tree/entry.js'
 import { makeFolders } from '../tree/folders.js'
 import { doubtsOf, type ForeignFacts } from './foreign/facts.js'
@@ -22,7 +22,7 @@ import { isPackages, read, readHead, relocate } from './foreign/relocate.js'
 import { headBytes } from './foreign/scripts.js'
 import { type Opening, openSupply, type Supply } from './foreign/supply.js'
 import { ForeignTree } from './foreign/tree.js'
-import { Writer } from './foreign/writer.js'
+import { type Admitted, Writer } from './foreign/writer.js'
 import { indexOf, ownFolder } from './ready.js'
 import { byPathWarning, type Source, type Unpacked, type Unpacking, type UnpackJob } from './source.js'
 
@@ -40,9 +40,6 @@ export async function openForeign(path: string, opening: Opening): Promise<Sourc
 /** What conda-unpack needs is of no use in a tree that is relocated, and could do harm where one prefix is part of the other. */
 const unpackers: readonly string[] = [unpackScript, unpackHelper]
 
-/** One for all: most files have no rewrites. */
-const none: readonly never[] = []
-
 class Unpack {
   private readonly archive: string
   private readonly supply: Supply
@@ -51,12 +48,13 @@ class Unpack {
   private readonly limits: Limits
   private readonly progress: Unpacking['progress']
   private readonly tree: ForeignTree
-  private readonly known: Knowledge = new Knowledge()
+  private readonly known: Knowledge
   private readonly writer: Writer
   /** First bytes of the scripts in `bin`. */
   private readonly heads = new Map<string, string>()
   /** The files of `unpackers`, until it is known whether they are what their names say. */
   private readonly held = new Map<string, MaterializeEntry & { readonly data: Buffer }>()
+  private readonly admitted: Admitted = { numbers: [], modes: [], mtimes: [], rewrites: new Map() }
 
   constructor(archive: string, supply: Supply, job: UnpackJob, unpacking: Unpacking) {
     this.archive = archive
@@ -66,7 +64,8 @@ class Unpack {
     this.limits = unpacking.limits
     this.progress = unpacking.progress
     this.tree = new ForeignTree(archive)
-    this.writer = new Writer(job, unpacking)
+    this.known = new Knowledge(this.tree.paths)
+    this.writer = new Writer(job, unpacking, this.tree.paths)
   }
 
   /** Throws ARCHIVE_CORRUPT, UNSAFE_PATH, NOT_AN_ENV, ENV_DAMAGED, PREFIX_TOO_LONG, UNSUPPORTED, SOURCE_CHANGED, NO_SPACE, IO, CANCELLED. */
@@ -112,31 +111,29 @@ class Unpack {
     } catch (error) {
       throw fromSystem(error, 'cannot make', own)
     }
-    const admitted: Admitted[] = []
-    const receive = async (batch: Batch): Promise<Admission> => {
-      const admission = await this.receive(batch)
-      for (const file of admission.files) admitted.push(file)
-      return admission
-    }
+    const receive = (batch: Batch): Promise<BatchAnswer> => this.receive(batch)
     const { root, prefix, readOnly, threads } = job
     const into = { root, prefix, readOnly, threads }
     // The name of the content, unless the plan needed it already; where it fails, who asks for it is told.
     this.supply.digest().catch(() => {})
     const decoded = await this.supply.feed({ into, limits, receive, signal, progress: this.progress })
-    writer.keep(entriesOf(admitted), decoded.written)
+    writer.keep(this.admitted, decoded.written)
     return decoded
   }
 
-  private async receive({ members, buffer }: Batch): Promise<Admission> {
+  private async receive({ members, buffer, renamed }: Batch): Promise<BatchAnswer> {
+    const { known, admitted } = this
     const { files, again } = this.tree.admit(members)
     const contentOf = ({ at, size }: Member): Buffer => Buffer.from(buffer.buffer, at, size)
     const whole = (member: Member): Buffer | Promise<Buffer> =>
       member.source === undefined ? contentOf(member) : read(member.source)
-    for (const member of files)
-      if (isRecord(member.path)) this.known.add(member.path, (await whole(member)).toString('utf8'))
-    this.known.checkLength(this.job.prefix)
-    const admitted: Admitted[] = []
-    for (const member of files) {
+    for (const { member } of files)
+      if (isRecord(member.path)) known.add(member.path, (await whole(member)).toString('utf8'))
+    known.checkLength(this.job.prefix)
+    const chosen: number[] = []
+    const paths: string[] = []
+    const rewritten: { file: number; rewrites: readonly Rewrite[] }[] = []
+    for (const { number, member } of files) {
       const { path, mtime, source } = member
       const mode = (member.mode & 0o111) === 0 ? 0o644 : 0o755
       if (unpackers.includes(path)) {
@@ -145,9 +142,23 @@ class Unpack {
       }
       if (path.startsWith('bin/'))
         this.noteHead(path, source === undefined ? contentOf(member) : await readHead(source))
-      admitted.push({ member, mode, rewrites: isRecord(path) ? none : (this.known.of(path)?.rewrites ?? none) })
+      const rewrites = isRecord(path) ? [] : known.rewrites(number)
+      if (rewrites.length > 0) {
+        rewritten.push({ file: paths.length, rewrites })
+        admitted.rewrites.set(admitted.numbers.length, rewrites)
+      }
+      chosen.push(member.number, mode)
+      paths.push(path)
+      admitted.numbers.push(number)
+      admitted.modes.push(mode)
+      admitted.mtimes.push(mtime)
     }
-    return { files: admitted, again }
+    return {
+      files: Uint32Array.from(chosen),
+      paths: renamed ? `${paths.join('//')}//` : null,
+      rewrites: rewritten,
+      alone: again,
+    }
   }
 
   private noteHead(path: string, content: Buffer): void {
@@ -170,7 +181,11 @@ class Unpack {
   }
 
   private origins(unpacker: Unpacker | null): string[] {
-    const proven = (path: string): boolean => isPackages(this.known, path, this.writer.entries.get(path)?.sha256 ?? '')
+    const { paths } = this.tree
+    const proven = (path: string): boolean => {
+      const number = paths.find(path)
+      return number !== undefined && isPackages(this.known, this.writer, number)
+    }
     const noted = unpacker === null ? [] : originsByNotes(unpacker.notes, this.known, proven)
     const origins = noted.length > 0 ? noted : originByScripts(this.heads.values())
     return origins.filter((origin) => origin !== this.job.prefix)
@@ -183,17 +198,15 @@ class Unpack {
     const isStale = (path: string): boolean => {
       const source = path.endsWith('.pyc') ? pycSource(path) : null
       const file = source === null ? null : tree.fileOf(source)
-      return file !== null && (writer.entries.get(file)?.spots ?? []).length > 0
+      return file !== null && writer.isRewritten(file)
     }
     // Hard links first: what they share can go then.
-    const stale = [...tree.files()]
-      .filter(isStale)
-      .sort((a, b) => Number(tree.fileOf(a) === a) - Number(tree.fileOf(b) === b))
+    const stale = tree.files(isStale).sort((a, b) => Number(tree.fileOf(a) === a) - Number(tree.fileOf(b) === b))
     for (const path of stale) {
-      const isFile = writer.entries.has(path)
+      const isFile = writer.node(path) !== undefined
       if (!tree.leaveOut(path)) continue
       if (isFile) await rm(join(job.root, path))
-      writer.entries.delete(path)
+      writer.delete(path)
       dropped.push(path)
     }
     return dropped.sort()
@@ -203,49 +216,29 @@ class Unpack {
   private async writeIndex(rest: readonly MaterializeEntry[]): Promise<void> {
     const others = rest.map(linkOrDirectory)
     const named = new Set(others.map(({ path }) => path))
-    let paths = ''
-    let digests = ''
-    const numbers: number[] = []
-    for (const entry of this.writer.entries.values()) {
-      const { path, kind, mode, mtime, size, sha256, spots } = entry
-      if (named.has(path)) continue
-      if (kind === 'file' && sha256 !== undefined && spots === undefined) {
-        paths += `${path}//`
-        digests += sha256
-        numbers.push(mode, mtime, size)
-      } else others.push(entry)
-    }
-    const files = { paths, digests, numbers: Float64Array.from(numbers) }
+    for (const entry of this.writer.otherEntries()) if (!named.has(entry.path)) others.push(entry)
     const index = indexOf(this.job.root)
     try {
-      await writeFile(index, native().encode(others, this.job.prefix, files), { flag: 'wx', mode: 0o644 })
+      await writeFile(index, native().encode(others, this.job.prefix, this.writer.plainFiles()), {
+        flag: 'wx',
+        mode: 0o644,
+      })
     } catch (error) {
       throw error instanceof EnvError ? error : fromSystem(error, 'cannot write', index)
     }
   }
 
   private totals({ packedBytes }: Decoded, foreign: ForeignFacts, doubts: readonly string[]): Unpacked {
-    const files = [...this.writer.entries.values()].filter(({ kind }) => kind === 'file')
-    const rewritten = files.filter(({ spots = [] }) => spots.length > 0)
     const byPath = [...this.writer.byPath].filter((path) => this.tree.has(path)).sort()
     return {
-      files: files.length,
-      bytes: files.reduce((sum, { size, deployed }) => sum + (deployed?.size ?? size), 0),
+      ...this.writer.totals(),
       readBytes: packedBytes,
-      rewritten: rewritten.length,
-      spots: rewritten.reduce((sum, { spots = [] }) => sum + spots.length, 0),
       trampolines: this.writer.trampolines,
       byPath,
       warnings: [...byPathWarning(byPath), ...doubts],
       foreign,
     }
   }
-}
-
-/** One at a time: an object for every file that lives as long as the archive is read is copied twice by the garbage collector. */
-function* entriesOf(admitted: readonly Admitted[]): Generator<MaterializeEntry> {
-  for (const { member, mode, rewrites } of admitted)
-    yield { path: member.path, kind: 'file', mode, mtime: member.mtime, rewrites }
 }
 
 const linkOrDirectory = ({ path, kind, mode, mtime, target }: MaterializeEntry): Entry =>

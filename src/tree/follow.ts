@@ -16,6 +16,14 @@ const maxLinks = 40
 export function follow(nodes: Pick<ReadonlyMap<string, Node>, 'get'>, path: string, last: boolean): string | null {
   const there = nodes.get(path)
   if (there && !(last && there.kind === 'symlink')) return path
+  // Most links lead to a neighbour, where the way above needs no second look.
+  const neighbour = there?.target ?? ''
+  if (neighbour !== '' && !neighbour.includes('/') && !neighbour.startsWith('.')) {
+    const beside = path.slice(0, path.lastIndexOf('/') + 1) + neighbour
+    const node = nodes.get(beside)
+    if (node === undefined) return null
+    if (node.kind !== 'symlink') return beside
+  }
   const rest = path.split('/').reverse()
   const at: string[] = []
   for (let links = 0; rest.length > 0; ) {

@@ -3,7 +3,6 @@ import { mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'n
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import {
-  type Admission,
   type Batch,
   batchBytes,
   type Decoded,
@@ -13,7 +12,7 @@ import {
 } from '../../src/archive/decode.js'
 import type { Limits } from '../../src/archive/limits.js'
 import type { Rewrite } from '../../src/native.js'
-import { noLimits } from '../support/members.js'
+import { noLimits, nothing, writing } from '../support/members.js'
 import { type RawMember, rawTar } from '../support/raw-tar.js'
 import { temporaryFolder } from '../support/temp.js'
 
@@ -44,13 +43,14 @@ const decode = (path: string, receive: Receive, { root = newRoot(), ...rest }: W
   return decodeArchive({ archive: path, packing, into, limits: noLimits, receive, ...rest })
 }
 
-const nothing: Admission = { files: [], again: false }
 const ignore: Receive = async () => nothing
 
 const content = (i: number, size: number): Buffer => Buffer.alloc(size, `file ${i} `)
 
+/** Of the small buffers, and of the large one. */
+const small = 2 << 20
 const most = batchBytes
-const sizes = [0, 1, most / 4, most / 2, most - 9, most, 3, most + 1, 7, most - 1, most - 1, most - 1]
+const sizes = [0, 1, small / 4, small / 2, small, 3, small + 1, 7, most, most + 1, 9, most - 1, small - 1, small - 1]
 const members = sizes.map((size, i) => ({ name: `lib/f${i}`, data: content(i, size) }))
 
 describe('batches', () => {
@@ -119,7 +119,8 @@ describe('batches', () => {
 describe('what is admitted', () => {
   const admitAll =
     (rewrites: readonly Rewrite[], again = false): Receive =>
-    async ({ members: some }) => ({ files: some.map((member) => ({ member, mode: 0o755, rewrites })), again })
+    async ({ members: met }) =>
+      writing(met, 0o755, { rewrites, alone: again, unnamed: true })
 
   test('is written, from memory and by way of a file of its own', async () => {
     const root = newRoot()
@@ -161,7 +162,7 @@ describe('what is admitted', () => {
         async ({ members: some }) => {
           last.clear()
           for (const member of some) last.set(member.path, member)
-          return { files: [...last.values()].map((member) => ({ member, mode: 0o644, rewrites: [] })), again: true }
+          return writing([...last.values()], 0o644, { alone: true })
         },
         { root },
       )
@@ -173,10 +174,7 @@ describe('what is admitted', () => {
   test('leads neither out of the tree nor into our own folder', async () => {
     const path = archive([{ name: 'lib/x', data: content(1, 9) }])
     for (const name of ['../x', '/x', 'a/../../x', '.conda-deploy/index']) {
-      const receive: Receive = async ({ members: some }) => ({
-        files: some.slice(0, 1).map((member) => ({ member: { ...member, path: name }, mode: 0o644, rewrites: [] })),
-        again: false,
-      })
+      const receive: Receive = async ({ members: [first] }) => writing([{ ...(first as Member), path: name }], 0o644)
       await expect(decode(path, receive), name).rejects.toMatchObject({ code: 'UNSAFE_PATH' })
     }
   })
@@ -213,7 +211,7 @@ describe('ends', () => {
   })
 
   const large = (): string =>
-    archive(Array.from({ length: 20 }, (_, i) => ({ name: `lib/f${i}`, data: content(i, batchBytes - 9) })))
+    archive(Array.from({ length: 20 }, (_, i) => ({ name: `lib/f${i}`, data: content(i, small - 9) })))
 
   test('with the error of whoever receives, which is not called again', async () => {
     const why = new Error('disk is full')

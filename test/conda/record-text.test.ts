@@ -6,6 +6,7 @@ import {
   type Hash,
   historyText,
   newHashes,
+  ownPaths,
   recordText,
   withHashes,
 } from '../../src/conda/record-text.js'
@@ -184,7 +185,7 @@ describe('a record of which only hashes change', () => {
   const contents = archive({ x: { sha256: a }, y: { of: 'y' }, z: { sha256: c }, w: { of: 'y' } })
 
   test.each([0, 2])('says, patched where it stands, what it would say written anew (indented by %d)', (indent) => {
-    const changed = newHashes(portable, contents, '', nothingStands)
+    const changed = newHashes(portable, ownPaths(portable, ''), contents, nothingStands)
     expect(changed).toEqual([
       { old: b, now: { of: 'y' } },
       { old: b, now: { sha256: c } },
@@ -201,14 +202,16 @@ describe('a record of which only hashes change', () => {
   })
 
   test('is written anew where more than that changes', () => {
+    const ofArchive = (one: ReturnType<typeof record>, files: Record<string, Hash | null>) =>
+      newHashes(one, ownPaths(one, ''), archive(files), nothingStands)
     const isKept = (files: Record<string, Hash | null>, more: object[] = []) =>
-      newHashes(record([hashed('x', a), ...more]), archive(files), '', nothingStands)
+      ofArchive(record([hashed('x', a), ...more]), files)
     expect(isKept({ x: { sha256: a } })).toEqual([])
     expect(isKept({})).toBeNull()
     expect(isKept({ x: null })).toBeNull()
     expect(isKept({ x: { sha256: a }, y: { of: 'y' } }, [path('y', { sha256: b })])).toBeNull()
     const listed = record([hashed('x', a)], { files: ['x', 'gone'] })
-    expect(newHashes(listed, archive({ x: { sha256: a } }), '', nothingStands)).toBeNull()
+    expect(ofArchive(listed, { x: { sha256: a } })).toBeNull()
   })
 
   test('is not patched where it cannot be told which hash is meant', () => {

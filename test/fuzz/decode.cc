@@ -57,7 +57,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   job.most_members = 200;
   job.threads = 2;
   uint8_t memory[2][600];
-  cd::Exchange exchange({memory[0], memory[1]}, sizeof memory[0]);
+  cd::Exchange exchange({{memory[0], sizeof memory[0]}, {memory[1], sizeof memory[1]}});
   fuzz::accepted([&] {
     const auto hand = [&](cd::Batch&& batch) { exchange.answer(answer(std::move(batch))); };
     const cd::Decoded done = cd::decode(job, exchange, hand, cd::Progress());

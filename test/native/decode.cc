@@ -22,14 +22,16 @@ struct Kept {  // what was in the batches; everything is written
   std::map<std::string, std::string> found;
   int parts = 0, batches = 0;
   size_t stop_after = 1000;  // batches
+  size_t large = 0;          // bytes of one more buffer; 0: none
   std::vector<Rewrite> rewrites;
 };
 
 Decoded run(const DecodeJob& job, Kept& kept, size_t buffers = 3, size_t size = 1000) {
   std::vector<std::vector<uint8_t>> memory(buffers, std::vector<uint8_t>(size));
-  std::vector<uint8_t*> lent;
-  for (auto& buffer : memory) lent.push_back(buffer.data());
-  Exchange exchange(lent, size);
+  if (kept.large > 0) memory.emplace_back(kept.large);
+  std::vector<Exchange::Buffer> lent;
+  for (auto& buffer : memory) lent.push_back({buffer.data(), buffer.size()});
+  Exchange exchange(lent);
   std::map<std::string, bool> met;
   return decode(
       job, exchange,
@@ -142,6 +144,13 @@ int main() {
     job.archive = folder / "none";
     THROWS("ARCHIVE_NOT_FOUND", run(job, kept));
   }
+  {  // a buffer that is larger than the others
+    Kept kept;
+    kept.large = 5000;
+    run(job_for(folder, tar, "plain"), kept);
+    CHECK(kept.parts == 0);
+    CHECK(kept.found == content);
+  }
   {  // few buffers, many threads; names that come again; a judge that has enough
     std::string again;
     for (int i = 0; i < 60; ++i)
@@ -178,7 +187,7 @@ int main() {
     for (const auto& [member, path] :
          std::vector<std::pair<size_t, std::string>>{{0, "../a"}, {0, "/a"}, {0, ".conda-deploy/index"}, {99, "a"}}) {
       std::vector<uint8_t> memory(1000);
-      Exchange exchange({memory.data()}, memory.size());
+      Exchange exchange(std::vector<Exchange::Buffer>{{memory.data(), memory.size()}});
       const auto hand = [&, m = member, p = path](Batch&& batch) {
         exchange.answer({std::move(batch), {{m, p, 0644, {}}}, false});
       };

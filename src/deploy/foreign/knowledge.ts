@@ -4,6 +4,7 @@ import { parseRecord } from '../../conda/record.js'
 import { type Contents, isPortable, type NewHash, newHashes, ownPaths, unrecorded } from '../../conda/record-text.js'
 import { EnvError } from '../../errors.js'
 import type { Rewrite } from '../../native.js'
+import { Column, Paths } from './paths.js'
 
 /** Of a file that a package owns. */
 export interface Known {
@@ -16,7 +17,10 @@ export interface Known {
 }
 
 /** A record without its document, which may be large. */
-type Claims = Pick<ReturnType<typeof parseRecord>, 'file' | 'name' | 'noarch' | 'files' | 'paths'>
+interface Claims extends Pick<ReturnType<typeof parseRecord>, 'name' | 'noarch' | 'files' | 'paths'> {
+  /** Numbers of the recorded paths, where they were installed; null: that is not known yet. */
+  numbers: readonly number[] | null
+}
 
 /** The file is a record of a package. */
 export const isRecord = (path: string): boolean =>
@@ -24,17 +28,24 @@ export const isRecord = (path: string): boolean =>
   path.startsWith('conda-meta/') && /^conda-meta\/[^/.][^/]*\.json$/.test(path)
 
 export class Knowledge {
-  private readonly files = new Map<string, Known>()
+  readonly paths: Paths
+  /** Of nearly all files no more is known than one hash. */
+  private readonly hashes = new Column<string>()
+  private readonly files = new Map<number, Known>()
   /** noarch python packages, until it is known where python keeps them. */
   private waiting: Claims[] = []
   private python: string | null = null
   private count = 0
   private readonly portable = new Map<string, Claims>()
   /** Paths of the files in which packages name placeholders, and those: looked through at the end, which all files are too many for. */
-  private readonly withRewrites = new Set<string>()
+  private readonly withRewrites = new Set<number>()
   private readonly placeholders_ = new Set<string>()
   /** The longest prefix that fits everywhere. */
   private narrowest = Number.POSITIVE_INFINITY
+
+  constructor(paths: Paths = new Paths()) {
+    this.paths = paths
+  }
 
   /** Records read so far. */
   get records(): number {
@@ -49,14 +60,14 @@ export class Knowledge {
   /** Throws ENV_DAMAGED for what is no record. */
   add(path: string, text: string): void {
     const record = parseRecord(path, text)
-    const { file, name, noarch, files, paths } = record
-    const claims = { file, name, noarch, files, paths }
+    const { name, noarch, files, paths } = record
+    const claims: Claims = { name, noarch, files, paths, numbers: null }
     this.count++
     if (isPortable(record, text)) this.portable.set(path, claims)
     else this.portable.delete(path)
     if (name === 'python') this.python = record.sitePackages ?? defaultSitePackages(record.version)
     if (noarch === 'python') this.waiting.push(claims)
-    else this.claim(record)
+    else this.claim(claims)
     if (this.python === null) return
     for (const claims of this.waiting) this.claim(claims)
     this.waiting = []
@@ -67,19 +78,50 @@ export class Knowledge {
     return this.waiting.map((record) => record.name)
   }
 
-  /** The hashes that are not true any more in the record at `path`, by what `contents` says of its files; null: it has to be written anew. */
-  newHashes(path: string, contents: Contents, stands: Parameters<typeof newHashes>[3]): NewHash[] | null {
+  /**
+   * The hashes that are not true any more in the record at `path`, by what `contents` says of its files; null: it has to be written anew.
+   * `stands`: as that of `newHashes`, for the number of a path.
+   */
+  newHashes(
+    path: string,
+    contents: Contents,
+    stands: (number: number, sha256: string | undefined) => boolean,
+  ): NewHash[] | null {
     const record = this.portable.get(path)
-    return record === undefined ? null : newHashes(record, contents, this.sitePackages, stands)
+    if (record === undefined) return null
+    const numbers = record.numbers ?? this.numbersOf(record)
+    const owned = numbers.map((number) => this.paths.text(number))
+    return newHashes(record, owned, contents, (i, hash) => stands(numbers[i] as number, hash))
   }
 
   of(path: string): Known | undefined {
-    return this.files.get(path)
+    return this.at(this.paths.find(path))
+  }
+
+  /** Of the path of that number. */
+  at(number: number | undefined): Known | undefined {
+    const hash = this.hashes.get(number)
+    if (hash !== undefined) return { sha256: [hash], rewrites: none, installed: false }
+    return number === undefined ? undefined : this.files.get(number)
+  }
+
+  rewrites(number: number): readonly Rewrite[] {
+    return this.files.get(number)?.rewrites ?? none
+  }
+
+  isInstalled(number: number): boolean {
+    return this.files.get(number)?.installed === true
+  }
+
+  /** The file is its package's: `has` tells whether it has a hash. */
+  isProven(number: number, has: (sha256: string) => boolean): boolean {
+    const hash = this.hashes.get(number)
+    return hash === undefined ? this.files.get(number)?.sha256.some(has) === true : has(hash)
   }
 
   /** The files in which packages name placeholders. */
   *relocated(): Generator<readonly [path: string, rewrites: readonly Rewrite[]]> {
-    for (const path of this.withRewrites) yield [path, this.files.get(path)?.rewrites ?? none]
+    for (const number of this.withRewrites) yield [this.paths.text(number), this.rewrites(number)]
   }
 
   /** All placeholders that packages name. */
@@ -91,7 +133,7 @@ export class Knowledge {
   checkLength(prefix: string): void {
     const length = Buffer.byteLength(prefix)
     if (length <= this.narrowest) return
-    const slots = [...this.files].flatMap(([path, { rewrites }]) =>
+    const slots = [...this.relocated()].flatMap(([path, rewrites]) =>
       rewrites.map((rewrite) => ({ path, slot: slotOf(rewrite) })),
     )
     throw tooLong(
@@ -101,34 +143,47 @@ export class Knowledge {
   }
 
   private claim(record: Claims): void {
-    const owned = ownPaths(record, this.sitePackages)
+    record.numbers = this.numbersOf(record)
     for (const [i, recorded] of (record.paths ?? []).entries()) {
       const { sha256, sha256InPrefix, placeholder, mode, type } = recorded
       // mamba does not name the placeholder that it replaced; its hashes tell that there was one.
       const replaced = sha256 !== undefined && sha256InPrefix !== undefined && sha256 !== sha256InPrefix
       // rattler records the hash of an entry point as it was installed: no package has those bytes.
       const isMade = type.endsWith('entry_point')
-      this.note(owned[i] as string, {
-        sha256: sha256 === undefined || isMade ? none : [sha256],
-        rewrites: placeholder === undefined ? none : [{ prefix: placeholder, mode: mode ?? 'text' }],
-        installed: placeholder !== undefined || replaced || isMade,
-      })
+      const number = record.numbers[i] as number
+      const installed = placeholder !== undefined || replaced || isMade
+      if (!installed && sha256 !== undefined && this.at(number) === undefined) this.hashes.set(number, sha256)
+      else
+        this.note(number, {
+          sha256: sha256 === undefined || isMade ? none : [sha256],
+          rewrites: placeholder === undefined ? none : [{ prefix: placeholder, mode: mode ?? 'text' }],
+          installed,
+        })
     }
-    for (const path of unrecorded(record, owned)) this.note(path, { sha256: none, rewrites: none, installed: true })
+    for (const path of unrecorded(
+      record,
+      record.numbers.map((number) => this.paths.text(number)),
+    ))
+      this.note(this.paths.number(path), { sha256: none, rewrites: none, installed: true })
   }
 
-  private note(path: string, more: Known): void {
+  private numbersOf(record: Claims): number[] {
+    return ownPaths(record, this.sitePackages).map((path) => this.paths.number(path))
+  }
+
+  private note(number: number, more: Known): void {
     for (const rewrite of more.rewrites) {
       this.narrowest = Math.min(this.narrowest, slotOf(rewrite))
       this.placeholders_.add(rewrite.prefix)
-      this.withRewrites.add(path)
+      this.withRewrites.add(number)
     }
-    const there = this.files.get(path)
+    const there = this.at(number)
+    this.hashes.set(number, undefined)
     if (there === undefined) {
-      this.files.set(path, more)
+      this.files.set(number, more)
       return
     }
-    this.files.set(path, {
+    this.files.set(number, {
       sha256: [...there.sha256, ...more.sha256],
       rewrites: [...there.rewrites, ...more.rewrites],
       installed: there.installed || more.installed,

@@ -1,15 +1,13 @@
 /** conda-meta of the deployed environment: records and the history made true, in the stage. */
 import { createHash } from 'node:crypto'
-import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { parseRecord } from '../../conda/record.js'
 import { type Contents, historyText, type NewHash, recordText, withHashes } from '../../conda/record-text.js'
-import { fromSystem } from '../../errors.js'
 import type { MaterializeEntry } from '../../native.js'
 import type { Entry, Spot } from '../../tree/entry.js'
 import { follow, type Node } from '../../tree/follow.js'
 import { isRecord, type Knowledge } from './knowledge.js'
-import { study } from './relocate.js'
+import { readNow, study } from './relocate.js'
 import type { ForeignTree } from './tree.js'
 import type { Writer } from './writer.js'
 
@@ -35,7 +33,7 @@ export interface Finished {
  * stands.
  */
 export async function finishMeta(finished: Finished): Promise<string[]> {
-  const { known, writer, origins } = finished
+  const { tree, known, writer, origins } = finished
   const contents = contentsOf(finished)
   const left: string[] = []
   let entries: MaterializeEntry[] = []
@@ -43,16 +41,17 @@ export async function finishMeta(finished: Finished): Promise<string[]> {
   let bytes = 0
   const flush = async (): Promise<void> => {
     await writer.write(entries)
-    for (const entry of stored) writer.entries.set(entry.path, entry)
+    for (const entry of stored) writer.set(entry)
     entries = []
     stored = []
     bytes = 0
   }
-  const metas = [...writer.entries.values()].filter(({ path, kind }) => kind === 'file' && isMeta(path))
-  const stands = (path: string, hash: string | undefined): boolean => {
-    const entry = writer.entries.get(path)
-    return hash !== undefined && entry?.sha256 === hash && entry.spots === undefined && entry.kind === 'file'
-  }
+  const metas: Entry[] = []
+  writer.eachFile((number) => {
+    if (isMeta(tree.paths.text(number))) metas.push(writer.at(number) as Entry)
+  })
+  const stands = (number: number, hash: string | undefined): boolean =>
+    hash !== undefined && writer.stands(number, hash)
   const hashes = new Map<string, readonly NewHash[] | null>()
   for (const { path } of metas) hashes.set(path, known.newHashes(path, contents, stands))
   const kept = metas.filter(({ path }) => hashes.get(path)?.length === 0)
@@ -81,7 +80,7 @@ export async function finishMeta(finished: Finished): Promise<string[]> {
     }
     const { data, digests } = made
     const asStored = sha256(data)
-    for (const { offset, path: of } of digests) data.write(deployedHash(writer.entries.get(of)), offset, 'latin1')
+    for (const { offset, path: of } of digests) data.write(deployedHash(writer.get(of)), offset, 'latin1')
     const spots = digests.map(({ offset, path: refers }): Spot => ({ encoding: 'digest', offset, refers, slot: 0 }))
     entries.push({ path, kind, mode, mtime, data })
     if (spots.length > 0)
@@ -98,25 +97,16 @@ export async function finishMeta(finished: Finished): Promise<string[]> {
 
 const sha256 = (data: Uint8Array): string => createHash('sha256').update(data).digest('hex')
 
-/** A record was written just now, to local storage: reading it takes less time than asking another thread to. */
-function readNow(path: string): Buffer {
-  try {
-    return readFileSync(path)
-  } catch (error) {
-    throw fromSystem(error, 'cannot read', path)
-  }
-}
-
 const deployedHash = (entry: Entry | undefined): string => entry?.deployed?.sha256 ?? entry?.sha256 ?? ''
 
 function contentsOf({ tree, writer, rest }: Finished): Contents {
   const others = new Map<string, Node>(rest.map((entry) => [entry.path, entry]))
-  const nodes = { get: (path: string): Node | undefined => writer.entries.get(path) ?? others.get(path) }
+  const nodes = { get: (path: string): Node | undefined => writer.node(path) ?? others.get(path) }
   return {
     has: (path) => follow(nodes, path, false) !== null,
     hash(path) {
       const end = follow(nodes, path, true)
-      const entry = end === null ? undefined : writer.entries.get(tree.fileOf(end) ?? end)
+      const entry = end === null ? undefined : writer.get(tree.fileOf(end) ?? end)
       if (entry?.kind !== 'file' || entry.sha256 === undefined) return null
       return (entry.spots ?? []).length > 0 ? { of: entry.path } : { sha256: entry.sha256 }
     },

@@ -2,13 +2,14 @@
  * The second, small phase: what was written before it could be known that a prefix stands in it. Every file that is not proven to be
  * its package's is searched for the prefix of the source environment, by all threads; only files with something to change are written.
  */
+import { readFileSync } from 'node:fs'
 import { open, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { PrefixNote } from '../../archive/conda-pack.js'
 import { fromSystem } from '../../errors.js'
 import { type MaterializeEntry, native, type Outcome, type PackEntry, type Rewrite, runJob } from '../../native.js'
 import type { Entry } from '../../tree/entry.js'
-import { isRecord, type Knowledge, type Known, tooLong } from './knowledge.js'
+import { isRecord, type Knowledge, tooLong } from './knowledge.js'
 import { headBytes, isEnvScript, programOf, restored } from './scripts.js'
 import type { ForeignTree } from './tree.js'
 import type { Writer } from './writer.js'
@@ -53,17 +54,18 @@ export async function relocate(findings: Findings): Promise<Relocated> {
   const noted = new Set(findings.notes.map(({ path }) => path))
   const unproven: Entry[] = []
   const unnoted: Entry[] = []
-  for (const entry of writer.entries.values()) {
-    if (entry.kind !== 'file' || isRecord(entry.path)) continue
-    const one = known.of(entry.path)
-    if (one?.sha256.includes(entry.sha256 ?? '') !== true) unproven.push(entry)
-    else if (isUnnoted(one, writer, entry.path) && !noted.has(entry.path)) unnoted.push(entry)
-  }
+  writer.eachFile((number) => {
+    const path = tree.paths.text(number)
+    if (isRecord(path)) return
+    if (!isPackages(known, writer, number)) unproven.push(writer.at(number) as Entry)
+    else if (isUnnoted(known, writer, number) && !noted.has(path)) unnoted.push(writer.at(number) as Entry)
+  })
   const placeholders = [...new Set(findings.notes.map(({ placeholder }) => placeholder))].filter(
     (one) => !origins.includes(one),
   )
   const unnamed = new Set(unnoted.map(({ path }) => path))
-  const outcomes = [...(await study(findings, unproven, origins)), ...(await study(findings, unnoted, placeholders))]
+  const studies = await all([study(findings, unproven, origins), study(findings, unnoted, placeholders)])
+  const outcomes = studies.flat()
   for (const { path, spots = [], kept: stay } of outcomes) {
     if (spots.length > 0) unnamed.delete(path)
     const found = new Map<string, Rewrite>()
@@ -87,7 +89,7 @@ export async function relocate(findings: Findings): Promise<Relocated> {
   }
   if (broken.length > 0) throw tooLong(prefix, broken)
 
-  const scripts = await restoredScripts(findings, wanted)
+  const scripts = restoredScripts(findings, wanted)
   const changes = [...wanted]
     .filter(([path]) => !scripts.has(path))
     .map(([path, rewrites]) => again(writer, path, rewrites))
@@ -109,7 +111,7 @@ function wantedRewrites({ tree, known, writer, notes, origins }: Findings): Map<
     if (file === null || isRecord(file)) return
     const list = wanted.get(file) ?? []
     const same = ({ prefix, mode }: Rewrite): boolean => prefix === rewrite.prefix && mode === rewrite.mode
-    if (list.some(same) || writer.applied(file).some(same)) return
+    if (list.some(same) || writer.applied(tree.paths.number(file)).some(same)) return
     wanted.set(file, [...list, rewrite])
   }
   for (const [path, rewrites] of known.relocated()) for (const rewrite of rewrites) want(path, rewrite)
@@ -122,8 +124,8 @@ function wantedRewrites({ tree, known, writer, notes, origins }: Findings): Map<
  * Of a file that is its package's: it has a placeholder that neither its record nor a note names. conda-pack notes nothing of
  * `bin/python*`, and mamba records no placeholders. It is one of those that other files have.
  */
-const isUnnoted = (one: Known, writer: Writer, path: string): boolean =>
-  one.installed && one.rewrites.length === 0 && writer.applied(path).length === 0
+const isUnnoted = (known: Knowledge, writer: Writer, number: number): boolean =>
+  known.isInstalled(number) && known.rewrites(number).length === 0 && writer.applied(number).length === 0
 
 /** Where `prefixes` stand in `files`, and how; files without any are not named. */
 export async function study(
@@ -148,26 +150,42 @@ export async function study(
   return (await runJob((counters) => native().pack(job, counters), { signal })).outcomes
 }
 
-export const isPackages = (known: Knowledge, path: string, sha256: string): boolean =>
-  known.of(path)?.sha256.includes(sha256) === true
+/** The file at the path of that number came as it is in its package. */
+export const isPackages = (known: Knowledge, writer: Writer, number: number): boolean =>
+  known.isProven(number, (sha256) => writer.hasDigest(number, sha256))
 
-async function restoredScripts(
+function restoredScripts(
   { tree, known, writer, notes, origins, heads, replacedInterpreters }: Findings,
   wanted: ReadonlyMap<string, readonly Rewrite[]>,
-): Promise<Map<string, MaterializeEntry>> {
+): Map<string, MaterializeEntry> {
   const scripts = new Map<string, MaterializeEntry>()
   if (!replacedInterpreters) return scripts
   const noted = new Set(notes.map(({ path }) => path))
   for (const [path, head] of heads) {
-    const entry = writer.entries.get(path)
+    const entry = writer.get(path)
     const candidate = entry?.kind === 'file' && isEnvScript(path, head, known.of(path), noted.has(path))
     if (!candidate || !tree.has(`bin/${programOf(head)}`)) continue
-    const script = restored(await read(join(writer.job.root, path)), known.of(path), origins)
+    const script = restored(readNow(join(writer.job.root, path)), known.of(path), origins)
     const { mode, mtime } = entry
     const rewrites = [...(wanted.get(path) ?? []), { prefix: script.placeholder, mode: 'text' as const }]
     scripts.set(path, { path, kind: 'file', mode, mtime, data: script.data, rewrites })
   }
   return scripts
+}
+
+/** A file that was written just now, to local storage: reading it takes less time than asking another thread to. */
+export function readNow(path: string): Buffer {
+  try {
+    return readFileSync(path)
+  } catch (error) {
+    throw fromSystem(error, 'cannot read', path)
+  }
+}
+
+/** What all of them answer. What fails first in their order is thrown when all have ended. */
+async function all<T>(jobs: readonly Promise<T>[]): Promise<T[]> {
+  await Promise.allSettled(jobs)
+  return await Promise.all(jobs)
 }
 
 export async function read(path: string): Promise<Buffer> {
@@ -198,7 +216,7 @@ export async function readHead(path: string): Promise<Buffer> {
  * knows every place.
  */
 function again(writer: Writer, path: string, rewrites: readonly Rewrite[]): MaterializeEntry {
-  const { mode, mtime, spots = [] } = writer.entries.get(path) ?? { mode: 0o644, mtime: 0 }
+  const { mode, mtime, spots = [] } = writer.get(path) ?? { mode: 0o644, mtime: 0 }
   const modes = new Set(spots.map(({ encoding }) => (encoding === 'text' ? ('text' as const) : ('binary' as const))))
   const own = [...modes].map((as): Rewrite => ({ prefix: writer.job.prefix, mode: as }))
   return { path, kind: 'file', mode, mtime, source: join(writer.job.root, path), rewrites: [...own, ...rewrites] }

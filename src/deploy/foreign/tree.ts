@@ -5,8 +5,9 @@
 import type { Member } from '../../archive/decode.js'
 import { EnvError } from '../../errors.js'
 import type { MaterializeEntry } from '../../native.js'
-import { checkPath, linkInside, linkText } from '../../tree/safe-path.js'
+import { linkInside, linkText } from '../../tree/safe-path.js'
 import { ownFolder } from '../ready.js'
+import { Column, Paths } from './paths.js'
 
 /** What was met and does not stand in the tree as the archive has it. */
 export interface Met {
@@ -22,15 +23,25 @@ export interface Met {
   readonly outsideLinks: readonly { readonly path: string; readonly target: string }[]
 }
 
+/** A file of a batch, and the number of its path. */
+export interface Placed {
+  readonly number: number
+  readonly member: Member
+}
+
 export class ForeignTree {
+  readonly paths: Paths
   private readonly archive: string
-  private readonly members = new Map<string, Member>()
-  /** Directories that members stand in, with the time of the newest thing beneath. */
-  private readonly parents = new Map<string, number>()
+  private readonly kinds = new Column<Member['kind']>()
+  /** What is no file; the members themselves. */
+  private readonly others = new Map<number, Member>()
+  /** Directories that members stand in: the time of the newest thing beneath. */
+  private readonly newest = new Column<number>()
   /** How many hard links share a file. */
   private readonly shared = new Map<string, number>()
-  /** That of the member before. */
+  /** That of the member before, and its number. */
   private folder = ''
+  private folderNumber: number | undefined
   /** A name of the batch that is admitted was there before. */
   private again = false
   private readonly duplicates = new Set<string>()
@@ -38,71 +49,96 @@ export class ForeignTree {
   private readonly setuid = new Set<string>()
   private readonly detached = new Set<string>()
 
-  constructor(archive: string) {
+  constructor(archive: string, paths: Paths = new Paths()) {
     this.archive = archive
+    this.paths = paths
   }
 
-  /** Files to be written now, each name once; `again`: one of them was among those before. Throws UNSAFE_PATH and ARCHIVE_CORRUPT. */
-  admit(members: readonly Member[]): { readonly files: Member[]; readonly again: boolean } {
-    const files: Member[] = []
+  /**
+   * Files to be written now, each name once; `again`: one of them was among those before. Their paths are safe: who reads an archive makes
+   * them so. Throws UNSAFE_PATH and ARCHIVE_CORRUPT.
+   */
+  admit(members: readonly Member[]): { readonly files: readonly Placed[]; readonly again: boolean } {
+    const files: Placed[] = []
     this.again = false
     for (const member of members) {
       const { path } = member
-      if (path === ownFolder || path.startsWith(`${ownFolder}/`)) {
+      if (path.startsWith(ownFolder) && (path.length === ownFolder.length || path[ownFolder.length] === '/')) {
         this.own.push(path)
         continue
       }
-      checkPath(path, this.archive)
-      this.place(member)
-      if (member.kind === 'file') files.push(member)
+      const number = this.place(member)
+      if (member.kind === 'file') files.push({ number, member })
     }
-    return {
-      files: this.again ? files.filter((file) => this.members.get(file.path) === file) : files,
-      again: this.again,
-    }
+    return { files: this.again ? this.last(files) : files, again: this.again }
   }
 
-  private place(member: Member): void {
-    const { path, mtime } = member
-    const there = this.members.get(path)
-    if (there && !(there.kind === 'directory' && member.kind === 'directory')) {
-      if (member.kind === 'directory') throw this.broken('ARCHIVE_CORRUPT', path, `is a directory and a ${there.kind}`)
+  /** Of those of one name the last, and none that something else took the place of. */
+  private last(files: readonly Placed[]): Placed[] {
+    const last = new Map(files.map((file) => [file.number, file]))
+    return files.filter((file) => last.get(file.number) === file && this.kinds.get(file.number) === 'file')
+  }
+
+  private place(member: Member): number {
+    const { path, kind, mtime } = member
+    const number = this.paths.number(path)
+    const there = this.kinds.get(number)
+    if (there !== undefined && !(there === 'directory' && kind === 'directory')) {
+      if (kind === 'directory') throw this.broken('ARCHIVE_CORRUPT', path, `is a directory and a ${there}`)
       if (this.shared.has(path)) throw this.broken('ARCHIVE_CORRUPT', path, 'is named again after a hard link to it')
       this.duplicates.add(path)
       this.again = true
     }
-    if (member.kind !== 'directory' && this.parents.has(path))
+    if (kind !== 'directory' && this.newest.get(number) !== undefined)
       throw this.broken('UNSAFE_PATH', path, 'is no directory, but members stand beneath it')
-    const folder = path.slice(0, Math.max(0, path.lastIndexOf('/')))
-    // Neighbours come one after another: what was checked for one, and is not older, holds for the next.
-    const isChecked = folder === this.folder && mtime <= (this.parents.get(folder) ?? Number.NEGATIVE_INFINITY)
-    this.folder = folder
-    for (let slash = isChecked ? 0 : folder.length; slash > 0; slash = path.lastIndexOf('/', slash - 1)) {
-      const parent = path.slice(0, slash)
-      const kind = this.members.get(parent)?.kind ?? 'directory'
-      if (kind !== 'directory')
-        throw this.broken('UNSAFE_PATH', path, `stands beneath ${JSON.stringify(parent)}, which is a ${kind}`)
-      if ((this.parents.get(parent) ?? Number.NEGATIVE_INFINITY) >= mtime) break
-      this.parents.set(parent, mtime)
-    }
-    if (member.kind === 'hardlink') this.share(this.sharedBy(member), 1)
-    if (member.kind === 'symlink' && !member.target)
+    this.climb(path, mtime)
+    if (kind === 'hardlink') this.share(this.sharedBy(member), 1)
+    if (kind === 'symlink' && !member.target)
       throw this.broken('ARCHIVE_CORRUPT', path, 'is a symbolic link without a target')
-    if ((member.mode & 0o7000) !== 0 && member.kind === 'file') this.setuid.add(path)
+    if (kind === 'file' && (member.mode & 0o7000) !== 0) this.setuid.add(path)
     if (member.detached) this.detached.add(path)
     // Last of a name last: a file that comes again is written again.
-    if (there) this.members.delete(path)
-    this.members.set(path, member)
+    if (there !== undefined) this.others.delete(number)
+    this.kinds.set(number, kind)
+    if (kind !== 'file') this.others.set(number, member)
+    return number
+  }
+
+  /** What stands above a path is a directory, and as new as what is in it. */
+  private climb(path: string, mtime: number): void {
+    const end = path.lastIndexOf('/')
+    if (end <= 0) return
+    // Neighbours come one after another: what was checked for one, and is not older, holds for the next.
+    const isSame = end === this.folder.length && path.startsWith(this.folder)
+    if (isSame && mtime <= this.newestOf(this.folderNumber)) return
+    for (let slash = end; slash > 0; slash = path.lastIndexOf('/', slash - 1)) {
+      const parent = path.slice(0, slash)
+      const number = this.paths.number(parent)
+      if (slash === end) {
+        this.folder = parent
+        this.folderNumber = number
+      }
+      const kind = this.kinds.get(number) ?? 'directory'
+      if (kind !== 'directory')
+        throw this.broken('UNSAFE_PATH', path, `stands beneath ${JSON.stringify(parent)}, which is a ${kind}`)
+      if (this.newestOf(number) >= mtime) break
+      this.newest.set(number, mtime)
+    }
+  }
+
+  private newestOf(number: number | undefined): number {
+    return this.newest.get(number) ?? Number.NEGATIVE_INFINITY
   }
 
   /** The file or symbolic link behind a hard link, which stands before it. */
   private sharedBy({ path, target = '' }: Member): string {
-    const there = this.members.get(target)
-    if (target === path || there === undefined || there.kind === 'directory') {
+    const number = this.paths.find(target)
+    const there = this.kinds.get(number)
+    if (target === path || there === undefined || there === 'directory') {
       const what = there === undefined ? 'which is not in the archive before it' : 'which cannot be shared'
       throw this.broken('ARCHIVE_CORRUPT', path, `is a hard link to ${JSON.stringify(target)}, ${what}`)
     }
-    return there.kind === 'hardlink' ? this.sharedBy(there) : target
+    return there === 'hardlink' ? this.sharedBy(this.others.get(number as number) as Member) : target
   }
 
   private share(path: string, more: 1 | -1): void {
@@ -115,53 +151,65 @@ export class ForeignTree {
     return new EnvError(code, `${this.archive}: ${JSON.stringify(path)} ${what}`, { path })
   }
 
+  private member(path: string): Member | undefined {
+    const number = this.paths.find(path)
+    return number === undefined ? undefined : this.others.get(number)
+  }
+
   has(path: string): boolean {
-    return this.members.has(path) || this.parents.has(path)
+    const number = this.paths.find(path)
+    return this.kinds.get(number) !== undefined || this.newest.get(number) !== undefined
   }
 
   /** For a hard link the file it shares, for a file its own path; null: neither. */
   fileOf(path: string): string | null {
-    const member = this.members.get(path)
-    if (member?.kind === 'hardlink') {
-      const target = this.sharedBy(member)
-      return this.members.get(target)?.kind === 'file' ? target : null
+    const kind = this.kinds.get(this.paths.find(path))
+    if (kind === 'hardlink') {
+      const target = this.sharedBy(this.member(path) as Member)
+      return this.kinds.get(this.paths.find(target)) === 'file' ? target : null
     }
-    return member?.kind === 'file' ? path : null
+    return kind === 'file' ? path : null
   }
 
   /** Takes a member out, so that nothing is said of it any more; false: hard links share it, it has to stay. */
   leaveOut(path: string): boolean {
-    const member = this.members.get(path)
+    const member = this.member(path)
     if (this.shared.has(path)) return false
     if (member?.kind === 'hardlink') this.share(this.sharedBy(member), -1)
-    this.members.delete(path)
+    const number = this.paths.find(path)
+    if (number === undefined) return true
+    this.others.delete(number)
+    this.kinds.set(number, undefined)
     return true
   }
 
   /** Text of the symbolic link at `path` as the archive has it. */
   linkText(path: string): string | undefined {
-    const member = this.members.get(path)
+    const member = this.member(path)
     return member?.kind === 'symlink' ? member.target : undefined
   }
 
-  /** Paths of files and of hard links. */
-  *files(): Generator<string> {
-    for (const { path, kind } of this.members.values()) if (kind === 'file' || kind === 'hardlink') yield path
+  /** Paths of files and of hard links for which `is` is true. */
+  files(is: (path: string) => boolean): string[] {
+    const found: string[] = []
+    this.kinds.each((kind, number) => {
+      const path = this.paths.text(number)
+      if ((kind === 'file' || kind === 'hardlink') && is(path)) found.push(path)
+    })
+    return found
   }
 
   /** Hard links, then symbolic ones; those that lead to one of `origins` lead to the same place in this tree. */
   links(origins: readonly string[]): MaterializeEntry[] {
     const links: MaterializeEntry[] = []
-    for (const { path, kind, mode, mtime, target = '' } of this.members.values()) {
+    for (const { path, kind, mode, mtime, target = '' } of this.others.values()) {
       if (kind !== 'symlink' && kind !== 'hardlink') continue
       const shared = kind === 'hardlink' ? this.fileOf(path) : null
       if (shared !== null) links.push({ path, kind: 'hardlink', mode, mtime, target: shared })
       else {
         // A hard link to a symbolic link is one more of its kind.
         const text =
-          kind === 'symlink'
-            ? target
-            : (this.members.get(this.sharedBy(this.members.get(path) as Member))?.target ?? '')
+          kind === 'symlink' ? target : (this.member(this.sharedBy(this.member(path) as Member))?.target ?? '')
         links.push({ path, kind: 'symlink', mode: 0o777, mtime, target: here(path, text, origins) })
       }
     }
@@ -170,8 +218,9 @@ export class ForeignTree {
 
   /** All directories; those that only follow from names have the time of the newest thing beneath them. */
   directories(): MaterializeEntry[] {
-    const times = new Map(this.parents)
-    for (const { path, kind, mtime } of this.members.values()) if (kind === 'directory') times.set(path, mtime)
+    const times = new Map<string, number>()
+    this.newest.each((mtime, number) => times.set(this.paths.text(number), mtime))
+    for (const { path, kind, mtime } of this.others.values()) if (kind === 'directory') times.set(path, mtime)
     return [...times].map(([path, mtime]) => ({ path, kind: 'directory', mode: 0o755, mtime }))
   }
 
