@@ -43,7 +43,7 @@ std::unique_ptr<cd::DecodeJob> decode_job(Napi::Value value);
 std::pair<std::vector<cd::Answer::File>, bool> answer(Napi::Value value, const cd::Batch& batch);
 std::unique_ptr<cd::UnpackJob> unpack_job(Napi::Value value);
 std::unique_ptr<cd::LinkJob> link_job(Napi::Value value, Held& held);
-// Whether a text is twice in columns, of which each holds many.
+// Whether a text may be twice in columns, of which each holds many: by their hashes.
 bool any_twice(Napi::Value columns);
 std::unique_ptr<cd::ChangeJob> change_job(Napi::Value value);
 std::unique_ptr<cd::LookJob> look_job(Napi::Value value);

@@ -2,7 +2,6 @@
 #include <algorithm>
 #include <cstring>
 #include <string_view>
-#include <unordered_set>
 #include "convert_fields.h"
 
 namespace border {
@@ -47,11 +46,18 @@ class Texts {
 bool any_twice(Value columns) {
   size_t count = 0;
   each(columns, "columns", [&](Value one, uint32_t) { count += Texts(columns.Env(), one, "columns").count(); });
-  std::unordered_set<std::string_view> seen;
-  seen.reserve(count);
+  size_t room = 64;
+  while (room < 2 * count) room *= 2;
+  std::vector<size_t> seen(room);  // hashes, each at the first free place from where it belongs
   bool twice = false;
   each(columns, "columns", [&](Value one, uint32_t) {
-    for (Texts texts(columns.Env(), one, "columns"); !texts.empty();) twice |= !seen.insert(texts.next()).second;
+    for (Texts texts(columns.Env(), one, "columns"); !texts.empty();) {
+      const size_t hash = std::hash<std::string_view>()(texts.next()) | 1;
+      size_t at = hash / 2 % room;
+      while (seen[at] != 0 && seen[at] != hash) at = (at + 1) % room;
+      twice |= seen[at] == hash;
+      seen[at] = hash;
+    }
   });
   return twice;
 }

@@ -74,7 +74,7 @@ export interface NativeBinding {
   rewrite(data: Uint8Array, rewrites: readonly Rewrite[], prefix: string): Buffer | null
   /** false: the destination exists (`no-replace`), or one of the two does not (`exchange`). */
   rename(from: string, to: string, how: 'no-replace' | 'exchange'): boolean
-  /** Whether a path is twice in columns of `SharedFiles`: five times as fast as a Set of JavaScript is made. */
+  /** Whether a path may be twice in columns of `SharedFiles`, by their hashes: ten times as fast as a Set of JavaScript is made. */
   repeats(columns: readonly Uint8Array[]): boolean
   /** A pipe for a job to write into; its ends are closed by the caller, and not passed on to programs. */
   pipe(): { readonly read: number; readonly write: number }

@@ -42,14 +42,13 @@ class Linker {
     // Before any file: a link that a package brings must not stand where a directory is made.
     in_batches(kFarBatch, [&] {
       auto own = std::make_shared<Directories>(root_, 0777);
-      return [&, own](size_t i) { own->make_parents(job_.entries[i].path); };
+      return [&, own](size_t begin, size_t end) {
+        for (size_t i = begin; i < end; ++i) own->make_parents(job_.entries[i].path);
+      };
     });
     in_batches(kBatch, [&] {
       auto own = std::make_shared<Thread>(root_);
-      return [&, own](size_t i) {
-        progress_.check();
-        one(*own, job_.entries[i]);
-      };
+      return [&, own](size_t begin, size_t end) { batch(*own, begin, end); };
     });
     std::sort(result_.written.begin(), result_.written.end(),
               [](const Linked::Written& a, const Linked::Written& b) { return a.path < b.path; });
@@ -67,6 +66,7 @@ class Linker {
     Walker to;
     std::unique_ptr<Walker> from;
     size_t source = SIZE_MAX;
+    uint64_t linked = 0, cloned = 0, copied = 0;  // of this batch
     Room content;  // kept, as the others are: memory is not asked for again for every file
     std::string chunk, text;
   };
@@ -79,16 +79,26 @@ class Linker {
     return t.from->at(e.origin());
   }
 
-  // Calls what `starts` makes for each thread with the number of every entry.
+  // Calls what `starts` makes for each thread with the bounds of every batch of entries.
   template <class Starts>
   void in_batches(size_t size, const Starts& starts) {
     run_team((job_.entries.size() + size - 1) / size, job_.threads, [&, size] {
       auto work = starts();
-      return [this, size, work](size_t batch) {
-        const size_t end = std::min((batch + 1) * size, job_.entries.size());
-        for (size_t i = batch * size; i < end; ++i) work(i);
+      return [this, size, work](size_t number) {
+        work(number * size, std::min((number + 1) * size, job_.entries.size()));
       };
     });
+  }
+
+  // Threads count for themselves, and tell a batch at a time: a number that all write to goes from processor to processor.
+  void batch(Thread& t, size_t begin, size_t end) {
+    progress_.check();
+    t.linked = t.cloned = t.copied = 0;
+    for (size_t i = begin; i < end; ++i) one(t, job_.entries[i]);
+    linked_ += t.linked;
+    cloned_ += t.cloned;
+    copied_ += t.copied;
+    progress_.add(end - begin, 0);
   }
 
   [[noreturn]] void failed(const char* call, const LinkEntry& e) const {
@@ -107,18 +117,17 @@ class Linker {
       case LinkHow::copy: copy(t, e); break;
       case LinkHow::share: share(t, e); break;
     }
-    progress_.add(1, 0);
   }
 
   void share(Thread& t, const LinkEntry& e) {
     if (clones_.load(std::memory_order_relaxed) && clone(t, e)) {
-      cloned_.fetch_add(1, std::memory_order_relaxed);
+      ++t.cloned;
       return;
     }
     if (links_.load(std::memory_order_relaxed)) {
       const Walker::Place from = source_of(t, e), to = t.to.at(e.path);
       if (::linkat(from.directory, from.name, to.directory, to.name, 0) == 0) {
-        linked_.fetch_add(1, std::memory_order_relaxed);
+        ++t.linked;
         return;
       }
       // EXDEV: another file system. EPERM: not ours to link. EMLINK: this one file has all the names it can have.
@@ -182,7 +191,7 @@ class Linker {
       if (!write_all(to.get(), t.chunk.data(), n)) throw Failure::system("write", root_.full(e.path));
     }
     finish(to, e, static_cast<int64_t>(st.st_mtime));
-    copied_.fetch_add(1, std::memory_order_relaxed);
+    ++t.copied;
   }
 
   void symlink(Thread& t, const LinkEntry& e) {

@@ -95,7 +95,7 @@ Walker::Place Walker::at(const std::string& beneath) {
   for (size_t i = 0; i < kKept; ++i) {
     const size_t number = (newest_ + kKept - i) % kKept;
     const Kept& kept = kept_[number];
-    if (!kept.fd || beneath.compare(0, slash, kept.path) != 0) continue;
+    if (!kept.fd || kept.path.size() != slash || beneath.compare(0, slash, kept.path) != 0) continue;
     return {kept.fd.get(), name};
   }
   const size_t next = (newest_ + 1) % kKept;
