@@ -6,7 +6,7 @@
 import { readdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setImmediate } from 'node:timers/promises'
-import { bring } from './bring.js'
+import { type Brought, bring } from './bring.js'
 import { nameIn } from './candidates.js'
 import { draftOf } from './conda-meta.js'
 import { type Noted, noted } from './packages.js'
@@ -34,6 +34,7 @@ export function readAhead(caches: readonly string[], asked: Iterable<string>, co
   const begin = async (): Promise<void> => {
     const folders = await foldersByName(caches)
     const names = new Set(asked)
+    const brought: Brought[] = []
     // First: what others bring depends on it. Of several it is not known which one it will be.
     const [only, ...others] = folders.get('python') ?? []
     const at = others.length === 0 && only !== undefined ? readable(only) : null
@@ -49,8 +50,13 @@ export function readAhead(caches: readonly string[], asked: Iterable<string>, co
         const { index } = one.unpacked
         if (Array.isArray(index['depends'])) for (const spec of index['depends']) names.add(nameIn(String(spec)))
         const pure = index['noarch'] === 'python'
-        if (!pure || python !== null) draftOf(bring(one.unpacked, pure ? python : null, copy).placed)
+        if (!pure || python !== null) brought.push(bring(one.unpacked, pure ? python : null, copy))
       }
+    for (const { placed } of brought) {
+      await setImmediate()
+      if (ended) return
+      draftOf(placed)
+    }
   }
   // Whatever is wrong will be met again, if it is chosen, and then it is told.
   const done = begin().catch(() => undefined)
