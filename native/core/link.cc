@@ -21,19 +21,13 @@ namespace {
 constexpr size_t kChunk = 1u << 20;
 constexpr size_t kBatch = 32;           // entries handed to a thread at a time: neighbours share their directories
 constexpr size_t kFarBatch = 1024;      // … while those are made: a directory that two threads need, both ask for
-constexpr size_t kPiece = 256u << 10;   // of binaries to be rewritten
+constexpr size_t kPiece = 128u << 10;   // of binaries to be rewritten
 constexpr uint64_t kLarge = 32u << 20;  // texts to be rewritten are held in memory: of larger ones one at a time
 
 class Linker {
  public:
   Linker(const LinkJob& job, Progress progress) : job_(job), root_(job.root), progress_(progress) {
     check_prefix(job.prefix);
-    for (const LinkEntry& e : job.entries) {
-      check_path(e.path);
-      if (!e.from.empty()) check_path(e.from);
-      if (e.how != LinkHow::write && e.source >= job.sources.size())
-        throw std::invalid_argument("source must be the number of one of the sources");
-    }
     for (const std::string& source : job.sources) sources_.emplace_back(source);
     progress_.expect(job.entries.size());
   }
@@ -43,7 +37,10 @@ class Linker {
     in_batches(kFarBatch, [&] {
       auto own = std::make_shared<Directories>(root_, 0777);
       return [&, own](size_t begin, size_t end) {
-        for (size_t i = begin; i < end; ++i) own->make_parents(job_.entries[i].path);
+        for (size_t i = begin; i < end; ++i) {
+          check(job_.entries[i]);
+          own->make_parents(job_.entries[i].path);
+        }
       };
     });
     in_batches(kBatch, [&] {
@@ -67,9 +64,16 @@ class Linker {
     std::unique_ptr<Walker> from;
     size_t source = SIZE_MAX;
     uint64_t linked = 0, cloned = 0, copied = 0;  // of this batch
-    Room content;  // kept, as the others are: memory is not asked for again for every file
+    Room content, other;  // kept, as the others are: memory is not asked for again for every file
     std::string chunk, text;
   };
+
+  void check(const LinkEntry& e) const {
+    check_path(e.path);
+    if (!e.from.empty()) check_path(e.from);
+    if (e.how != LinkHow::write && e.source >= job_.sources.size())
+      throw std::invalid_argument("source must be the number of one of the sources");
+  }
 
   Walker::Place source_of(Thread& t, const LinkEntry& e) {
     if (t.source != e.source) {
@@ -94,7 +98,17 @@ class Linker {
   void batch(Thread& t, size_t begin, size_t end) {
     progress_.check();
     t.linked = t.cloned = t.copied = 0;
-    for (size_t i = begin; i < end; ++i) one(t, job_.entries[i]);
+    const LinkEntry* waiting = nullptr;
+    for (size_t i = begin; i < end; ++i) {
+      const LinkEntry& e = job_.entries[i];
+      if (e.how != LinkHow::rewrite || e.rewrite.text)
+        one(t, e);
+      else if (!waiting)
+        waiting = &e;
+      else
+        rewrite_binaries(t, *std::exchange(waiting, nullptr), &e);
+    }
+    if (waiting) rewrite_binaries(t, *waiting, nullptr);
     linked_ += t.linked;
     cloned_ += t.cloned;
     copied_ += t.copied;
@@ -113,7 +127,7 @@ class Linker {
     switch (e.how) {
       case LinkHow::write: write(t, e, e.data.data, e.data.size, e.mode); break;
       case LinkHow::symlink: symlink(t, e); break;
-      case LinkHow::rewrite: rewrite(t, e); break;
+      case LinkHow::rewrite: rewrite_text(t, e); break;
       case LinkHow::copy: copy(t, e); break;
       case LinkHow::share: share(t, e); break;
     }
@@ -210,28 +224,9 @@ class Linker {
     if (!fd.close()) throw Failure::system("close", root_.full(e.path));
   }
 
-  void rewrite(Thread& t, const LinkEntry& e) {
+  void rewrite_text(Thread& t, const LinkEntry& e) {
     struct stat st;
     const Fd from = open_source(t, e, st);
-    Linked::Written written{e.path, {}, 0};
-    Rewriting done;
-    try {
-      if (e.rewrite.text)
-        rewrite_text(t, e, from, st, written, done);
-      else
-        rewrite_pieces(t, e, from, st.st_mode, written);
-    } catch (const Failure& failure) {
-      if (!failure.path.empty()) throw;
-      throw Failure(failure.code, e.path + ": " + failure.what(), e.path);
-    }
-    trampolines_ += done.trampoline;
-    const std::lock_guard<std::mutex> lock(guard_);
-    result_.written.push_back(std::move(written));
-    if (done.by_path) result_.by_path.push_back(e.path);
-  }
-
-  void rewrite_text(Thread& t, const LinkEntry& e, const Fd& from, const struct stat& st, Linked::Written& written,
-                    Rewriting& done) {
     std::unique_lock<std::mutex> single(large_, std::defer_lock);
     if (static_cast<uint64_t>(st.st_size) > kLarge) single.lock();
     char* const in = t.content.fresh(static_cast<size_t>(st.st_size));
@@ -239,34 +234,91 @@ class Linker {
     if (got < 0) failed("pread", e);
     std::string_view out(in, static_cast<size_t>(got));
     std::vector<Spot> spots;
-    if (rewrite_search(out, {e.rewrite}, job_.prefix, t.text, spots, done)) out = t.text;
+    Rewriting done;
+    naming(e, [&] {
+      if (rewrite_search(out, {e.rewrite}, job_.prefix, t.text, spots, done)) out = t.text;
+    });
     write(t, e, out.data(), out.size(), st.st_mode);
-    written.sha256 = sha256(out.data(), out.size());
-    written.size = out.size();
+    written(e, sha256(out.data(), out.size()), out.size(), done);
   }
 
-  // A piece stays in the processor's cache while all is done to it.
-  void rewrite_pieces(Thread& t, const LinkEntry& e, const Fd& from, mode_t mode, Linked::Written& written) {
-    Fd to = create(t, e, mode);
-    Sha256 hash;
-    t.content.reserve(2 * kPiece);
-    for (bool last = false; !last;) {
-      // More than is left of the piece before, or a string without an end would be looked through again and again.
-      const size_t left = t.content.size(), wanted = std::max(kPiece, left);
-      char* const more = t.content.grow(wanted);
-      const ssize_t got = read_all_at(from.get(), more, wanted, written.size + left);
-      if (got < 0) failed("pread", e);
-      t.content.shrink(left + static_cast<size_t>(got));
-      last = static_cast<size_t>(got) < wanted;
-      char* const piece = t.content.data();
-      const size_t done = rewrite_binary(piece, t.content.size(), written.size, last, e.rewrite.prefix, job_.prefix);
-      if (!write_all(to.get(), piece, done)) throw Failure::system("write", root_.full(e.path));
-      hash.update(piece, done);
-      t.content.refit(0, done, 0);
-      written.size += done;
+  // What goes wrong in a content is told with the name of its file.
+  template <class Work>
+  static void naming(const LinkEntry& e, const Work& work) {
+    try {
+      work();
+    } catch (const Failure& failure) {
+      if (!failure.path.empty()) throw;
+      throw Failure(failure.code, e.path + ": " + failure.what(), e.path);
     }
-    if (!to.close()) throw Failure::system("close", root_.full(e.path));
-    written.sha256 = hash.finish();
+  }
+
+  void written(const LinkEntry& e, const Digest& digest, uint64_t size, const Rewriting& done) {
+    trampolines_ += done.trampoline;
+    const std::lock_guard<std::mutex> lock(guard_);
+    result_.written.push_back({e.path, digest, size});
+    if (done.by_path) result_.by_path.push_back(e.path);
+  }
+
+  // A binary on its way, in pieces that stay in the processor's cache while all is done to them.
+  struct Binary {
+    const LinkEntry& entry;
+    Fd from, to;
+    Room& content;
+    Sha256 hash;
+    uint64_t base = 0;  // where the content begins in the file
+    size_t done = 0;    // bytes of it that are rewritten and written
+    bool last = false;  // nothing follows it
+  };
+
+  Binary begin(Thread& t, const LinkEntry& e, Room& content) {
+    struct stat st;
+    Fd from = open_source(t, e, st);
+    content.reserve(2 * kPiece);
+    return {e, std::move(from), create(t, e, st.st_mode), content, {}};
+  }
+
+  // Has the next bytes done; false: there are none.
+  bool next(Binary& b) const {
+    b.content.refit(0, b.done, 0);
+    b.base += std::exchange(b.done, 0);
+    while (!b.last && b.done == 0) {
+      // More than is left of the piece before, or a string without an end would be looked through again and again.
+      const size_t left = b.content.size(), wanted = std::max(kPiece, left);
+      char* const more = b.content.grow(wanted);
+      const ssize_t got = read_all_at(b.from.get(), more, wanted, b.base + left);
+      if (got < 0) failed("pread", b.entry);
+      b.content.shrink(left + static_cast<size_t>(got));
+      b.last = static_cast<size_t>(got) < wanted;
+      naming(b.entry, [&] {
+        b.done =
+            rewrite_binary(b.content.data(), b.content.size(), b.base, b.last, b.entry.rewrite.prefix, job_.prefix);
+      });
+    }
+    if (!write_all(b.to.get(), b.content.data(), b.done)) throw Failure::system("write", root_.full(b.entry.path));
+    return b.done > 0;
+  }
+
+  void end(Binary& b) {
+    if (!b.to.close()) throw Failure::system("close", root_.full(b.entry.path));
+    written(b.entry, b.hash.finish(), b.base, {});
+  }
+
+  // Two at a time, where there are two: hashing is most of the work, and that of two takes little longer than that of one.
+  void rewrite_binaries(Thread& t, const LinkEntry& first, const LinkEntry* second) {
+    Binary a = begin(t, first, t.content);
+    if (second) {
+      Binary b = begin(t, *second, t.other);
+      bool more = next(b);
+      while (more && next(a)) {
+        Sha256::update_both(a.hash, a.content.data(), a.done, b.hash, b.content.data(), b.done);
+        more = next(b);
+      }
+      for (; more; more = next(b)) b.hash.update(b.content.data(), b.done);
+      end(b);
+    }
+    while (next(a)) a.hash.update(a.content.data(), a.done);
+    end(a);
   }
 
   const LinkJob& job_;

@@ -59,8 +59,7 @@ async function laidOut<T>(request: Request, options: LayoutOptions, use: (layout
   try {
     const plan = planLink(wanted, { prefix: standIn, copy: false, compiled: made.packages })
     warnOfClobbers(plan.clobbers, request.warn)
-    const filesOf = ({ unpacked }: Wanted): string[] => unpacked.paths.map(({ path }) => path)
-    const scripts = wanted.flatMap((one) => linkScript(one.record, filesOf(one), 'post-link'))
+    const scripts = wanted.flatMap(({ record, unpacked }) => linkScript(record, unpacked.paths, 'post-link'))
     if (scripts.length > 0)
       request.warn(
         `scripts of packages that cannot be run without an environment: ${scripts.map(({ path }) => path).join(', ')}`,

@@ -19,11 +19,11 @@ export interface LinkScript {
 /** Of a package with these files, if it has one. */
 export function linkScript(
   record: LinkScript['record'],
-  files: readonly string[],
+  files: readonly { readonly path: string }[],
   when: 'post-link' | 'pre-unlink',
 ): LinkScript[] {
   const path = `bin/.${record.name}-${when}.sh`
-  return files.includes(path) ? [{ path, record }] : []
+  return files.some((file) => file.path === path) ? [{ path, record }] : []
 }
 
 /**

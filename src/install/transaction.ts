@@ -160,7 +160,13 @@ class Transaction {
     const clobbered = [...plan.clobbers, ...shares.clobbered]
     warnOfClobbers(clobbered, warn)
     const { removed, relinked } = this.#difference
-    const going = [...removed, ...relinked].map(({ record, meta }) => linkScript(record, meta.files, 'pre-unlink'))
+    const going = [...removed, ...relinked].map(({ record, meta }) =>
+      linkScript(
+        record,
+        meta.files.map((path) => ({ path })),
+        'pre-unlink',
+      ),
+    )
     await linkScripts(prefix, going.flat(), request)
     await change.begin()
     try {
@@ -174,9 +180,7 @@ class Transaction {
       const { steps: count, moments } = await change.commit(steps, request)
       if (moments > 0)
         warn(`${moments} files were gone for a moment while they were replaced: this file system has no hard links`)
-      const come = wanted.map(({ record }, number) =>
-        linkScript(record, plan.placed[number]?.map(({ path }) => path) ?? [], 'post-link'),
-      )
+      const come = wanted.map(({ record }, number) => linkScript(record, plan.placed[number] ?? [], 'post-link'))
       await noteEnvironment(prefix, process.env['HOME'] || homedir()).catch((error: Error) => warn(error.message))
       this.#clock.lap('change')
       const { cloned, copied, written } = linked
