@@ -19,8 +19,8 @@ namespace cd {
 namespace {
 
 constexpr size_t kChunk = 1u << 20;
-constexpr size_t kBatch = 32;           // entries handed to a thread at a time: neighbours share their directories
-constexpr size_t kFarBatch = 1024;      // … while those are made: a directory that two threads need, both ask for
+constexpr size_t kFew = 16;
+constexpr size_t kMany = 512;           // neighbours: threads in one directory wait for each other, and each opens it
 constexpr size_t kPiece = 128u << 10;   // of binaries to be rewritten
 constexpr uint64_t kLarge = 32u << 20;  // texts to be rewritten are held in memory: of larger ones one at a time
 
@@ -34,7 +34,7 @@ class Linker {
 
   Linked run() {
     // Before any file: a link that a package brings must not stand where a directory is made.
-    in_batches(kFarBatch, [&] {
+    in_batches(kMany, kMany, [&] {
       auto own = std::make_shared<Directories>(root_, 0777);
       return [&, own](size_t begin, size_t end) {
         for (size_t i = begin; i < end; ++i) {
@@ -43,7 +43,7 @@ class Linker {
         }
       };
     });
-    in_batches(kBatch, [&] {
+    in_batches(kFew, kMany, [&] {
       auto own = std::make_shared<Thread>(root_);
       return [&, own](size_t begin, size_t end) { batch(*own, begin, end); };
     });
@@ -83,14 +83,15 @@ class Linker {
     return t.from->at(e.origin());
   }
 
-  // Calls what `starts` makes for each thread with the bounds of every batch of entries.
+  // Calls what `starts` makes for each thread with the bounds of batches of entries: few of those that are written, many of those that are shared.
   template <class Starts>
-  void in_batches(size_t size, const Starts& starts) {
-    run_team((job_.entries.size() + size - 1) / size, job_.threads, [&, size] {
+  void in_batches(size_t few, size_t many, const Starts& starts) {
+    std::vector<size_t> bounds{0};
+    for (size_t at = 0; at < job_.entries.size(); bounds.push_back(at))
+      at = std::min(at + (job_.entries[at].how == LinkHow::share ? many : few), job_.entries.size());
+    run_team(bounds.size() - 1, job_.threads, [&] {
       auto work = starts();
-      return [this, size, work](size_t number) {
-        work(number * size, std::min((number + 1) * size, job_.entries.size()));
-      };
+      return [&bounds, work](size_t number) { work(bounds[number], bounds[number + 1]); };
     });
   }
 
