@@ -1,6 +1,7 @@
 // The jobs that make an environment from packages: unpack and link.
 #include <algorithm>
 #include <cstring>
+#include <deque>
 #include <string_view>
 #include "convert_fields.h"
 
@@ -26,7 +27,12 @@ class Texts {
     at_ = reinterpret_cast<const char*>(bytes.Data());
     end_ = at_ + bytes.ByteLength();
   }
-  Texts(const Fields& f, const char* name) : Texts(f.env(), f.get(name), name) {}
+  // Of a copy, which stays when the call is over.
+  Texts(const Fields& f, const char* name, std::deque<std::string>& copies) : Texts(f.env(), f.get(name), name) {
+    const std::string& copy = copies.emplace_back(at_, end_);
+    at_ = copy.data();
+    end_ = at_ + copy.size();
+  }
   bool empty() const { return at_ == end_; }
   size_t count() const { return static_cast<size_t>(std::count(at_, end_, 0)); }
   std::string_view next() {
@@ -62,12 +68,12 @@ bool any_twice(Value columns) {
   return twice;
 }
 
-static void add_shared(Value value, size_t source, std::vector<cd::LinkEntry>& entries) {
+static void add_shared(Value value, size_t source, cd::LinkJob& job) {
   const Fields f(value, "shared");
-  Texts paths(f, "paths"), from(f, "from");
+  Texts paths(f, "paths", job.texts), from(f, "from", job.texts);
   const bool elsewhere = !from.empty();
   while (!paths.empty()) {
-    cd::LinkEntry& e = entries.emplace_back();
+    cd::LinkEntry& e = job.entries.emplace_back();
     e.source = source;
     e.path = paths.next();
     if (elsewhere) e.from = from.next();
@@ -91,7 +97,8 @@ std::unique_ptr<cd::LinkJob> link_job(Value value, Held& held) {
     const std::string source = part.text("source");
     numbers.push_back(source.empty() ? SIZE_MAX : job->sources.size());
     if (!source.empty()) job->sources.push_back(source);
-    count += length(part.get(entries), "entries") + Texts(Fields(part.get("shared"), "shared"), "paths").count();
+    count += length(part.get(entries), "entries") +
+             Texts(env, Fields(part.get("shared"), "shared").get("paths"), "paths").count();
   });
   job->entries.reserve(count);  // `held` knows where their data is noted
   each(parts, "parts", [&](Value item, uint32_t number) {
@@ -99,7 +106,7 @@ std::unique_ptr<cd::LinkJob> link_job(Value value, Held& held) {
     each(part.get(entries), "entries", [&](Value one, uint32_t) {
       const Fields g(one, "an entry");
       cd::LinkEntry& e = job->entries.emplace_back();
-      e.path = g.text(path);
+      e.path = job->texts.emplace_back(g.text(path));
       e.source = numbers.at(number);
       e.how = static_cast<cd::LinkHow>(1 + choice(g.get(how), "how", {"copy", "rewrite", "symlink", "write"}));
       if (e.how == cd::LinkHow::write) {
@@ -107,7 +114,7 @@ std::unique_ptr<cd::LinkJob> link_job(Value value, Held& held) {
         e.mode = static_cast<uint32_t>(natural(g.get(mode), "mode", 07777));
         return;
       }
-      if (const Value v = g.get(from); !v.IsUndefined()) e.from = text(v, "from");
+      if (const Value v = g.get(from); !v.IsUndefined()) e.from = job->texts.emplace_back(text(v, "from"));
       if (e.how != cd::LinkHow::rewrite) return;
       e.rewrite = {g.text(placeholder), flag(g.get(is_text), "text")};
       if (e.rewrite.prefix.empty()) wrong(env, "placeholder", "a text that is not empty");
@@ -115,7 +122,7 @@ std::unique_ptr<cd::LinkJob> link_job(Value value, Held& held) {
   });
   // After those that take longer.
   each(parts, "parts", [&](Value item, uint32_t number) {
-    add_shared(Fields(item, "a part").get("shared"), numbers.at(number), job->entries);
+    add_shared(Fields(item, "a part").get("shared"), numbers.at(number), *job);
   });
   return job;
 }

@@ -1,5 +1,6 @@
 // The jobs of the core, as src/native.ts describes them. One function a job; each uses its own threads and keeps nothing.
 #pragma once
+#include <deque>
 #include <functional>
 #include <memory>
 #include <utility>
@@ -213,11 +214,11 @@ std::vector<Unpacked> unpack(const UnpackJob&, Progress);
 // link.cc: one tree of files that stand unpacked in several others.
 enum class LinkHow : uint8_t { share, copy, rewrite, symlink, write };
 struct LinkEntry {
-  std::string path;
+  std::string_view path;  // a NUL follows it, and what follows `from`
   LinkHow how = LinkHow::share;
   size_t source = 0;  // number in `sources`, and the path there where it is another; of what is not written from memory
-  std::string from;
-  const std::string& origin() const { return from.empty() ? path : from; }
+  std::string_view from;
+  std::string_view origin() const { return from.empty() ? path : from; }
   Rewrite rewrite;
   Bytes data;
   uint32_t mode = 0;  // of what is written from memory; others have their source's
@@ -226,6 +227,7 @@ struct LinkJob {
   std::string root, prefix;
   std::vector<std::string> sources;
   std::vector<LinkEntry> entries;
+  std::deque<std::string> texts;  // what the paths of entries are parts of
   unsigned threads = 1;
 };
 struct Linked {

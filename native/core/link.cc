@@ -250,15 +250,16 @@ class Linker {
       work();
     } catch (const Failure& failure) {
       if (!failure.path.empty()) throw;
-      throw Failure(failure.code, e.path + ": " + failure.what(), e.path);
+      const std::string path(e.path);
+      throw Failure(failure.code, path + ": " + failure.what(), path);
     }
   }
 
   void written(const LinkEntry& e, const Digest& digest, uint64_t size, const Rewriting& done) {
     trampolines_ += done.trampoline;
     const std::lock_guard<std::mutex> lock(guard_);
-    result_.written.push_back({e.path, digest, size});
-    if (done.by_path) result_.by_path.push_back(e.path);
+    result_.written.push_back({std::string(e.path), digest, size});
+    if (done.by_path) result_.by_path.emplace_back(e.path);
   }
 
   // A binary on its way, in pieces that stay in the processor's cache while all is done to them.

@@ -88,19 +88,19 @@ Fd Root::directory(const std::string& beneath, int flags) const {
   throw Failure::system("open", full(beneath));
 }
 
-Walker::Place Walker::at(const std::string& beneath) {
+Walker::Place Walker::at(std::string_view beneath) {
   const size_t slash = beneath.rfind('/');
-  if (slash == std::string::npos) return {root_.fd(), beneath.c_str()};
-  const char* name = beneath.c_str() + slash + 1;
+  if (slash == beneath.npos) return {root_.fd(), beneath.data()};
+  const char* name = beneath.data() + slash + 1;
   for (size_t i = 0; i < kKept; ++i) {
     const size_t number = (newest_ + kKept - i) % kKept;
     const Kept& kept = kept_[number];
-    if (!kept.fd || kept.path.size() != slash || beneath.compare(0, slash, kept.path) != 0) continue;
+    if (!kept.fd || beneath.substr(0, slash) != kept.path) continue;
     return {kept.fd.get(), name};
   }
   const size_t next = (newest_ + 1) % kKept;
   Kept& kept = kept_[next];
-  kept.path.assign(beneath, 0, slash);
+  kept.path = beneath.substr(0, slash);
   kept.fd = Fd();
   kept.fd = root_.directory(kept.path);
   newest_ = next;
@@ -119,10 +119,10 @@ void Directories::make(const std::string& path) {
     throw Failure::system("mkdir", walker_.root().full(path));
 }
 
-void Directories::make_parents(const std::string& path) {
+void Directories::make_parents(std::string_view path) {
   const size_t slash = path.rfind('/');
-  if (slash == std::string::npos || path.compare(0, slash, last_) == 0) return;
-  std::string parent = path.substr(0, slash);
+  if (slash == path.npos || path.substr(0, slash) == last_) return;
+  std::string parent(path.substr(0, slash));
   make(parent);
   last_ = std::move(parent);
 }

@@ -4,6 +4,7 @@
 #include <sys/stat.h>
 #include <cstdint>
 #include <string>
+#include <string_view>
 #include <unordered_set>
 #include <utility>
 #include "failure.h"
@@ -34,8 +35,8 @@ class Root {
   explicit Root(const std::string& path);  // an existing directory, not a link to one
   int fd() const { return fd_.get(); }
   const std::string& path() const { return path_; }
-  std::string full(const std::string& beneath) const {
-    return beneath.empty() ? path_ : path_ + '/' + beneath;
+  std::string full(std::string_view beneath) const {
+    return beneath.empty() ? path_ : path_ + '/' + std::string(beneath);
   }  // for messages
 
   // Opens a file or directory beneath ("": the root itself); no component may be a symbolic link. No descriptor: errno
@@ -54,9 +55,9 @@ class Walker {
   explicit Walker(const Root& root) : root_(root) {}
   struct Place {
     int directory;     // open until kKept others have been asked for
-    const char* name;  // in `beneath`
+    const char* name;  // in `beneath`, which a NUL follows
   };
-  Place at(const std::string& beneath);
+  Place at(std::string_view beneath);
   void close();  // what is kept open
   const Root& root() const { return root_; }
 
@@ -75,8 +76,8 @@ class Walker {
 class Directories {
  public:
   Directories(const Root& root, mode_t mode) : walker_(root), mode_(mode) {}
-  void make(const std::string& path);          // with all above it
-  void make_parents(const std::string& path);  // all above it
+  void make(const std::string& path);        // with all above it
+  void make_parents(std::string_view path);  // all above it
 
  private:
   Walker walker_;

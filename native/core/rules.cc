@@ -23,14 +23,14 @@ bool begins_with_own_folder(const std::string& path) {
 
 }  // namespace
 
-void check_path(const std::string& path) {
+void check_path(std::string_view path) {
   const auto refuse = [&](const char* why) {
-    throw Failure("UNSAFE_PATH", "unsafe path '" + path.substr(0, path.find('\0')) + "': " + why,
-                  path.substr(0, path.find('\0')));
+    const std::string shown(path.substr(0, path.find('\0')));
+    throw Failure("UNSAFE_PATH", "unsafe path '" + shown + "': " + why, shown);
   };
   if (path.empty()) refuse("empty");
   if (path.size() > kPathMax) refuse("longer than 4095 bytes");
-  if (path.find('\0') != std::string::npos) refuse("holds a NUL");
+  if (path.find('\0') != path.npos) refuse("holds a NUL");
   const char* const all = path.data();
   for (size_t begin = 0, at = 0;; ++at) {
     if (at < path.size() && all[at] != '/') continue;

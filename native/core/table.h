@@ -15,6 +15,6 @@ Summary decode_summary(const uint8_t* data, size_t size);
 Summary summarize(const Table& table, const std::string& encoded, std::string json);
 
 // A safe relative path as FORMAT.md demands it; throws UNSAFE_PATH.
-void check_path(const std::string& path);
+void check_path(std::string_view path);
 
 }  // namespace cd
