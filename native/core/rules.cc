@@ -31,13 +31,12 @@ void check_path(std::string_view path) {
   if (path.empty()) refuse("empty");
   if (path.size() > kPathMax) refuse("longer than 4095 bytes");
   if (path.find('\0') != path.npos) refuse("holds a NUL");
-  const char* const all = path.data();
-  for (size_t begin = 0, at = 0;; ++at) {
-    if (at < path.size() && all[at] != '/') continue;
-    const size_t size = at - begin;
+  for (size_t begin = 0;;) {
+    const size_t at = std::min(path.find('/', begin), path.size()), size = at - begin;
+    const char* const name = path.data() + begin;
     if (size == 0) refuse(begin == 0 ? "absolute" : "an empty component");
-    if (size == 1 && all[begin] == '.') refuse("a component '.'");
-    if (size == 2 && all[begin] == '.' && all[begin + 1] == '.') refuse("a component '..'");
+    if (size == 1 && name[0] == '.') refuse("a component '.'");
+    if (size == 2 && name[0] == '.' && name[1] == '.') refuse("a component '..'");
     if (at == path.size()) return;
     begin = at + 1;
   }
