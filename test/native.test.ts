@@ -151,7 +151,20 @@ describe('what crosses', () => {
     expect(native().features()).toEqual({
       zstd: expect.stringMatching(/^\d+\.\d+\.\d+$/),
       sha256: expect.stringMatching(/^(hardware|portable)$/),
+      glibc: expect.toSatisfy((version: unknown) => version === null || /^\d+\.\d+/.test(String(version))),
     })
+  })
+
+  test('columns in which a path is twice', () => {
+    const column = (...paths: readonly string[]) => Buffer.from(paths.map((path) => `${path}\0`).join(''))
+    const many = Array.from({ length: 5000 }, (_, i) => `lib/${i}`)
+    expect(native().repeats([])).toBe(false)
+    expect(native().repeats([column('a', 'b'), column(), column('ab', 'c')])).toBe(false)
+    expect(native().repeats([column('a', 'b'), column('c', 'a')])).toBe(true)
+    expect(native().repeats([column('a', 'b', 'a')])).toBe(true)
+    expect(native().repeats([column(...many)])).toBe(false)
+    expect(native().repeats([column(...many), column('lib/4711')])).toBe(true)
+    expect(() => native().repeats([Buffer.from('no end')])).toThrow('each ended by a NUL')
   })
 })
 
