@@ -238,21 +238,29 @@ size_t rewrite_binary(char* piece, size_t size, uint64_t base, bool last, const 
   const uint8_t* data = reinterpret_cast<const uint8_t*>(piece);
   Found found = look_for({piece, size}, {{from, false}}, base);
   for (Spot& spot : found.spots) spot.offset += base;
-  // A prefix that begins before here is whole, and so is one that overlaps it: none takes more than four bytes a character.
-  const size_t margin = last ? 0 : std::min(size, 8 * from.size());
-  size_t done = size - margin;
+  const auto begin_of = [&](const Spot& spot) { return static_cast<size_t>(spot.offset - base); };
+  const auto end_of = [&](const Spot& spot) {
+    const size_t behind = begin_of(spot) + encode_as(from, spot.encoding).size();
+    return find_nul(data, behind, size, unit_of(spot.encoding));
+  };
+  // Where nothing was found for so long, what stands on one side has nothing to do with what stands on the other: no prefix takes more than
+  // four bytes a character, and whatever overlaps lies on one side.
+  const size_t margin = 16 * from.size();
+  size_t done = last ? size : size - std::min(size, margin);
+  for (size_t i = last ? 0 : found.spots.size(); i-- > 0;) {
+    const size_t begin = begin_of(found.spots[i]);
+    if (begin >= done + margin) continue;
+    if (end_of(found.spots[i]) + margin <= done) break;
+    done = begin - std::min(begin, margin);
+  }
   Rewriting none;
-  for (size_t i = 0, n = 0; i < found.spots.size(); i += n) {
+  for (size_t i = 0, n = 0; i < found.spots.size() && begin_of(found.spots[i]) < done; i += n) {
     const Spot& first = found.spots[i];
-    const size_t begin = static_cast<size_t>(first.offset - base);
-    if (begin >= done) break;
-    const size_t end = find_nul(data, begin + encode_as(from, first.encoding).size(), size, unit_of(first.encoding));
-    if (end == size && !last) return begin;
-    for (n = 1; i + n < found.spots.size() && found.spots[i + n].offset - base < end;) ++n;
+    const size_t begin = begin_of(first), end = end_of(first);
+    for (n = 1; i + n < found.spots.size() && begin_of(found.spots[i + n]) < end;) ++n;
     const std::string string =
         rewrite_spots(data + begin, end - begin, first.offset, &first, n, found.prefixes, to, {}, none);
     std::copy(string.begin(), string.end(), piece + begin);
-    done = std::max(done, end);
   }
   return done;
 }
