@@ -221,13 +221,17 @@ const renamedWorker = {
     })
   },
 }
-const nice = { external: ['@napi-rs/nice'] } // an option of piscina that is not used
 const piscina = {
-  ...{ ...small, ...nice, entryPoints: ['node_modules/piscina/dist/main.js'], outfile: 'dist/piscina.cjs' },
+  ...small,
+  external: ['@napi-rs/nice'], // for an option that is not used
+  entryPoints: ['node_modules/piscina/dist/main.js'],
+  outfile: 'dist/piscina.cjs',
   plugins: [renamedWorker],
 }
 const worker = {
-  ...{ ...small, ...nice, entryPoints: ['node_modules/piscina/dist/worker.js'], outfile: `dist/${piscinaWorker}` },
+  ...piscina,
+  entryPoints: ['node_modules/piscina/dist/worker.js'],
+  outfile: `dist/${piscinaWorker}`,
 }
 
 /** A thread of its own: see src/install/solver.ts. CommonJS, as the thread's own file is, which would wait for the loader of the other form. */

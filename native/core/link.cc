@@ -19,7 +19,7 @@ namespace cd {
 namespace {
 
 constexpr size_t kChunk = 1u << 20;
-constexpr size_t kFew = 16;
+constexpr size_t kFew = 16;             // entries at a time that are written: they differ most in size
 constexpr size_t kMany = 512;           // neighbours: threads in one directory wait for each other, and each opens it
 constexpr size_t kPiece = 256u << 10;   // of binaries to be rewritten
 constexpr uint64_t kLarge = 32u << 20;  // texts to be rewritten are held in memory: of larger ones one at a time

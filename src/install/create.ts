@@ -16,7 +16,7 @@ import { noteEnvironment, noteOf } from './conda-meta.js'
 import { type Filled, filesIn, fillStage } from './fill.js'
 import { revisionText } from './history.js'
 import { type Clobber, planLink, warnOfClobbers } from './link.js'
-import { linkScript, linkScripts } from './link-scripts.js'
+import { linkScripts, postLinks } from './link-scripts.js'
 import { obtain } from './obtain.js'
 import { packageCaches, writableCache } from './packages.js'
 import { checkOffline, type PipResult, runPip } from './pip.js'
@@ -99,7 +99,7 @@ async function install(prefix: string, request: Request, typed: string | undefin
   const last = new Map([['conda-meta/history', revisionText({ command, added, update: specs })]])
   const state = { version: 1, env_vars: variables }
   if (Object.keys(variables).length > 0) last.set('conda-meta/state', JSON.stringify(state))
-  const scripts = wanted.flatMap(({ record, unpacked }) => linkScript(record, unpacked.paths, 'post-link'))
+  const scripts = postLinks(wanted, plan)
   // What must run at the place where the environment stands.
   const inPlace = async (held: number): Promise<void> => {
     await linkScripts(prefix, scripts, request)

@@ -17,7 +17,7 @@ import { compilePackages, compilerAmong } from './compile.js'
 import { noteOf, recordDocument } from './conda-meta.js'
 import { revisionText } from './history.js'
 import { type LinkPlan, planLink, type Wanted, warnOfClobbers } from './link.js'
-import { linkScript } from './link-scripts.js'
+import { postLinks } from './link-scripts.js'
 import { obtain } from './obtain.js'
 import { ownFolder, packageCaches, writableCache } from './packages.js'
 import { type Request, type RequestOptions, readRequest, requestShape } from './request.js'
@@ -59,7 +59,7 @@ async function laidOut<T>(request: Request, options: LayoutOptions, use: (layout
   try {
     const plan = planLink(wanted, { prefix: standIn, copy: false, compiled: made.packages })
     warnOfClobbers(plan.clobbers, request.warn)
-    const scripts = wanted.flatMap(({ record, unpacked }) => linkScript(record, unpacked.paths, 'post-link'))
+    const scripts = postLinks(wanted, plan)
     if (scripts.length > 0)
       request.warn(
         `scripts of packages that cannot be run without an environment: ${scripts.map(({ path }) => path).join(', ')}`,
@@ -88,7 +88,7 @@ async function nodesOf({ parts }: LinkPlan, { signal }: Request): Promise<Map<st
     const job = { root: source, skip: [ownFolder], threads: 1 }
     const found = source === '' ? [] : await runJob((counters) => native().scan(job, counters), { signal })
     const there = new Map(found.map((node) => [node.path, node]))
-    const add = (path: string, how: Brought, from = path): void => {
+    const add = (path: string, how: How, from = path): void => {
       nodes.set(path, nodeOf(path, how, join(source, from), there.get(from)))
     }
     for (const entry of entries)
@@ -107,9 +107,9 @@ async function nodesOf({ parts }: LinkPlan, { signal }: Request): Promise<Map<st
   return nodes
 }
 
-type Brought = 'share' | Exclude<LinkEntry['how'], 'write'>
+type How = 'share' | Exclude<LinkEntry['how'], 'write'>
 
-function nodeOf(path: string, how: Brought, source: string, found: Scanned | undefined): Scanned {
+function nodeOf(path: string, how: How, source: string, found: Scanned | undefined): Scanned {
   if (found === undefined) {
     const text = `${source} is missing, but its package lists it: unpack the package again`
     throw new EnvError('PACKAGE_DAMAGED', text, { path: source })

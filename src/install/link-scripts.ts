@@ -7,6 +7,7 @@ import { readFile, rm } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { EnvError } from '../errors.js'
 import { isAbsent } from '../tree/if-there.js'
+import type { LinkPlan, Wanted } from './link.js'
 import type { RepoRecord } from './repodata.js'
 import type { Request } from './request.js'
 
@@ -16,15 +17,24 @@ export interface LinkScript {
   readonly record: Pick<RepoRecord, 'name' | 'version' | 'buildNumber'>
 }
 
-/** Of a package with these files, if it has one. */
+/** Of a package, if it has one. `has`: whether a path is one of its files. */
 export function linkScript(
   record: LinkScript['record'],
-  files: readonly { readonly path: string }[],
   when: 'post-link' | 'pre-unlink',
+  has: (path: string) => boolean,
 ): LinkScript[] {
   const path = `bin/.${record.name}-${when}.sh`
-  return files.some((file) => file.path === path) ? [{ path, record }] : []
+  return has(path) ? [{ path, record }] : []
 }
+
+/** Of packages that come, by where their files are placed. */
+export const postLinks = (
+  wanted: readonly Pick<Wanted, 'record'>[],
+  { placed }: Pick<LinkPlan, 'placed'>,
+): LinkScript[] =>
+  wanted.flatMap(({ record }, number) =>
+    linkScript(record, 'post-link', (path) => placed[number]?.some((file) => file.path === path) ?? false),
+  )
 
 /**
  * Runs scripts in their order, with the variables that conda gives them, in the environment where it stands; what they leave in `.messages.txt` is

@@ -20,7 +20,7 @@ import { revisionText } from './history.js'
 import { type Present, readPresent, specIn } from './installed.js'
 import { type Change, changing } from './journal.js'
 import { type Clobber, type LinkPlan, only, pathsIn, planLink, type Wanted, warnOfClobbers } from './link.js'
-import { linkScript, linkScripts } from './link-scripts.js'
+import { linkScript, linkScripts, postLinks } from './link-scripts.js'
 import { type Obtained, obtain } from './obtain.js'
 import { inOrder } from './order.js'
 import { distOf, packageCaches, unpackedIn } from './packages.js'
@@ -161,11 +161,7 @@ class Transaction {
     warnOfClobbers(clobbered, warn)
     const { removed, relinked } = this.#difference
     const going = [...removed, ...relinked].map(({ record, meta }) =>
-      linkScript(
-        record,
-        meta.files.map((path) => ({ path })),
-        'pre-unlink',
-      ),
+      linkScript(record, 'pre-unlink', (path) => meta.files.includes(path)),
     )
     await linkScripts(prefix, going.flat(), request)
     await change.begin()
@@ -180,13 +176,12 @@ class Transaction {
       const { steps: count, moments } = await change.commit(steps, request)
       if (moments > 0)
         warn(`${moments} files were gone for a moment while they were replaced: this file system has no hard links`)
-      const come = wanted.map(({ record }, number) => linkScript(record, plan.placed[number] ?? [], 'post-link'))
+      const scripts = postLinks(wanted, plan)
       await noteEnvironment(prefix, process.env['HOME'] || homedir()).catch((error: Error) => warn(error.message))
       this.#clock.lap('change')
       const { cloned, copied, written } = linked
       const counts = { linked: linked.linked, cloned, copied, rewritten: written.length }
       const installed = { ...obtained, ...counts, compiled: made.compiled + compiled }
-      const scripts = come.flat()
       return { scripts, installed: { ...installed, steps: count, moments }, clobbered, replaced: steps.replaced }
     } catch (error) {
       await change.end(request)
