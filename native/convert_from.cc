@@ -42,7 +42,6 @@ constexpr const char* kKinds[] = {"directory", "file", "symlink", "hardlink"};
 constexpr const char* kEncodings[] = {"text", "c8", "c16le", "c16be", "c32le", "c32be", "digest"};
 constexpr const char* kModes[] = {"text", "binary"};
 constexpr const char* kCodecs[] = {"zstd", "gzip", "stored"};
-constexpr const char* kShares[] = {"never", "read-only", "always"};
 
 struct EntryKeys {
   explicit EntryKeys(napi_env env)
@@ -176,22 +175,6 @@ std::unique_ptr<cd::SealJob> seal_job(Value value, Held& held) {
   job->json = f.text("json");
   archive_job(f, *job, held);
   held.add(f.get("draft"), "draft", &job->draft);
-  return job;
-}
-
-std::unique_ptr<cd::ExtractJob> extract_job(Value value) {
-  const Fields f(value, "the job");
-  const Value archive = f.get("archive"), prefix = f.get("prefix");
-  const bool stored = prefix.IsNull();
-  auto job = std::make_unique<cd::ExtractJob>(archive.IsNull() ? "" : text(archive, "archive"), f.text("root"),
-                                              stored ? "" : text(prefix, "prefix"), flag(f.get("readOnly"), "readOnly"),
-                                              f.threads(), stored);
-  if (const Value v = f.get("base"); !v.IsUndefined()) {
-    const Fields b(v, "base");
-    job->base = b.text("root");
-    job->share = static_cast<cd::Share>(choice(b.get("share"), "share", kShares));
-    job->check = flag(b.get("check"), "check");
-  }
   return job;
 }
 

@@ -135,15 +135,22 @@ std::unique_ptr<cd::ChangeJob> change_job(Value value) {
   job->aside = f.text("aside");
   job->back = flag(f.get("back"), "back");
   job->threads = f.threads();
-  const Key path(value.Env(), "path"), how(value.Env(), "how");
+  const Key path(value.Env(), "path"), how(value.Env(), "how"), mode(value.Env(), "mode"), mtime(value.Env(), "mtime");
   const Value groups = f.get("groups");
   job->groups.resize(length(groups, "groups"));
   each(groups, "groups", [&](Value group, uint32_t i) {
     std::vector<cd::Step>& steps = job->groups.at(i);
     each(group, "a group", [&](Value item, uint32_t) {
       const Fields g(item, "a step");
-      const size_t number = choice(g.get(how), "how", {"add", "replace", "remove", "clear", "tidy"});
-      steps.push_back({g.text(path), static_cast<cd::StepHow>(number)});
+      const size_t number = choice(g.get(how), "how", {"add", "replace", "remove", "clear", "tidy", "open", "close"});
+      cd::Step& step = steps.emplace_back();
+      step.path = g.text(path);
+      step.how = static_cast<cd::StepHow>(number);
+      if (const Value v = g.get(mode); !v.IsUndefined()) step.mode = static_cast<uint32_t>(natural(v, "mode", 07777));
+      if (const Value v = g.get(mtime); !v.IsUndefined()) {
+        step.dated = true;
+        step.mtime = integer(v, "mtime");
+      }
     });
   });
   return job;

@@ -271,32 +271,6 @@ Value to_js(Env env, const cd::Sealed& sealed) {
       .value();
 }
 
-Value to_js(Env env, const cd::Extracted& x) {
-  const cd::Reused& r = x.reused;
-  const Value reused = Made(env)
-                           .set("linked", number(env, r.linked))
-                           .set("cloned", number(env, r.cloned))
-                           .set("copied", number(env, r.copied))
-                           .set("rewritten", number(env, r.rewritten))
-                           .set("bytes", number(env, r.bytes))
-                           .set("refused", number(env, r.refused))
-                           .set("why", to_js(env, r.why))
-                           .value();
-  return Made(env)
-      .set("files", number(env, x.files))
-      .set("directories", number(env, x.directories))
-      .set("symlinks", number(env, x.symlinks))
-      .set("hardlinks", number(env, x.hardlinks))
-      .set("bytes", number(env, x.bytes))
-      .set("readBytes", number(env, x.read_bytes))
-      .set("rewritten", number(env, x.rewritten))
-      .set("spots", number(env, x.spots))
-      .set("trampolines", number(env, x.trampolines))
-      .set("byPath", texts(env, x.by_path))
-      .set("reused", reused)
-      .value();
-}
-
 // Of thousands of files all that the caller does not know fits into one text and an array of numbers.
 Value to_js(Env env, const cd::Materialized& m) {
   const Entries entries(env, m.table.prefixes, m.table.entries);

@@ -77,11 +77,14 @@ export interface Linked {
 /**
  * One name of a tree. `add`: a file, a link or a whole directory of the stage, where nothing is; `replace`: of the stage, in the place of a
  * file or link, which is kept aside; `remove`: a file or link, kept aside; `clear`: an emptied directory where something else is to stand;
- * `tidy`: a directory, if it is empty, never to come back. Those two: deepest first.
+ * `tidy`: a directory, if it is empty, never to come back. Those two: deepest first. `open`: a directory whose names change, so that its
+ * owner may write there; `mode` and `mtime` are those it gets when this is taken back. `close`: a directory gets its mode and time.
  */
 export interface Step {
   readonly path: string
-  readonly how: 'add' | 'replace' | 'remove' | 'clear' | 'tidy'
+  readonly how: 'add' | 'replace' | 'remove' | 'clear' | 'tidy' | 'open' | 'close'
+  readonly mode?: number
+  readonly mtime?: number
 }
 
 export interface ChangeJob {

@@ -7,6 +7,7 @@ import { createRequire } from 'node:module'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { EnvError, fromNative } from './errors.js'
+import type { Extracted, ExtractJob } from './extract-jobs.js'
 import type { Changed, ChangeJob, Linked, LinkJob, LookJob, There, Unpacked, UnpackJob } from './install-jobs.js'
 import type {
   BatchAnswer,
@@ -14,8 +15,6 @@ import type {
   Decoded,
   DecodedBatch,
   DecodeJob,
-  Extracted,
-  ExtractJob,
   HashJob,
   Index,
   Materialized,
@@ -37,6 +36,7 @@ import { type ScannedColumns, scannedOf } from './scanned.js'
 import type { Traced, TraceJob } from './traced.js'
 import type { Entry } from './tree/entry.js'
 
+export type * from './extract-jobs.js'
 export type * from './jobs.js'
 export { type JobOptions, runJob } from './run-job.js'
 

@@ -162,7 +162,7 @@ const publishers = new Set([
   'src/install/fetch.ts',
   'src/install/packages.ts',
   'src/install/stage.ts',
-  'src/install/journal.ts',
+  'src/tree/change.ts',
   'src/slurm/node-task.ts',
 ])
 

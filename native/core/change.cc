@@ -48,7 +48,8 @@ class Changer {
       : job_(job), root_(job.root), fresh_(job.fresh), aside_(job.aside), progress_(progress) {
     uint64_t steps = 0;
     for (const std::vector<Step>& group : job.groups) {
-      for (const Step& step : group) check_path(step.path);
+      for (const Step& step : group)
+        if (!step.path.empty() || !is_mode(step)) check_path(step.path);
       steps += group.size();
     }
     progress_.expect(steps);
@@ -65,6 +66,8 @@ class Changer {
     Thread(const Root& root, const Root& fresh, const Root& aside) : to(root), from(fresh), kept(aside) {}
     Walker to, from, kept;
   };
+
+  static bool is_mode(const Step& step) { return step.how == StepHow::open || step.how == StepHow::close; }
 
   // Those that make room by removing directories come deepest first, and are done in their order.
   static bool in_order(const std::vector<Step>& group) {
@@ -122,6 +125,8 @@ class Changer {
       case StepHow::remove: remove(t, step.path); break;
       case StepHow::clear: clear(t, step.path); break;
       case StepHow::tidy: tidy(t, step.path); break;
+      case StepHow::open: open(step); break;
+      case StepHow::close: close(step); break;
     }
   }
 
@@ -132,7 +137,21 @@ class Changer {
       case StepHow::remove: restore(t, step.path); break;
       case StepHow::clear: refill(t, step.path); break;
       case StepHow::tidy: break;
+      case StepHow::open: close(step); break;
+      case StepHow::close: open(step); break;
     }
+  }
+
+  // A directory whose names change needs its owner's permission; it keeps it no longer than the change lasts.
+  void open(const Step& step) const { set_mode(step, step.mode | 0700, false); }
+  void close(const Step& step) const { set_mode(step, step.mode, step.dated); }
+
+  void set_mode(const Step& step, mode_t mode, bool dated) const {
+    const Fd fd = root_.open(step.path, O_RDONLY | O_DIRECTORY);
+    if (!fd && (errno == ENOENT || errno == ENOTDIR)) return;  // it came with the change, or goes with it
+    if (!fd) throw Failure::system("open", root_.full(step.path));
+    if (::fchmod(fd.get(), mode) != 0) throw Failure::system("fchmod", root_.full(step.path));
+    if (dated && !set_mtime(fd.get(), step.mtime)) throw Failure::system("futimens", root_.full(step.path));
   }
 
   [[noreturn]] void in_the_way(const std::string& path) const {

@@ -8,6 +8,7 @@
 #include "fill.h"
 #include "reuse.h"
 #include "skeleton.h"
+#include "standing.h"
 #include "table.h"
 #include "team.h"
 
@@ -45,7 +46,7 @@ void check_fits(const Table& table, const std::string& prefix) {
 }
 
 // The table to deploy by where there is no archive: that of the base, as it was before it was deployed.
-Table stored_table(const Reuse::Base* base) {
+Table stored_table(const Deployed* base) {
   if (!base) throw Failure("INVALID_OPTION", "neither an archive nor a tree to take content from");
   Table table = base->table;
   table.deployed = false;
@@ -64,7 +65,7 @@ Extracted extract(const ExtractJob& job, Progress progress) {
     if (!archive) throw Failure("ARCHIVE_UNKNOWN", job.archive + ": not an archive of conda-deploy", job.archive);
   }
   std::string lacking;  // why there is no base, where it can be done without
-  std::unique_ptr<Reuse::Base> base;
+  std::unique_ptr<Deployed> base;
   Table table;
   // Two tables, each decoded by a thread of its own.
   run_team(2, job.threads, [&] {
@@ -73,7 +74,7 @@ Extracted extract(const ExtractJob& job, Progress progress) {
         if (archive) table = archive->table();
       } else if (!job.base.empty())
         try {
-          base = std::make_unique<Reuse::Base>(job.base);
+          base = std::make_unique<Deployed>(job.base);
         } catch (const Failure& failure) {
           if (!archive) throw;
           lacking = failure.what();
@@ -85,38 +86,53 @@ Extracted extract(const ExtractJob& job, Progress progress) {
     for (Entry& entry : table.entries) entry.spots.clear();
   else
     check_fits(table, job.prefix);
-  const Skeleton skeleton(table);
   progress.expect(table.entries.size());
   progress.check();
 
-  const Root root(job.root);
-  const uint32_t lost = skeleton.make_directories(root, job.threads);
-
   std::vector<char> done(table.entries.size());
-  std::unique_ptr<Reuse> reuse;
-  if (base) reuse = std::make_unique<Reuse>(*base, job, table, root, lost, progress, done);
-  std::unique_ptr<Fill> fill;
-  if (archive) fill = std::make_unique<Fill>(job, *archive, table, root, lost, progress, done);
-  // Files with digest spots hold the hashes of what the first round wrote.
-  for (const bool digests : {false, true}) {
-    if (reuse) reuse->run(digests);
-    if (fill) fill->run(digests);
+  const bool stays = job.share == Share::stays;
+  std::unique_ptr<Standing> standing;
+  if (stays) {
+    if (!base) throw Failure("NOT_A_DEPLOYMENT", lacking, job.base);
+    standing = std::make_unique<Standing>(*base, job, table, done);
   }
-  // The index is encoded while links are made: of the table, only its entries' paths and links are looked at by both.
-  run_team(2, job.threads, [&] {
+  const Skeleton skeleton(table, done);
+  const Root root(job.root);
+  std::unique_ptr<Reuse> reuse;
+  std::unique_ptr<Fill> fill;
+  const auto write = [&] {
+    const uint32_t lost = skeleton.make_directories(root, job.threads);
+    if (base && !stays) reuse = std::make_unique<Reuse>(*base, job, table, root, lost, progress, done);
+    if (archive) fill = std::make_unique<Fill>(job, *archive, table, root, lost, progress, done);
+    // Files with digest spots hold the hashes of what the first round wrote.
+    for (const bool digests : {false, true}) {
+      if (reuse) reuse->run(digests);
+      if (fill) fill->run(digests);
+    }
+    // The index is encoded while links are made: of the table, only its entries' paths and links are looked at by both.
+    run_team(2, job.threads, [&] {
+      return [&](size_t i) {
+        if (i == 1) {
+          skeleton.make_links(root, job.threads, progress);
+          // Names of a stage change, so that its directories stay open to their owner.
+          skeleton.finish(root, job.read_only && !stays, job.threads, progress);
+        } else if (!job.stored) {
+          write_index(root, table, job.prefix, job.read_only);
+        } else if (::unlinkat(root.fd(), kOwnFolder, AT_REMOVEDIR) != 0) {
+          throw Failure::system("rmdir", root.full(kOwnFolder));
+        }
+      };
+    });
+  };
+  Extracted result;
+  run_team(stays ? 2 : 1, job.threads, [&] {
     return [&](size_t i) {
-      if (i == 1) {
-        skeleton.make_links(root, job.threads, progress);
-        skeleton.finish(root, job.read_only, job.threads, progress);
-      } else if (!job.stored) {
-        write_index(root, table, job.prefix, job.read_only);
-      } else if (::unlinkat(root.fd(), kOwnFolder, AT_REMOVEDIR) != 0) {
-        throw Failure::system("rmdir", root.full(kOwnFolder));
-      }
+      if (i == 0) return write();
+      standing->check();
+      result.difference = standing->difference();
     };
   });
 
-  Extracted result;
   result.reused.why = lacking;
   if (reuse) reuse->add_to(result);
   if (fill) fill->add_to(result);

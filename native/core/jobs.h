@@ -3,6 +3,7 @@
 #include <deque>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <utility>
 #include "codec.h"
 #include "entry.h"
@@ -108,7 +109,8 @@ struct Sealed {
 Sealed seal(const SealJob&, Progress);
 
 // extract.cc
-enum class Share : uint8_t { never, read_only, always };  // files of the base that may become hard links
+// Files of the base that may become hard links; stays: the base is the tree at the prefix, and the root becomes a stage of what differs.
+enum class Share : uint8_t { never, read_only, always, stays };
 struct ExtractJob {
   ExtractJob() = default;
   ExtractJob(std::string from, std::string to, std::string at, bool locked, unsigned team, bool as_stored = false)
@@ -127,11 +129,25 @@ struct Reused {  // files taken from the base
   uint64_t refused = 0;  // not what the base's index says, and so taken from the archive
   std::string why;       // of one of them: its path, what was found and expected
 };
+struct Folder {
+  std::string path;
+  uint32_t mode = 0;
+  int64_t mtime = 0;
+};
+// What makes of the base, where it stays, the tree of the archive.
+struct Difference {
+  std::vector<std::string> incoming;  // files, links and empty directories of the stage
+  std::vector<std::string> outgoing;  // files and links of the base, whether replaced or not
+  std::vector<std::string> emptied;   // its directories that go
+  std::vector<Folder> before, after;  // directories whose names change, or which change themselves
+  uint64_t kept = 0;                  // files and links
+};
 struct Extracted {
   uint64_t files = 0, directories = 0, symlinks = 0, hardlinks = 0, bytes = 0, read_bytes = 0, rewritten = 0, spots = 0,
            trampolines = 0;
   std::vector<std::string> by_path;
   Reused reused;
+  std::optional<Difference> difference;  // of a base that stays
 };
 Extracted extract(const ExtractJob&, Progress);
 
@@ -243,10 +259,13 @@ struct Linked {
 Linked link_packages(const LinkJob&, Progress);
 
 // change.cc: part of a tree is exchanged for what stands in a stage, and back. The three are on one file system.
-enum class StepHow : uint8_t { add, replace, remove, clear, tidy };
+enum class StepHow : uint8_t { add, replace, remove, clear, tidy, open, close };
 struct Step {
-  std::string path;
+  std::string path;  // of a directory to be opened or closed also empty: the root
   StepHow how = StepHow::add;
+  uint32_t mode = 0;  // of a directory, before it was opened or once it is closed
+  bool dated = false;
+  int64_t mtime = 0;  // likewise, where it is dated
 };
 struct ChangeJob {
   std::string root, fresh,

@@ -14,7 +14,6 @@
 namespace cd {
 namespace {
 
-constexpr uint32_t kNone = UINT32_MAX;
 constexpr unsigned long kClone = 0x40049409;  // FICLONE of linux/fs.h
 constexpr size_t kChunk = 256u << 10;
 constexpr size_t kNear = 16;  // entries of the base among which the next one is likely
@@ -24,7 +23,47 @@ constexpr uint64_t kLarge = 32u << 20;
 
 uint64_t size_of(const Entry& e) { return e.has_deployed ? e.deployed_size : e.size; }
 
+std::string wrong_size(const struct stat& st, const Entry& entry) {
+  if (static_cast<uint64_t>(st.st_size) == size_of(entry)) return "";
+  return "has " + std::to_string(st.st_size) + " bytes, expected " + std::to_string(size_of(entry));
+}
+
+bool as_told(const struct stat& st, const Entry& entry) {
+  return st.st_mtime == entry.mtime && ((st.st_mode ^ entry.mode) & 07555) == 0;
+}
+
 }  // namespace
+
+std::string unlike(const struct stat& st, const Entry& entry) {
+  const std::string wrong = wrong_size(st, entry);
+  return wrong.empty() && !as_told(st, entry) ? "has another mode or time" : wrong;
+}
+
+// Two tables of one environment name mostly the same, in the same order: only what differs is looked for by its name.
+std::vector<uint32_t> same_paths(const std::vector<Entry>& old, const std::vector<Entry>& entries) {
+  std::vector<uint32_t> matches(entries.size(), kUnmet);
+  std::vector<char> met(old.size());
+  std::vector<uint32_t> apart;
+  uint32_t next = 0;
+  for (uint32_t i = 0; i < entries.size(); ++i) {
+    uint32_t at = next;
+    const uint32_t end = static_cast<uint32_t>(std::min<size_t>(old.size(), size_t{next} + kNear));
+    while (at < end && old[at].path != entries[i].path) ++at;
+    if (at == end) {
+      apart.push_back(i);
+    } else {
+      met[matches[i] = at] = 1;
+      next = at + 1;
+    }
+  }
+  if (apart.empty()) return matches;
+  std::unordered_map<std::string_view, uint32_t> numbers;
+  for (uint32_t i = 0; i < old.size(); ++i)
+    if (!met[i]) numbers.emplace(old[i].path, i);
+  for (const uint32_t number : apart)
+    if (const auto found = numbers.find(entries[number].path); found != numbers.end()) matches[number] = found->second;
+  return matches;
+}
 
 struct Reuse::Refuse {
   std::string why;
@@ -45,50 +84,27 @@ struct Reuse::Found {
   bool as_told;  // size, mode and time are those of the base's index
 };
 
-Reuse::Reuse(const Base& base, const ExtractJob& job, Table& table, const Root& root, uint32_t lost, Progress progress,
+Reuse::Reuse(const Deployed& base, const ExtractJob& job, Table& table, const Root& root, uint32_t lost, Progress progress,
              std::vector<char>& done)
     : base_(base), job_(job), table_(table), root_(root), lost_(lost), progress_(progress), done_(done),
       user_(::geteuid()), can_link_(job.share != Share::never) {
   match();
 }
 
-// Two tables of one environment name mostly the same, in the same order: only what differs is looked for by its name.
 void Reuse::match() {
-  const std::vector<Entry>& old = base_.table.entries;
-  matches_.assign(table_.entries.size(), kNone);
-  std::vector<char> met(old.size());
-  const auto meet = [&](uint32_t number, uint32_t other) {
-    met[other] = 1;
-    const Entry &entry = table_.entries[number], &its = old[other];
-    if (its.kind == Kind::file && its.size == entry.size && its.sha256 == entry.sha256) matches_[number] = other;
-  };
-  std::vector<uint32_t> apart;
-  uint32_t next = 0;
-  for (uint32_t i = 0; i < table_.entries.size(); ++i) {
-    if (table_.entries[i].kind != Kind::file) continue;
-    uint32_t at = next;
-    const uint32_t end = static_cast<uint32_t>(std::min<size_t>(old.size(), size_t{next} + kNear));
-    while (at < end && old[at].path != table_.entries[i].path) ++at;
-    if (at == end) {
-      apart.push_back(i);
-    } else {
-      meet(i, at);
-      next = at + 1;
-    }
+  matches_ = same_paths(base_.table.entries, table_.entries);
+  for (size_t i = 0; i < matches_.size(); ++i) {
+    if (matches_[i] == kUnmet) continue;
+    const Entry &entry = table_.entries[i], &its = base_.table.entries[matches_[i]];
+    const bool same = entry.kind == Kind::file && its.kind == Kind::file && its.size == entry.size;
+    if (!same || its.sha256 != entry.sha256) matches_[i] = kUnmet;
   }
-  if (apart.empty()) return;
-  std::unordered_map<std::string_view, uint32_t> numbers;
-  for (uint32_t i = 0; i < old.size(); ++i)
-    if (!met[i]) numbers.emplace(old[i].path, i);
-  for (const uint32_t number : apart)
-    if (const auto found = numbers.find(table_.entries[number].path); found != numbers.end())
-      meet(number, found->second);
 }
 
 void Reuse::run(bool digests) {
   std::vector<uint32_t> large, wanted;
   for (uint32_t i = 0; i < matches_.size(); ++i) {
-    if (matches_[i] == kNone || done_[i] || has_digests(table_.entries[i]) != digests) continue;
+    if (matches_[i] == kUnmet || done_[i] || has_digests(table_.entries[i]) != digests) continue;
     (changes(i) && table_.entries[i].size > kChunk ? large : wanted).push_back(i);
   }
   // One by one and largest first, so that no thread is left with one at the end.
@@ -144,10 +160,9 @@ Reuse::Found Reuse::look(Hand& hand, const Entry& entry, const Entry& old) const
   if (::fstatat(found.place.directory, found.place.name, &st, AT_SYMLINK_NOFOLLOW) != 0)
     throw Refuse{std::strerror(errno)};
   if (!S_ISREG(st.st_mode)) throw Refuse{"is no file"};
-  if (static_cast<uint64_t>(st.st_size) != size_of(old))
-    throw Refuse{"has " + std::to_string(st.st_size) + " bytes, expected " + std::to_string(size_of(old))};
+  if (const std::string wrong = wrong_size(st, old); !wrong.empty()) throw Refuse{wrong};
   found.own = hand.own && st.st_uid == user_ && !(st.st_mode & 022);
-  found.as_told = st.st_mtime == old.mtime && ((st.st_mode ^ old.mode) & 07555) == 0;
+  found.as_told = as_told(st, old);
   return found;
 }
 
@@ -330,7 +345,7 @@ void Reuse::add_to(Extracted& result) const {
   result.trampolines += trampolines_;
   result.by_path.insert(result.by_path.end(), by_path_.begin(), by_path_.end());
   for (size_t i = 0; i < matches_.size(); ++i)
-    if (matches_[i] != kNone && done_[i] && !table_.entries[i].spots.empty()) ++result.rewritten;
+    if (matches_[i] != kUnmet && done_[i] && !table_.entries[i].spots.empty()) ++result.rewritten;
   result.reused = {linked_, cloned_, copied_, rewritten_, bytes_, refused_, why_};
 }
 

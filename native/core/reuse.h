@@ -9,17 +9,25 @@
 
 namespace cd {
 
+// A deployed tree, by its own index.
+struct Deployed {
+  explicit Deployed(const std::string& path) : root(path), table(read_index(path + '/' + kOwnFolder + "/index")) {}
+  Root root;
+  Table table;
+};
+
+inline constexpr uint32_t kUnmet = UINT32_MAX;
+// For each entry the number of the old one with its path, or kUnmet.
+std::vector<uint32_t> same_paths(const std::vector<Entry>& old, const std::vector<Entry>& entries);
+
+// How a file differs from what its entry in the index of a deployed tree tells, by its size, mode and time; empty: in nothing.
+std::string unlike(const struct stat& st, const Entry& entry);
+
 class Reuse {
  public:
-  struct Base {
-    explicit Base(const std::string& path) : root(path), table(read_index(path + '/' + kOwnFolder + "/index")) {}
-    Root root;
-    Table table;
-  };
-
   // `done[n]` becomes 1 for every entry that stands; the others are the caller's. Without an archive a refusal is
   // VERIFY_FAILED.
-  Reuse(const Base& base, const ExtractJob& job, Table& table, const Root& root, uint32_t lost, Progress progress,
+  Reuse(const Deployed& base, const ExtractJob& job, Table& table, const Root& root, uint32_t lost, Progress progress,
         std::vector<char>& done);
 
   // One round, as in Fill.
@@ -46,14 +54,14 @@ class Reuse {
   void refuse(uint32_t number, const std::string& why);
   uint32_t wanted_mode(const Entry& entry) const { return entry.mode & (job_.read_only ? 0555u : 0777u); }
 
-  const Base& base_;
+  const Deployed& base_;
   const ExtractJob& job_;
   Table& table_;
   const Root& root_;
   const uint32_t lost_;
   Progress progress_;
   std::vector<char>& done_;
-  std::vector<uint32_t> matches_;  // for each entry the number of the base's with the same content, or kNone
+  std::vector<uint32_t> matches_;  // for each entry the number of the base's with the same path and content, or kUnmet
   const uid_t user_;
   std::atomic<bool> can_link_, can_clone_{true};
   std::atomic<uint64_t> linked_{0}, cloned_{0}, copied_{0}, rewritten_{0}, bytes_{0}, spots_{0}, trampolines_{0};

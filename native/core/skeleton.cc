@@ -73,8 +73,10 @@ void make_symlinks(const Root& root, const std::vector<const Entry*>& links, uns
 
 }  // namespace
 
-Skeleton::Skeleton(const Table& table) {
-  for (const Entry& entry : table.entries) {
+Skeleton::Skeleton(const Table& table, const std::vector<char>& done) {
+  for (size_t i = 0; i < table.entries.size(); ++i) {
+    const Entry& entry = table.entries[i];
+    if (done[i]) continue;
     if (entry.kind == Kind::directory) directories.push_back(&entry);
     if (entry.kind == Kind::hardlink) hardlinks.push_back(&entry);
     if (entry.kind == Kind::symlink) symlinks.push_back(&entry);

@@ -7,9 +7,9 @@
 
 namespace cd {
 
-// The entries of a table by kind, in its order. Borrows the table.
+// The entries of a table by kind, in its order, but for those that are done. Borrows the table.
 struct Skeleton {
-  explicit Skeleton(const Table& table);
+  Skeleton(const Table& table, const std::vector<char>& done);
   std::vector<const Entry*> directories, hardlinks, symlinks;
 
   // Makes our own folder and all directories, open to their owner alone. Returns the mode bits that new files lose to the

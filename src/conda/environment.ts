@@ -2,9 +2,11 @@
  * An installed environment, read from its conda-meta folder alone: neither conda nor a package cache is needed. The other files of
  * this folder say what single documents mean. What is on disk is not looked at here: comparing belongs to the verbs.
  */
+import { existsSync } from 'node:fs'
 import { open, readdir, readFile } from 'node:fs/promises'
 import { basename, join, resolve } from 'node:path'
 import { EnvError, fromSystem } from '../errors.js'
+import { journalName } from '../tree/change.js'
 import { ifThere } from '../tree/if-there.js'
 import { longestFirst, spellingsOf, type Variables } from './find.js'
 import { defaultSitePackages, installedPath } from './noarch.js'
@@ -78,8 +80,14 @@ function packagesOf(prefix: string, records: readonly PrefixRecord[]): Pick<Envi
 /** File in `conda-meta` of an environment that `create` has not ended: pip is at work there, or was when it was killed. */
 export const unfinishedMark = '.conda-deploy-unfinished'
 
-/** Folder in `conda-meta` that is there while `install`, `update` and `remove` change an environment, and after one of them was killed. */
-export const changeFolder = '.conda-deploy'
+const changeName = '.conda-deploy'
+
+/** There while `install`, `update` and `remove` change an environment, and after one of them was killed; and the lock of who does. */
+export const changeFolder: string = `conda-meta/${changeName}`
+export const changeLock: string = `${changeFolder}.lock`
+
+/** There while a deployment is updated from a newer archive, and after that was killed. */
+export const updateFolder = '.conda-deploy/change'
 
 /**
  * The records of an environment, by their names. Throws ENV_DAMAGED for what is none, and for an environment in the midst of a change,
@@ -90,7 +98,8 @@ export async function readRecords(prefix: string, changing = false): Promise<Pre
   try {
     const all = await readdir(folder)
     if (all.includes(unfinishedMark)) throw unfinished(prefix)
-    if (!changing && all.includes(changeFolder)) throw inChange(prefix)
+    if (!changing && all.includes(changeName)) throw inChange(prefix)
+    if (isUpdating(prefix)) throw inUpdate(prefix)
     const names = all.filter((name) => name.endsWith('.json') && !name.startsWith('.')).sort()
     const texts = await Promise.all(names.map((name) => recordFile(join(folder, name))))
     return texts.flatMap((text, i) => (text === null ? [] : [parseRecord(`conda-meta/${names[i]}`, text)]))
@@ -98,9 +107,6 @@ export async function readRecords(prefix: string, changing = false): Promise<Pre
     throw error instanceof EnvError ? error : fromSystem(error, 'cannot read', folder)
   }
 }
-
-/** What stands in `changeFolder` while names change places, and after a change that was killed then; before and after it, all is whole. */
-export const journalName = 'journal.json'
 
 /**
  * Runs `read`, which reads an environment that others may change meanwhile, until nothing did; `read` passes over a change that is only
@@ -110,8 +116,8 @@ export async function whileWhole<T>(prefix: string, read: () => Promise<T>): Pro
   const folder = join(prefix, 'conda-meta')
   const state = async (): Promise<string> => {
     const names = await ifThere(readdir(folder), folder)
-    const steps = names?.includes(changeFolder) ? await ifThere(readdir(join(folder, changeFolder)), folder) : null
-    if (steps?.includes(journalName)) throw inChange(prefix)
+    if (names?.includes(changeName) && existsSync(join(prefix, changeFolder, journalName))) throw inChange(prefix)
+    if (isUpdating(prefix)) throw inUpdate(prefix)
     return (names ?? []).filter((name) => name.endsWith('.json')).join('\n')
   }
   for (let attempt = 0; attempt < 3; attempt++) {
@@ -121,6 +127,9 @@ export async function whileWhole<T>(prefix: string, read: () => Promise<T>): Pro
   }
   throw inChange(prefix)
 }
+
+/** Do names in it change places, because a deployment is updated, or did when that was killed? */
+export const isUpdating = (prefix: string): boolean => existsSync(join(prefix, updateFolder, journalName))
 
 const unfinished = (prefix: string): EnvError =>
   new EnvError('ENV_DAMAGED', `${prefix} is not whole: pip is at work in it, or was when it was killed`, {
@@ -132,6 +141,12 @@ const inChange = (prefix: string): EnvError =>
   new EnvError('ENV_DAMAGED', `${prefix} is being changed, or was left in the midst of a change`, {
     path: prefix,
     hint: `wait for the other conda-deploy; if there is none any more: conda-deploy repair -p ${prefix}`,
+  })
+
+const inUpdate = (prefix: string): EnvError =>
+  new EnvError('ENV_DAMAGED', `${prefix} is being updated, or was left in the midst of an update`, {
+    path: prefix,
+    hint: `wait for the other conda-deploy; if there is none any more: conda-deploy ARCHIVE --to ${prefix} --update`,
   })
 
 /** Null for a folder, or a link that leads nowhere: whatever its name says, that is no record. */

@@ -32,6 +32,11 @@ export interface DeployOptions {
    * of an environment of the same name in the node's cache, when no target is named.
    */
   readonly base?: string | undefined
+  /**
+   * A deployment of an earlier archive at `to` becomes that of this one: only what differs is written, and programs that run there see each
+   * file old or new. Default false: it is TARGET_EXISTS. Only with `to`, and for archives of ours.
+   */
+  readonly update?: boolean | undefined
   /** Take content from an earlier deployment; default true. */
   readonly delta?: boolean | undefined
   /**
@@ -62,6 +67,7 @@ const shape: Shape<DeployOptions> = {
   maxBytes: 'number',
   maxFiles: 'number',
   base: 'string',
+  update: 'boolean',
   delta: 'boolean',
   lease: 'string',
   shared: 'boolean',
@@ -79,6 +85,7 @@ export interface Settings {
   readonly verify: boolean
   readonly said: Pick<DeployOptions, 'maxBytes' | 'maxFiles'>
   readonly base: string | undefined
+  readonly update: boolean
   readonly delta: boolean
   readonly shared: boolean
   readonly wait: number | undefined
@@ -102,16 +109,28 @@ export function settle(options: DeployOptions): Settings {
     refuse(`option 'threads' must be a whole number from 1, got ${threads}`)
   for (const [name, value] of Object.entries({ maxBytes, maxFiles }))
     if (value !== undefined && value <= 0) refuse(`option '${name}' must be a number above 0, got ${value}`)
-  const { readOnly = true, verify = false, dryRun = false, base, delta = true, wait, lease, shared = false } = options
+  const { readOnly = true, verify = false, dryRun = false, base, update = false } = options
+  const { delta = true, wait, lease, shared = false } = options
   if (lease !== undefined) checkHolder('deploy', lease)
   const cached = lease !== undefined ? 'lease' : shared ? 'shared' : undefined
   if (to !== undefined && cached !== undefined) refuse(`'to' and '${cached}' exclude each other`)
   if (shared && !readOnly) refuse("'shared' needs 'readOnly'")
   if (shared && process.geteuid?.() !== 0)
     throw new EnvError('PERMISSION', 'deploy: only root deploys for all users', { hint: 'leave --shared out' })
+  if (update && to === undefined) refuse("'update' needs 'to'")
+  if (update && base !== undefined) refuse("'update' and 'base' exclude each other")
   if (base === '') refuse("option 'base' is empty")
   if (base !== undefined && !delta) refuse("'base' needs 'delta'")
   if (wait !== undefined && wait < 0) refuse(`option 'wait' must be a number of seconds from 0, got ${wait}`)
-  const settled = { readOnly, threads, verify: verify || shared, said: { maxBytes, maxFiles }, base, delta, shared }
+  const settled = {
+    readOnly,
+    threads,
+    verify: verify || shared,
+    said: { maxBytes, maxFiles },
+    base,
+    update,
+    delta,
+    shared,
+  }
   return { ...settled, wait, dryRun, signal, reporter }
 }

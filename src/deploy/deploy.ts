@@ -20,8 +20,9 @@ import { byName, holdStage } from './hold.js'
 import { type Plan, planDeploy, type Target, type Wish } from './plan.js'
 import { roomOf } from './preflight.js'
 import { discard, lockOf, makePlace, makeStage, publish, sweep, takeBack } from './publish.js'
-import { indexOf, standingAt, targetExists, writeReady } from './ready.js'
+import { indexOf, type Ready, type Standing, standingAt, targetExists, writeReady } from './ready.js'
 import { type Source, standardInput, type Unpacked, withCopy, withSource } from './source.js'
+import { recoverUpdate, type Updated, update } from './update.js'
 import { checkAdopted, checkStage } from './verify.js'
 
 export type { DeployOptions } from './deploy-options.js'
@@ -36,8 +37,10 @@ export interface DeployResult extends Unpacked {
   readonly prefix: string
   /** Names the content of the archive, in hexadecimal. */
   readonly digest: string
-  /** `adopted`: an equal, complete deployment was there; nothing was written. */
-  readonly method: 'deployed' | 'adopted'
+  /** `adopted`: an equal, complete deployment was there; nothing was written. `updated`: one of an earlier archive was; only what differs was written. */
+  readonly method: Plan['method']
+  /** Only of what was updated. */
+  readonly updated?: Updated
   readonly dryRun: boolean
   readonly readOnly: boolean
   readonly threads: number
@@ -109,7 +112,7 @@ async function deployFrom(
   if (
     planned === 'adopted' &&
     claim !== null &&
-    !(await adopt(claim, () => isThere(prefix, content.digest, readOnly)))
+    !(await adopt(claim, async () => (await whatIsThere(prefix, content.digest, settings)) === 'equal'))
   ) {
     // It is being removed by who evicts, or has been: whoever has the lock next decides.
     const own = wish.shared === 'use' ? { ...wish, shared: 'pass' as const } : wish
@@ -121,7 +124,7 @@ async function deployFrom(
   clock.lap('plan')
   const isDone = dryRun || plan.method === 'adopted'
   const made = isDone ? null : await make(source, archive, plan, wish, claim, kept, settings, clock).finally(kept.end)
-  const method = made !== null ? 'deployed' : dryRun ? plan.method : 'adopted'
+  const method = made === null ? (dryRun ? plan.method : 'adopted') : made.updated ? 'updated' : 'deployed'
   // What is writable is meant to become other than it was.
   if (options.verify === true && made === null && !dryRun && readOnly) await checkAdopted(plan.prefix, settings)
   clock.lap('verify')
@@ -154,13 +157,13 @@ function check({ content: { size }, packedBytes }: Source, archive: string, { sa
 }
 
 function wishOf(options: DeployOptions, settings: Settings, { cache }: Policy, evicted: string[]): Wish {
-  const { readOnly, dryRun, threads, shared } = settings
+  const { readOnly, update, dryRun, threads, shared } = settings
   const { leaseAge } = cache
   return {
     ...(options.to === undefined ? {} : { to: options.to }),
     ...(options.root === undefined ? {} : { root: options.root }),
     allowShared: options.allowShared === true,
-    readOnly,
+    ...{ readOnly, update },
     shared: shared ? 'fill' : cache.shared ? 'use' : 'pass',
     site: cache.root,
     dryRun,
@@ -177,7 +180,7 @@ function wishOf(options: DeployOptions, settings: Settings, { cache }: Policy, e
 }
 
 async function baseOf(content: Source['content'], plan: Plan, settings: Settings): Promise<Base | undefined> {
-  if (plan.method === 'adopted' || !settings.delta) return undefined
+  if (plan.method !== 'deployed' || !settings.delta) return undefined
   return await baseFor(content, plan, { base: settings.base, readOnly: settings.readOnly, check: settings.verify })
 }
 
@@ -201,6 +204,8 @@ function baseWarnings({ content }: Source, { base }: Settings, { reused }: Unpac
   return said
 }
 
+type Made = Unpacked & { readonly updated?: Updated }
+
 /** Makes the deployment; null: while this one waited, another process made an equal one. */
 async function make(
   source: Source,
@@ -211,10 +216,10 @@ async function make(
   kept: KeptBase,
   settings: Settings,
   clock: Phases,
-): Promise<Unpacked | null> {
+): Promise<Made | null> {
   const { prefix } = plan
-  const { signal, readOnly, reporter, wait, threads } = settings
-  const stands = (): Promise<boolean> => isThere(prefix, source.content.digest, readOnly)
+  const { signal, reporter, wait, threads } = settings
+  const stands = async (): Promise<boolean> => (await whatIsThere(prefix, source.content.digest, settings)) === 'equal'
   const makeFolder = () => makePlace(prefix, plan.cache)
   const place = await makeFolder()
   const at = join(place.folder, basename(prefix))
@@ -230,10 +235,13 @@ async function make(
     if (lock === null) return null
     try {
       await claim?.take()
-      if (await stands()) {
+      await recoverUpdate(prefix, threads)
+      const there = await whatIsThere(prefix, source.content.digest, settings)
+      if (there === 'equal') {
         claim?.touch()
         return null
       }
+      if (there === 'earlier') return await renew(source, prefix, settings, clock)
       const fillIt = async (base: Base | undefined): Promise<Unpacked> => {
         const fillFrom = (from: Source) => fill(from, plan, at, base, settings, clock)
         if (!settings.shared) return await fillFrom(source)
@@ -264,11 +272,38 @@ async function make(
   }
 }
 
-/** Throws TARGET_EXISTS for something else. */
-async function isThere(prefix: string, digest: () => Promise<string>, readOnly: boolean): Promise<boolean> {
+/** Throws TARGET_EXISTS for something else, and for what could be updated and is not to be. */
+async function whatIsThere(
+  prefix: string,
+  digest: () => Promise<string>,
+  { readOnly, update }: Settings,
+): Promise<Exclude<Standing['is'], 'other'>> {
   const standing = await standingAt(prefix, digest, readOnly)
-  if (standing.is === 'other') throw targetExists(prefix, standing.what)
-  return standing.is === 'equal'
+  if (standing.is === 'other' || (standing.is === 'earlier' && !update))
+    throw targetExists(prefix, standing.what, standing.is)
+  return standing.is
+}
+
+/** Under the lock: an earlier deployment becomes this one, where it stands. */
+async function renew(source: Source, prefix: string, settings: Settings, clock: Phases): Promise<Made> {
+  const { signal, reporter } = settings
+  reporter.phase('extract')
+  const unpacking = { signal, progress: () => {}, limits: limitsFor(source.packedBytes, settings.said) }
+  const { size } = source.content
+  if (size === null) throw new Error('an archive made by others updates nothing')
+  const ready = await readyOf(source, prefix, settings, size)
+  return await update(source, prefix, ready, unpacking, settings).finally(() => clock.lap('extract'))
+}
+
+async function readyOf(
+  { content }: Source,
+  prefix: string,
+  { readOnly }: Settings,
+  { bytes, entries }: { readonly bytes: number; readonly entries: number },
+): Promise<Ready> {
+  const created = new Date().toISOString()
+  const named = content.name === null ? {} : { name: content.name }
+  return { version: 1, digest: await content.digest(), prefix, readOnly, created, ...named, bytes, entries }
 }
 
 /** Under the lock: stage, fill, check, mark, publish. `at`: the prefix, by a way that is safe to use. */
@@ -282,7 +317,7 @@ async function fill(
 ): Promise<Unpacked> {
   const { prefix } = plan
   const { readOnly, threads, signal, reporter } = settings
-  const { size, name } = source.content
+  const { size } = source.content
   const limits = limitsFor(source.packedBytes, settings.said)
   const stage = await makeStage(at, threads)
   // What root made must not become something else while it is filled.
@@ -297,11 +332,8 @@ async function fill(
     if (settings.verify) await checkStage(inside, settings)
     clock.lap('verify')
     reporter.phase('publish')
-    const created = new Date().toISOString()
-    const { bytes, entries } = size ?? { bytes: unpacked.bytes, entries: unpacked.files }
-    const named = name === null ? {} : { name }
-    const digest = await source.content.digest()
-    await writeReady(inside, { version: 1, digest, prefix, readOnly, created, ...named, bytes, entries })
+    const known = size ?? { bytes: unpacked.bytes, entries: unpacked.files }
+    await writeReady(inside, await readyOf(source, prefix, settings, known))
     if (signal?.aborted) throw cancelled(signal)
     if (!(await publish(stage, at, readOnly, inside)))
       throw targetExists(prefix, 'it was made while this deployment ran')

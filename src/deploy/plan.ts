@@ -27,6 +27,8 @@ export interface Wish extends Evictions {
   readonly to?: string
   readonly root?: string
   readonly readOnly: boolean
+  /** Of a deployment that stands at `to`. */
+  readonly update: boolean
   /** The cache of all users: root fills it, the others look there first, or it is passed over. */
   readonly shared: 'fill' | 'use' | 'pass'
   /** The scratch folder of the site's policy. */
@@ -35,7 +37,8 @@ export interface Wish extends Evictions {
 
 export interface Plan {
   readonly prefix: string
-  readonly method: 'deployed' | 'adopted'
+  /** `updated`: an earlier deployment stands there, or one in the midst of an update. */
+  readonly method: 'deployed' | 'adopted' | 'updated'
   readonly target: Target
   /** The cache folder that the prefix lies in; null: it is named by `to`. */
   readonly cache: CacheFolder | null
@@ -161,6 +164,16 @@ async function planAt(
   }
   const standing = await standingAt(prefix, content.digest, wish.readOnly)
   if (standing.is === 'other') throw targetExists(prefix, standing.what)
+  if (standing.is === 'earlier' && !wish.update) throw targetExists(prefix, standing.what, standing.is)
+  if (standing.is === 'earlier' && content.size === null)
+    throw new EnvError(
+      'UNSUPPORTED',
+      `${prefix} is not updated: the archive was not made by conda-deploy, and tells nothing of what differs`,
+      {
+        ...{ path: prefix, hint: 'pack the environment with conda-deploy, or deploy to another target' },
+      },
+    )
+  if (standing.is === 'earlier' || standing.is === 'interrupted') return plan('updated', await fileSystemOf(prefix), [])
   if (standing.is === 'equal') {
     await wish.sweep(prefix)
     // In a cache it may be evicted meanwhile, until it is claimed.

@@ -13,6 +13,7 @@ import { isLocked, type Lock, tryLock } from '../tree/lock.js'
 import { type CacheFolder, makeCacheFolder, sharedCache } from './cache/folder.js'
 import { makeSharedFolder } from './cache/shared.js'
 import { type Held, hold, holdOwn } from './hold.js'
+import { recoverUpdate } from './update.js'
 
 /** How the names of what stands beside a target begin. */
 const besides = (prefix: string): string => `.${boundedName(basename(prefix))}.`
@@ -109,6 +110,7 @@ export async function sweep(prefix: string, threads: number): Promise<boolean> {
   if (lock === null) return false
   try {
     await clear(prefix, threads)
+    await recoverUpdate(prefix, threads)
   } finally {
     await lock.release().catch(notOurs)
   }

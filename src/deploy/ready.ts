@@ -2,6 +2,7 @@
 import type { Stats } from 'node:fs'
 import { chmod, lstat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import { isUpdating } from '../conda/environment.js'
 import { EnvError, fromSystem } from '../errors.js'
 import { ifThere, textIfThere } from '../tree/if-there.js'
 
@@ -67,8 +68,13 @@ export async function writeReady(stage: string, ready: Ready): Promise<void> {
   }
 }
 
-/** What stands at a target: nothing; the very deployment that is wanted; something else, in words. */
-export type Standing = { readonly is: 'absent' | 'equal' } | { readonly is: 'other'; readonly what: string }
+/**
+ * What stands at a target: nothing; the very deployment that is wanted; one in the midst of an update; this user's deployment of another
+ * archive, alike otherwise; something else. The last two in words.
+ */
+export type Standing =
+  | { readonly is: 'absent' | 'equal' | 'interrupted' }
+  | { readonly is: 'earlier' | 'other'; readonly what: string }
 
 /** What has the name; null: nothing. */
 export const lookAt = (path: string): Promise<Stats | null> => ifThere(lstat(path), path, 'cannot look at')
@@ -80,6 +86,7 @@ export async function standingAt(prefix: string, digest: () => Promise<string>, 
   const other = (what: string): Standing => ({ is: 'other', what })
   if (stat.isSymbolicLink()) return other('a symbolic link')
   if (!stat.isDirectory()) return other('a file')
+  if (isUpdating(prefix)) return { is: 'interrupted' }
   const ready = await readReady(prefix)
   if (ready === null) {
     // It may have lost its name to who evicts it, between the two looks.
@@ -89,15 +96,19 @@ export async function standingAt(prefix: string, digest: () => Promise<string>, 
   // What others have put there could run as us.
   const user = process.getuid?.()
   if (stat.uid !== user && stat.uid !== 0) return other(`a deployment of another user (${stat.uid})`)
-  if (ready.digest !== (await digest())) return other(`a deployment of another archive (${ready.digest.slice(0, 16)})`)
+  const same = ready.digest === (await digest())
+  const another = `a deployment of another archive (${ready.digest.slice(0, 16)})`
+  if (!same && (ready.prefix !== prefix || ready.readOnly !== readOnly)) return other(another)
+  if (!same) return { is: 'earlier', what: another }
   if (ready.prefix !== prefix) return other(`a deployment made for ${ready.prefix}`)
   if (ready.readOnly !== readOnly)
     return other(`the same environment, but ${ready.readOnly ? 'read-only' : 'writable'}, deployed ${ready.created}`)
   return { is: 'equal' }
 }
 
-export function targetExists(prefix: string, what: string): EnvError {
+export function targetExists(prefix: string, what: string, is?: Standing['is']): EnvError {
   // Deployments are read-only, and so not removed by rm alone.
-  const hint = 'remove it (chmod -R u+w, rm -r), or choose another target with --to'
+  const remove = 'remove it (chmod -R u+w, rm -r), or choose another target with --to'
+  const hint = is === 'earlier' ? `update it with --update, ${remove}` : remove
   return new EnvError('TARGET_EXISTS', `${prefix} exists: ${what}`, { path: prefix, hint })
 }

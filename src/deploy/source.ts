@@ -3,7 +3,7 @@ import { createReadStream, statSync } from 'node:fs'
 import type { Limits } from '../archive/limits.js'
 import { openTarZst } from '../archive/tar-zst.js'
 import { EnvError } from '../errors.js'
-import { type Base, type Extracted, type Index, native, type Reused, runJob } from '../native.js'
+import { type Base, type Difference, type Extracted, type Index, native, type Reused, runJob } from '../native.js'
 import { parseName } from '../tree/manifest.js'
 import type { ForeignFacts } from './foreign/facts.js'
 import type { Opening } from './foreign/supply.js'
@@ -28,6 +28,8 @@ export interface Unpacked {
   readonly warnings: readonly string[]
   /** Only with a base that content was taken from. */
   readonly reused?: Reused
+  /** Only with a base that stays. */
+  readonly difference?: Difference
   /** Only for archives made by others. */
   readonly foreign?: ForeignFacts
 }
@@ -136,7 +138,9 @@ async function openSource(archive: string, opening: Opening): Promise<Source> {
     packedBytes,
     async unpack(job, unpacking) {
       const done = await runJob((counters) => native().extract({ archive, ...job }, counters), unpacking)
-      return { ...unpackedOf(done), ...(job.base === undefined ? {} : { reused: done.reused }) }
+      const { reused, difference } = done
+      if (difference !== undefined) return { ...unpackedOf(done), difference }
+      return { ...unpackedOf(done), ...(job.base === undefined ? {} : { reused }) }
     },
   }
 }

@@ -7,10 +7,11 @@ import { EnvError } from '../errors.js'
 import { native, runJob } from '../native.js'
 import { checkOptions } from '../options.js'
 import { type Reporter, silent } from '../report.js'
+import { removeFolder } from '../tree/folders.js'
 import { ifThere } from '../tree/if-there.js'
 import { cleaningCache } from './cache-lock.js'
 import { indexCache } from './indexes.js'
-import { discard, packageCaches, removeFolder, stagePrefix, writableCaches } from './packages.js'
+import { discard, packageCaches, stagePrefix, writableCaches } from './packages.js'
 
 export interface CleanOptions {
   /** Unpacked packages of which no file is linked into an environment. */

@@ -10,6 +10,7 @@ import { setTimeout } from 'node:timers/promises'
 import type { Config } from '../conda/config.js'
 import { EnvError, fromSystem } from '../errors.js'
 import { native, runJob } from '../native.js'
+import { removeFolder } from '../tree/folders.js'
 import { ifThere, isAbsent } from '../tree/if-there.js'
 import { isAbandoned, ownedName } from '../tree/owned.js'
 import type { RepoRecord } from './repodata.js'
@@ -122,10 +123,6 @@ export function repodataRecord(record: RepoRecord): Record<string, unknown> {
 
 /** What this program keeps in an unpacked package, and how the names begin of what it has not finished in a cache. */
 export const ownFolder = '.conda-deploy'
-
-export async function removeFolder(folder: string, threads: number): Promise<void> {
-  await runJob((counters) => native().remove({ root: folder, threads }, counters))
-}
 
 /** Puts a whole folder under its name; false: something stands there. */
 export const placeIn = (folder: string, target: string): boolean => native().rename(folder, target, 'no-replace')

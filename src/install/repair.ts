@@ -1,6 +1,7 @@
 /** Puts right what a change left behind that was killed, as every other change of the environment does before it begins. */
 import { checkOptions } from '../options.js'
-import { changing, type Recovered } from './journal.js'
+import type { Recovered } from '../tree/change.js'
+import { changing } from './journal.js'
 import { type EnvironmentOptions, environmentOf, type RequestOptions, readRequest, requestShape } from './request.js'
 
 export interface RepairOptions extends Pick<RequestOptions, 'threads' | 'signal' | 'reporter'>, EnvironmentOptions {}

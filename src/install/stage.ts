@@ -12,9 +12,9 @@ import { unfinishedMark } from '../conda/environment.js'
 import { EnvError, fromSystem } from '../errors.js'
 import { native } from '../native.js'
 import { boundedName } from '../tree/bounded-name.js'
+import { removeFolder } from '../tree/folders.js'
 import { acquire, type Lock } from '../tree/lock.js'
 import { writeInto } from './fill.js'
-import { removeFolder } from './packages.js'
 import type { Request } from './request.js'
 
 type Means = Pick<Request, 'threads' | 'signal' | 'warn'>

@@ -10,6 +10,8 @@ import { whileWhole } from '../conda/environment.js'
 import type { ChosenPackage } from '../conda/layout.js'
 import type { There } from '../install-jobs.js'
 import { native, runJob } from '../native.js'
+import type { Change } from '../tree/change.js'
+import { pathsOf, stepsOf } from '../tree/steps.js'
 import { usingCaches } from './cache-lock.js'
 import { packageOf } from './choose.js'
 import { compilePackages, compilerOf } from './compile.js'
@@ -18,7 +20,7 @@ import { type Difference, derivedOf, differenceOf, notesOf, type Shares, sharesO
 import { fillStage, linkParts, type Place, writeInto } from './fill.js'
 import { revisionText } from './history.js'
 import { type Present, readPresent, specIn } from './installed.js'
-import { type Change, changing } from './journal.js'
+import { changing } from './journal.js'
 import { type Clobber, type LinkPlan, only, pathsIn, planLink, type Wanted, warnOfClobbers } from './link.js'
 import { linkScript, linkScripts, postLinks } from './link-scripts.js'
 import { type Obtained, obtain } from './obtain.js'
@@ -27,7 +29,6 @@ import { distOf, packageCaches, unpackedIn } from './packages.js'
 import { type Python, pythonOf } from './python.js'
 import type { RepoRecord } from './repodata.js'
 import type { Request } from './request.js'
-import { pathsOf, stepsOf } from './steps.js'
 import { readUnpacked } from './unpacked.js'
 
 const phases = ['solve', 'fetch', 'unpack', 'link', 'compile', 'change'] as const
@@ -231,6 +232,7 @@ class Transaction {
     const shape = {
       ...{ incoming, outgoing: new Set([...outgoing, ...old, ...written.keys()]), derived: new Set(derived) },
       ...{ shared, documents: new Set([...written.keys(), ...records, ...old]), clobber },
+      hint: 'move them away, or replace them with --clobber',
     }
     return stepsOf(shape, await look(change.root, pathsOf(shape), request), prefix)
   }

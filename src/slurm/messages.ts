@@ -3,7 +3,7 @@
  * output in pieces of about a thousand bytes, between which there may be those of others; so what a node says goes in short lines that
  * each name the node. Pure.
  */
-import type { DeployOptions } from '../deploy/deploy.js'
+import type { DeployOptions, DeployResult } from '../deploy/deploy.js'
 
 /** A folder on local disk of a node. */
 export interface Place {
@@ -14,7 +14,7 @@ export interface Place {
 /** How it ended on a node. */
 export type NodeResult =
   | {
-      readonly status: 'deployed' | 'adopted'
+      readonly status: DeployResult['method']
       readonly prefix: string
       readonly files: number
       readonly bytes: number

@@ -1,6 +1,7 @@
-/** Folders made with their parents. */
+/** Folders made with their parents, and removed with all that is in them. */
 import { mkdirSync, statSync } from 'node:fs'
 import { dirname } from 'node:path'
+import { native, runJob } from '../native.js'
 
 const mostTries = 10
 
@@ -35,4 +36,9 @@ function makeMissing(path: string): string | undefined {
   // A file in the way: as mkdir says it.
   if (missing.length === 0 && !statSync(path).isDirectory()) mkdirSync(path)
   return made
+}
+
+/** Removes a folder with all that is in it, whatever the modes. */
+export async function removeFolder(folder: string, threads: number): Promise<void> {
+  await runJob((counters) => native().remove({ root: folder, threads }, counters))
 }

@@ -18,6 +18,7 @@ export interface DeployFlags extends Globals {
   readonly maxBytes?: number
   readonly maxFiles?: number
   readonly base?: string
+  readonly update?: boolean
   readonly delta?: boolean
   readonly lease?: string
   readonly shared?: boolean
@@ -48,6 +49,7 @@ export function addDeployFlags(command: Command): Command {
       '--base <dir>',
       'an earlier deployment to take equal files from (default: the newest of the same name in the scratch folder)',
     )
+    .option('--update', 'at --to stands a deployment of an earlier archive: write what differs, where it stands')
     .option('--no-delta', 'take nothing from earlier deployments')
     .option(
       '--lease <holder>',
@@ -68,7 +70,7 @@ export function deployOptions(archive: string, flags: DeployFlags, session: Sess
   const { lease, shared, policy } = flags
   return {
     ...{ archive, to, root, allowShared, verify, maxBytes, maxFiles, base, delta, wait, dryRun, threads },
-    ...{ lease, shared, policy },
+    ...{ lease, shared, policy, update: flags.update },
     readOnly: flags.writable !== true,
     signal: session.signal,
     reporter: session.terminal,
@@ -130,9 +132,9 @@ export function spareCompiler(archive: string): void {
 }
 
 async function mountIt(archive: string, flags: Flags, shell: Taker | undefined, session: Session): Promise<void> {
-  const { to = '', dryRun, root, allowShared, writable, verify, maxBytes, maxFiles, base, wait } = flags
+  const { to = '', dryRun, root, allowShared, writable, verify, maxBytes, maxFiles, base, update, wait } = flags
   const { lease, shared, policy } = flags
-  const others = { root, allowShared, writable, verify, maxBytes, maxFiles, base, wait, lease, shared, policy }
+  const others = { root, allowShared, writable, verify, maxBytes, maxFiles, base, update, wait, lease, shared, policy }
   const [other] = Object.entries(others).find(([, value]) => value !== undefined) ?? []
   const flag = other?.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)
   if (flag !== undefined) throw new EnvError('USAGE', `--mount and --${flag} exclude each other`)
@@ -183,9 +185,9 @@ export function summary(result: DeployResult): string {
   const { method, dryRun, prefix, target } = result
   const { type, locality } = target.fileSystem
   const place = locality === 'local' ? type : `${type}, ${locality}`
-  const did = dryRun ? (method === 'adopted' ? 'would adopt' : 'would deploy to') : method
+  const did = dryRun ? would[method] : method
   const size = `${counted(result.files, 'file')}, ${bytes(result.bytes)}`
-  const wrote = method === 'deployed' && !dryRun
+  const wrote = method !== 'adopted' && !dryRun
   const phases = Object.entries(result.seconds).filter(([name, spent]) => name !== 'total' && spent >= 0.01)
   return aligned([
     [did, `${prefix} (${place})`],
@@ -194,6 +196,7 @@ export function summary(result: DeployResult): string {
     ['content', result.files === 0 && result.bytes === 0 ? 'not known before it is read' : size],
     ['relocated', wrote ? relocated(result) : undefined],
     ['reused', reused(result)],
+    ['kept', kept(result)],
     ['leased', result.lease === null ? undefined : `for ${result.lease}`],
     ...result.evicted.map((path) => [dryRun ? 'would evict' : 'evicted', path] as const),
     [
@@ -221,6 +224,14 @@ function reused({ base, dryRun, reused: taken, readBytes }: DeployResult): strin
   const { linked, cloned, copied, rewritten } = taken
   const files = counted(linked + cloned + copied + rewritten, 'file')
   return `${files}, ${bytes(taken.bytes)}, of ${base}; ${bytes(readBytes)} read from the archive`
+}
+
+const would = { deployed: 'would deploy to', adopted: 'would adopt', updated: 'would update' }
+
+function kept({ updated, readBytes }: DeployResult): string | undefined {
+  if (updated === undefined) return undefined
+  const removed = updated.removed === 0 ? '' : `, ${counted(updated.removed, 'file')} removed`
+  return `${counted(updated.kept, 'file')}${removed}; ${bytes(readBytes)} read from the archive`
 }
 
 function reason({ root, reason: named }: DeployResult['target']): string {

@@ -11,6 +11,8 @@ export interface Change {
   readonly incoming: ReadonlySet<string>
   /** Files that go; what comes under the same name replaces them. */
   readonly outgoing: ReadonlySet<string>
+  /** Directories that go where nothing is left in them, beside those of files that go; default: none. */
+  readonly emptied?: ReadonlySet<string>
   /** Compiled Python of files that go, if it is there. */
   readonly derived: ReadonlySet<string>
   /** Files of packages that stay, which what comes may replace. */
@@ -19,6 +21,8 @@ export interface Change {
   readonly documents: ReadonlySet<string>
   /** Files that belong to nobody may be replaced. */
   readonly clobber: boolean
+  /** What to do about those that are in the way. */
+  readonly hint: string
 }
 
 export interface Steps {
@@ -40,7 +44,7 @@ export function pathsOf({ incoming, outgoing, derived }: Change): string[] {
 
 /** Throws TARGET_EXISTS naming all files of nobody that are in the way, UNSAFE_PATH for a link on the way to a file. */
 export function stepsOf(change: Change, there: ReadonlyMap<string, There>, prefix: string): Steps {
-  const { incoming, outgoing, derived, shared, documents, clobber } = change
+  const { incoming, outgoing, emptied = new Set(), derived, shared, documents, clobber } = change
   const kind = (path: string): There => there.get(path) ?? 'nothing'
   const isName = (path: string): boolean => kind(path) === 'file' || kind(path) === 'symlink'
   const goes = (path: string): boolean => outgoing.has(path) || derived.has(path)
@@ -71,7 +75,7 @@ export function stepsOf(change: Change, there: ReadonlyMap<string, There>, prefi
     } else foreign.push(path)
   }
   if (behind.length > 0) throw beyond(behind, prefix)
-  if (foreign.length > 0) throw inTheWay(foreign, prefix)
+  if (foreign.length > 0) throw inTheWay(foreign, prefix, change.hint)
   const left: string[] = []
   const removes: string[] = []
   for (const path of new Set([...outgoing, ...derived])) {
@@ -85,6 +89,7 @@ export function stepsOf(change: Change, there: ReadonlyMap<string, There>, prefi
     } else if (!early.has(path)) removes.push(path)
   }
   const gone = [...early, ...removes]
+  for (const folder of emptied) if (foldersOf(folder).some((above) => clears.has(above))) clears.add(folder)
   const isDocument = (path: string): boolean => documents.has(path)
   const split = (paths: Iterable<string>, how: Step['how'], last: boolean): Step[] =>
     [...paths].filter((path) => isDocument(path) === last).map((path) => ({ path, how }))
@@ -98,7 +103,7 @@ export function stepsOf(change: Change, there: ReadonlyMap<string, There>, prefi
     group(false, [removes, 'remove']),
     group(true, [adds, 'add'], [replaces, 'replace'], [removes, 'remove']),
   ]
-  const folders = new Set(gone.flatMap(foldersOf).filter((folder) => folder !== 'conda-meta'))
+  const folders = new Set([...gone.flatMap(foldersOf), ...emptied].filter((folder) => folder !== 'conda-meta'))
   return { groups, tidy: group(false, [folders, 'tidy']).reverse(), replaced, left }
 }
 
@@ -119,10 +124,9 @@ function foldersOf(path: string): string[] {
 /** What Python makes for itself belongs to nobody, and can be made again. */
 const isCompiled = (path: string): boolean => /(^|\/)__pycache__\/[^/]+\.pyc$/.test(path)
 
-function inTheWay(paths: readonly string[], prefix: string): EnvError {
+function inTheWay(paths: readonly string[], prefix: string, hint: string): EnvError {
   const names = [...new Set(paths)].sort()
   const message = `${prefix} has files that belong to no package where files of packages are to stand: ${few(names)}`
-  const hint = 'move them away, or replace them with --clobber'
   return new EnvError('TARGET_EXISTS', message, { path: prefix, paths: names, hint })
 }
 

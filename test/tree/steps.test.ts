@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import { pathsOf, stepsOf } from '../../src/install/steps.js'
+import { pathsOf, stepsOf } from '../../src/tree/steps.js'
 import type { There } from '../../src/install-jobs.js'
 
 const none: ReadonlySet<string> = new Set()
@@ -16,7 +16,7 @@ function steps(given: Given, standing: Readonly<Record<string, There>>) {
   const { incoming = [], outgoing = [], derived = [], documents = [], clobber = false } = given
   const change = {
     ...{ incoming: new Set(incoming), outgoing: new Set(outgoing), derived: new Set(derived) },
-    ...{ shared: none, documents: new Set(documents), clobber },
+    ...{ shared: none, documents: new Set(documents), clobber, hint: 'move them' },
   }
   const there = new Map<string, There>(pathsOf(change).map((path) => [path, standing[path] ?? 'nothing']))
   const { groups, tidy, ...rest } = stepsOf(change, there, '/prefix')
