@@ -136,7 +136,8 @@ struct Folder {
 };
 // What makes of the base, where it stays, the tree of the archive.
 struct Difference {
-  std::vector<std::string> incoming;  // files, links and empty directories of the stage
+  std::vector<std::string> incoming;  // files and links of the stage
+  std::vector<std::string> empty;     // its new directories with nothing in them
   std::vector<std::string> outgoing;  // files and links of the base, whether replaced or not
   std::vector<std::string> emptied;   // its directories that go
   std::vector<Folder> before, after;  // directories whose names change, or which change themselves

@@ -9,6 +9,8 @@ import type { Step, There } from '../install-jobs.js'
 export interface Change {
   /** Files and links that come, by their paths; they stand in the stage. */
   readonly incoming: ReadonlySet<string>
+  /** Directories that come with nothing in them, likewise; default: none. */
+  readonly empty?: ReadonlySet<string>
   /** Files that go; what comes under the same name replaces them. */
   readonly outgoing: ReadonlySet<string>
   /** Directories that go where nothing is left in them, beside those of files that go; default: none. */
@@ -35,16 +37,18 @@ export interface Steps {
   readonly left: readonly string[]
 }
 
+const none: ReadonlySet<string> = new Set()
+
 /** All paths of which must be known what stands there, in order. */
-export function pathsOf({ incoming, outgoing, derived }: Change): string[] {
-  const paths = new Set([...incoming, ...outgoing, ...derived])
-  for (const path of incoming) for (const folder of foldersOf(path)) paths.add(folder)
+export function pathsOf({ incoming, empty = none, outgoing, derived }: Change): string[] {
+  const paths = new Set([...incoming, ...empty, ...outgoing, ...derived])
+  for (const path of [...incoming, ...empty]) for (const folder of foldersOf(path)) paths.add(folder)
   return [...paths].sort()
 }
 
 /** Throws TARGET_EXISTS naming all files of nobody that are in the way, UNSAFE_PATH for a link on the way to a file. */
 export function stepsOf(change: Change, there: ReadonlyMap<string, There>, prefix: string): Steps {
-  const { incoming, outgoing, emptied = new Set(), derived, shared, documents, clobber } = change
+  const { incoming, empty = none, outgoing, emptied = none, derived, shared, documents, clobber } = change
   const kind = (path: string): There => there.get(path) ?? 'nothing'
   const isName = (path: string): boolean => kind(path) === 'file' || kind(path) === 'symlink'
   const goes = (path: string): boolean => outgoing.has(path) || derived.has(path)
@@ -54,7 +58,7 @@ export function stepsOf(change: Change, there: ReadonlyMap<string, There>, prefi
   const adds = new Set<string>()
   const replaces: string[] = []
   const [foreign, behind, replaced]: [string[], string[], string[]] = [[], [], []]
-  for (const path of incoming) {
+  for (const path of [...incoming, ...empty]) {
     const way = foldersOf(path)
     const wall = way.find((folder) => isName(folder) && !incoming.has(folder))
     if (wall !== undefined && !outgoing.has(wall)) {
@@ -64,7 +68,12 @@ export function stepsOf(change: Change, there: ReadonlyMap<string, There>, prefi
     if (wall !== undefined) early.add(wall)
     const top = [...way, path].find((one) => one === wall || kind(one) === 'nothing')
     if (top !== undefined) adds.add(top)
-    else if (kind(path) === 'directory') {
+    else if (empty.has(path)) {
+      if (kind(path) === 'directory') continue
+      if (!outgoing.has(path)) foreign.push(path)
+      early.add(path)
+      adds.add(path)
+    } else if (kind(path) === 'directory') {
       clears.add(path)
       adds.add(path)
     } else if (isName(path)) {
@@ -103,7 +112,9 @@ export function stepsOf(change: Change, there: ReadonlyMap<string, There>, prefi
     group(false, [removes, 'remove']),
     group(true, [adds, 'add'], [replaces, 'replace'], [removes, 'remove']),
   ]
-  const folders = new Set([...gone.flatMap(foldersOf), ...emptied].filter((folder) => folder !== 'conda-meta'))
+  const folders = new Set(
+    [...gone.flatMap(foldersOf), ...emptied].filter((folder) => folder !== 'conda-meta' && !clears.has(folder)),
+  )
   return { groups, tidy: group(false, [folders, 'tidy']).reverse(), replaced, left }
 }
 
