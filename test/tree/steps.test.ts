@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
-import { pathsOf, stepsOf } from '../../src/tree/steps.js'
 import type { There } from '../../src/install-jobs.js'
+import { pathsOf, stepsOf } from '../../src/tree/steps.js'
 
 const none: ReadonlySet<string> = new Set()
 interface Given {
