@@ -25,7 +25,7 @@ Array texts(Env env, const std::vector<std::string>& items) {
   return out;
 }
 
-Array folders(Env env, const std::vector<cd::Folder>& items) {
+Array folders(Env env, const std::vector<cd::ChangedFolder>& items) {
   const Array out = Array::New(env, items.size());
   for (uint32_t i = 0; i < items.size(); ++i) {
     const Napi::HandleScope scope(env);

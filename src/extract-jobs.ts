@@ -41,7 +41,7 @@ export interface Reused {
   readonly why: string
 }
 
-export interface Folder {
+export interface ChangedFolder {
   readonly path: string
   readonly mode: number
   readonly mtime: number
@@ -58,8 +58,8 @@ export interface Difference {
   /** Its directories that go. */
   readonly emptied: readonly string[]
   /** Directories whose names, modes or times change: as they are in the base, and as they are to be. */
-  readonly before: readonly Folder[]
-  readonly after: readonly Folder[]
+  readonly before: readonly ChangedFolder[]
+  readonly after: readonly ChangedFolder[]
   /** Files and links that stay. */
   readonly kept: number
 }

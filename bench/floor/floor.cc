@@ -180,7 +180,10 @@ void decode(const std::string& path, unsigned threads) {
   cd::run_team(archive->frames().size(), threads, [&] {
     auto d = std::make_shared<cd::Decompressor>();
     auto packed = std::make_shared<cd::Room>(), out = std::make_shared<cd::Room>();
-    return [&, d, packed, out](size_t i) { archive->read(i, *d, *packed, *out); };
+    return [&, d, packed, out](size_t i) {
+      archive->load(i, *packed);
+      archive->decode(i, *d, *packed, *out);
+    };
   });
 }
 

@@ -1,5 +1,6 @@
 #include "fill.h"
 #include <algorithm>
+#include "ahead.h"
 #include "skeleton.h"
 #include "team.h"
 
@@ -98,13 +99,14 @@ std::shared_ptr<Fill::Hand> Fill::next_hand(size_t& taken) {
 void Fill::run(bool digests) {
   const std::vector<std::vector<Part>> parts = parts_for(digests);
   const std::vector<uint32_t> frames = order(parts);
+  Ahead ahead(archive_, frames, threads());
   size_t taken = 0;
   run_team(frames.size(), threads(), [&] {
     auto hand = next_hand(taken);
     return [&, hand](size_t i) {
       try {
         progress_.check();
-        archive_.read(frames[i], hand->decompressor, hand->packed, hand->plain);
+        ahead.read(i, hand->decompressor, hand->packed, hand->plain);
         for (const Part& part : parts[frames[i]]) {
           Entry& entry = table_.entries[part.entry];
           if (whole(part, entry))

@@ -101,15 +101,19 @@ std::string seek_table(const std::vector<Frame>& frames) {
   return skippable(kSeekMagic, content);
 }
 
-void Archive::read(size_t i, Decompressor& decompressor, Room& packed, Room& out) const {
+void Archive::load(size_t i, Room& packed) const {
+  const Frame& frame = frames_.at(i);
+  packed.reserve(most_packed_);
+  read_at(fd_, packed.fresh(frame.packed), frame.packed, frame.position, path_);
+  bytes_read_.fetch_add(packed.size(), std::memory_order_relaxed);
+}
+
+void Archive::decode(size_t i, Decompressor& decompressor, const Room& packed, Room& out) const {
   const Frame& frame = frames_.at(i);
   const std::string what = path_ + ": frame " + std::to_string(i);
   if (!can_hold(frame.packed, frame.size))
     corrupt(what, std::to_string(frame.packed) + " bytes cannot hold " + std::to_string(frame.size));
-  packed.reserve(most_packed_);
   out.reserve(most_plain_);
-  read_at(fd_, packed.fresh(frame.packed), frame.packed, frame.position, path_);
-  bytes_read_.fetch_add(packed.size(), std::memory_order_relaxed);
   decompressor.decompress(packed.data(), packed.size(), out.fresh(frame.size), frame.size, what);
 }
 

@@ -60,8 +60,9 @@ class Archive {
   const std::vector<Frame>& frames() const { return frames_; }  // data frames only
   const Summary& summary() const { return summary_; }
   Table table() const;  // reads, checks the digest of the summary, decodes, checks places against the frames
-  // Reads frame i compressed (by pread) and decodes it: replaces both.
-  void read(size_t i, Decompressor&, Room& packed, Room& out) const;
+  void load(size_t i, Room& packed) const;  // frame i, compressed, by pread
+  void decode(size_t i, Decompressor&, const Room& packed, Room& out) const;
+  uint32_t most_packed() const { return most_packed_; }
   uint64_t size() const { return size_; }
   uint64_t bytes_read() const;
   const std::string& path() const { return path_; }

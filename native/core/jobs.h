@@ -129,7 +129,7 @@ struct Reused {  // files taken from the base
   uint64_t refused = 0;  // not what the base's index says, and so taken from the archive
   std::string why;       // of one of them: its path, what was found and expected
 };
-struct Folder {
+struct ChangedFolder {
   std::string path;
   uint32_t mode = 0;
   int64_t mtime = 0;
@@ -140,7 +140,7 @@ struct Difference {
   std::vector<std::string> empty;     // its new directories with nothing in them
   std::vector<std::string> outgoing;  // files and links of the base, whether replaced or not
   std::vector<std::string> emptied;   // its directories that go
-  std::vector<Folder> before, after;  // directories whose names change, or which change themselves
+  std::vector<ChangedFolder> before, after;  // directories whose names change, or which change themselves
   uint64_t kept = 0;                  // files and links
 };
 struct Extracted {

@@ -152,8 +152,10 @@ Difference Standing::difference() const {
   for (size_t i = 0; i < matches_.size(); ++i) {
     if (matches_[i] == kUnmet || done_[i]) continue;
     const Entry& its = old()[matches_[i]];
-    if (its.kind != Kind::directory) result.outgoing.push_back(its.path);
-    else if (table_.entries[i].kind != Kind::directory) touched.insert(its.path);
+    if (its.kind != Kind::directory)
+      result.outgoing.push_back(its.path);
+    else if (table_.entries[i].kind != Kind::directory)
+      touched.insert(its.path);
   }
   for (size_t i = 0; i < old().size(); ++i) {
     if (met_[i]) continue;
@@ -165,7 +167,7 @@ Difference Standing::difference() const {
       result.emptied.push_back(old()[i].path);
     }
   }
-  const auto folder = [](const Entry& entry) { return Folder{entry.path, entry.mode, entry.mtime}; };
+  const auto folder = [](const Entry& entry) { return ChangedFolder{entry.path, entry.mode, entry.mtime}; };
   for (const Entry& entry : old())
     if (entry.kind == Kind::directory && touched.count(entry.path)) result.before.push_back(folder(entry));
   for (size_t i = 0; i < table_.entries.size(); ++i) {

@@ -2,8 +2,10 @@
 // the tar members against the entry table, so that an ordinary tar extracts the same tree.
 #include <algorithm>
 #include <memory>
+#include <numeric>
 #include <string_view>
 #include <unordered_map>
+#include "ahead.h"
 #include "faults.h"
 #include "frames.h"
 #include "members.h"
@@ -28,6 +30,9 @@ class ArchiveCheck {
 
   Verified run() {
     progress_.expect(entries_.size());
+    std::vector<uint32_t> all(parts_.size());
+    std::iota(all.begin(), all.end(), 0u);
+    Ahead ahead(archive_, all, job_.threads);
     run_team(parts_.size(), job_.threads, [&] {
       struct Own {
         Decompressor decompressor;
@@ -37,7 +42,7 @@ class ArchiveCheck {
       return [&, own](size_t i) {
         try {
           progress_.check();
-          frame(i, own->decompressor, own->packed, own->plain);
+          frame(i, ahead, own->decompressor, own->packed, own->plain);
         } catch (...) {
           for (auto& file : divided_) file.second->turns.give_up();
           throw;
@@ -59,10 +64,10 @@ class ArchiveCheck {
     size_t first = 0, count = 0;
   };
 
-  void frame(size_t i, Decompressor& decompressor, Room& packed, Room& plain) {
+  void frame(size_t i, Ahead& ahead, Decompressor& decompressor, Room& packed, Room& plain) {
     std::string error;
     try {
-      archive_.read(i, decompressor, packed, plain);
+      ahead.read(i, decompressor, packed, plain);
     } catch (const Failure& failure) {
       error = failure.what();
       if (parts_[i].empty()) faults_.add("", "unreadable", "frame " + std::to_string(i), error);

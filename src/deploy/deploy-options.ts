@@ -122,15 +122,6 @@ export function settle(options: DeployOptions): Settings {
   if (base === '') refuse("option 'base' is empty")
   if (base !== undefined && !delta) refuse("'base' needs 'delta'")
   if (wait !== undefined && wait < 0) refuse(`option 'wait' must be a number of seconds from 0, got ${wait}`)
-  const settled = {
-    readOnly,
-    threads,
-    verify: verify || shared,
-    said: { maxBytes, maxFiles },
-    base,
-    update,
-    delta,
-    shared,
-  }
-  return { ...settled, wait, dryRun, signal, reporter }
+  const settled = { readOnly, verify: verify || shared, said: { maxBytes, maxFiles }, base, update, delta, shared }
+  return { ...settled, threads: Math.min(threads, availableParallelism()), wait, dryRun, signal, reporter }
 }

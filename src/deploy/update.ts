@@ -7,7 +7,7 @@ import { chmod, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { changeLock, updateFolder } from '../conda/environment.js'
 import { fromSystem } from '../errors.js'
-import type { Difference, Folder } from '../extract-jobs.js'
+import type { ChangedFolder, Difference } from '../extract-jobs.js'
 import type { Step, There } from '../install-jobs.js'
 import { native, runJob } from '../native.js'
 import { Change } from '../tree/change.js'
@@ -79,7 +79,9 @@ export async function recoverUpdate(prefix: string, threads: number): Promise<bo
   if (!existsSync(join(prefix, updateFolder))) return false
   await setOwnMode(prefix, 0o755)
   await changeOf(prefix).recover(threads)
-  const { mode } = await stat(indexOf(prefix))
+  const { mode } = await stat(indexOf(prefix)).catch((error: unknown) => {
+    throw fromSystem(error, 'cannot look at', indexOf(prefix))
+  })
   await setOwnMode(prefix, (mode & 0o200) === 0 ? 0o555 : 0o755)
   return true
 }
@@ -119,7 +121,7 @@ async function stepsFor(
   const kinds = await runJob((counters) => native().look({ root: prefix, paths, threads }, counters), { signal })
   const there = new Map<string, There>(paths.map((path, i) => [path, kinds[i] ?? 'nothing']))
   const { groups, tidy } = stepsOf(shape, there, prefix)
-  const folder = (how: 'open' | 'close', { path, mode, mtime }: Folder): Step => ({
+  const folder = (how: 'open' | 'close', { path, mode, mtime }: ChangedFolder): Step => ({
     ...{ path, how, mtime, mode: (mode | 0o700) & (readOnly ? 0o555 : 0o777) },
   })
   const root = (how: 'open' | 'close'): Step => ({ path: '', how, mode: readOnly ? 0o555 : 0o755 })

@@ -109,7 +109,8 @@ void reading() {
   Room packed, out;
   std::string tar;
   for (size_t i = 0; i < archive->frames().size(); ++i) {
-    archive->read(i, decompressor, packed, out);
+    archive->load(i, packed);
+    archive->decode(i, decompressor, packed, out);
     CHECK(std::string(out.data(), out.size()) == parts.contents[i]);
     tar.append(out.data(), out.size());
   }
@@ -155,7 +156,8 @@ std::string outcome(const std::string& bytes, std::string* tar = nullptr) {
     Decompressor decompressor;
     Room packed, out;
     for (size_t i = 0; i < archive->frames().size(); ++i) {
-      archive->read(i, decompressor, packed, out);
+      archive->load(i, packed);
+      archive->decode(i, decompressor, packed, out);
       if (tar) tar->append(out.data(), out.size());
     }
     return "read";

@@ -97,7 +97,8 @@ struct ReadBack {
     cd::Decompressor decompressor;
     cd::Room packed, frame;
     for (size_t i = 0; i < archive->frames().size(); ++i) {
-      archive->read(i, decompressor, packed, frame);
+      archive->load(i, packed);
+      archive->decode(i, decompressor, packed, frame);
       begins.push_back(tar.size());
       frames.emplace_back(frame.data(), frame.size());
       tar += frames.back();
