@@ -84,8 +84,8 @@ struct Reuse::Found {
   bool as_told;  // size, mode and time are those of the base's index
 };
 
-Reuse::Reuse(const Deployed& base, const ExtractJob& job, Table& table, const Root& root, uint32_t lost, Progress progress,
-             std::vector<char>& done)
+Reuse::Reuse(const Deployed& base, const ExtractJob& job, Table& table, const Root& root, uint32_t lost,
+             Progress progress, std::vector<char>& done)
     : base_(base), job_(job), table_(table), root_(root), lost_(lost), progress_(progress), done_(done),
       user_(::geteuid()), can_link_(job.share != Share::never) {
   match();

@@ -152,8 +152,10 @@ Difference Standing::difference() const {
   for (size_t i = 0; i < matches_.size(); ++i) {
     if (matches_[i] == kUnmet || done_[i]) continue;
     const Entry& its = old()[matches_[i]];
-    if (its.kind != Kind::directory) result.outgoing.push_back(its.path);
-    else if (table_.entries[i].kind != Kind::directory) touched.insert(its.path);
+    if (its.kind != Kind::directory)
+      result.outgoing.push_back(its.path);
+    else if (table_.entries[i].kind != Kind::directory)
+      touched.insert(its.path);
   }
   for (size_t i = 0; i < old().size(); ++i) {
     if (met_[i]) continue;

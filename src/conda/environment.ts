@@ -137,13 +137,13 @@ const unfinished = (prefix: string): EnvError =>
     hint: 'wait for the other conda-deploy; if there is none any more, create the environment again',
   })
 
-const inChange = (prefix: string): EnvError =>
+export const inChange = (prefix: string): EnvError =>
   new EnvError('ENV_DAMAGED', `${prefix} is being changed, or was left in the midst of a change`, {
     path: prefix,
     hint: `wait for the other conda-deploy; if there is none any more: conda-deploy repair -p ${prefix}`,
   })
 
-const inUpdate = (prefix: string): EnvError =>
+export const inUpdate = (prefix: string): EnvError =>
   new EnvError('ENV_DAMAGED', `${prefix} is being updated, or was left in the midst of an update`, {
     path: prefix,
     hint: `wait for the other conda-deploy; if there is none any more: conda-deploy ARCHIVE --to ${prefix} --update`,
