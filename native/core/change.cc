@@ -148,10 +148,16 @@ class Changer {
 
   void set_mode(const Step& step, mode_t mode, bool dated) const {
     const Fd fd = root_.open(step.path, O_RDONLY | O_DIRECTORY);
-    if (!fd && (errno == ENOENT || errno == ENOTDIR)) return;  // it came with the change, or goes with it
+    // It came with the change, or goes with it; or its user put a link in its place.
+    if (!fd && (errno == ENOENT || errno == ENOTDIR || errno == ELOOP)) return;
     if (!fd) throw Failure::system("open", root_.full(step.path));
-    if (::fchmod(fd.get(), mode) != 0) throw Failure::system("fchmod", root_.full(step.path));
-    if (dated && !set_mtime(fd.get(), step.mtime)) throw Failure::system("futimens", root_.full(step.path));
+    struct stat st;
+    if (::fstat(fd.get(), &st) != 0) throw Failure::system("fstat", root_.full(step.path));
+    // What could not be changed (another user's, immutable) need not be to be taken back.
+    if ((st.st_mode & 07777) != mode && ::fchmod(fd.get(), mode) != 0)
+      throw Failure::system("fchmod", root_.full(step.path));
+    if (dated && st.st_mtime != step.mtime && !set_mtime(fd.get(), step.mtime))
+      throw Failure::system("futimens", root_.full(step.path));
   }
 
   [[noreturn]] void in_the_way(const std::string& path) const {

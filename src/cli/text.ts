@@ -10,7 +10,7 @@ export function bytes(count: number): string {
     value /= 1000
     unit++
   }
-  return `${unit === 0 ? value : value.toPrecision(3)} ${units[unit]}`
+  return `${unit === 0 ? Math.round(value) : value.toPrecision(3)} ${units[unit]}`
 }
 
 /** Thousands apart by a thin rule everyone can paste: `12,345`. Not by toLocaleString, whose first use loads ICU: 15 ms. */

@@ -7,6 +7,7 @@ import { readdir } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
 import { EnvError } from '../errors.js'
 import { ifThere, textIfThere } from '../tree/if-there.js'
+import { inUpdate, isUpdating } from './changing.js'
 import type { Variables } from './find.js'
 
 /** Paths, in the order in which they run. */
@@ -42,12 +43,13 @@ export const isName = (name: string): boolean => /^[A-Za-z_][A-Za-z0-9_]*$/.test
 /** conda's word for a variable that `conda env config vars unset` removed. */
 const unset = '***unset***'
 
-/** Reads what activating `prefix` means. Throws NOT_AN_ENV for a prefix that cannot stand in PATH; IO and PERMISSION. */
+/** Reads what activating `prefix` means. Throws NOT_AN_ENV for a prefix that cannot stand in PATH, ENV_DAMAGED in an update; IO and PERMISSION. */
 export async function readActivation(prefix: string): Promise<Activation> {
   if (prefix.includes(':')) {
     const message = `${prefix} cannot be activated: a path with a colon cannot stand in PATH`
     throw new EnvError('NOT_AN_ENV', message, { path: prefix, hint: 'deploy to another path with --to' })
   }
+  if (isUpdating(prefix)) throw inUpdate(prefix)
   const warnings: string[] = []
   const variables: Record<string, string> = {}
   const packages = await listed(join(prefix, 'etc/conda/env_vars.d'), '.json')

@@ -2,12 +2,11 @@
  * An installed environment, read from its conda-meta folder alone: neither conda nor a package cache is needed. The other files of
  * this folder say what single documents mean. What is on disk is not looked at here: comparing belongs to the verbs.
  */
-import { existsSync } from 'node:fs'
 import { open, readdir, readFile } from 'node:fs/promises'
 import { basename, join, resolve } from 'node:path'
 import { EnvError, fromSystem } from '../errors.js'
-import { journalName } from '../tree/change.js'
 import { ifThere } from '../tree/if-there.js'
+import { changeName, inChange, inUpdate, isChanging, isUpdating, unfinished, unfinishedMark } from './changing.js'
 import { longestFirst, spellingsOf, type Variables } from './find.js'
 import { defaultSitePackages, installedPath } from './noarch.js'
 import { originByScripts } from './origin.js'
@@ -77,18 +76,6 @@ function packagesOf(prefix: string, records: readonly PrefixRecord[]): Pick<Envi
   return { python, packages }
 }
 
-/** File in `conda-meta` of an environment that `create` has not ended: pip is at work there, or was when it was killed. */
-export const unfinishedMark = '.conda-deploy-unfinished'
-
-const changeName = '.conda-deploy'
-
-/** There while `install`, `update` and `remove` change an environment, and after one of them was killed; and the lock of who does. */
-export const changeFolder: string = `conda-meta/${changeName}`
-export const changeLock: string = `${changeFolder}.lock`
-
-/** There while a deployment is updated from a newer archive, and after that was killed. */
-export const updateFolder = '.conda-deploy/change'
-
 /**
  * The records of an environment, by their names. Throws ENV_DAMAGED for what is none, and for an environment in the midst of a change,
  * unless the caller is who changes it.
@@ -116,7 +103,7 @@ export async function whileWhole<T>(prefix: string, read: () => Promise<T>): Pro
   const folder = join(prefix, 'conda-meta')
   const state = async (): Promise<string> => {
     const names = await ifThere(readdir(folder), folder)
-    if (names?.includes(changeName) && existsSync(join(prefix, changeFolder, journalName))) throw inChange(prefix)
+    if (names?.includes(changeName) && isChanging(prefix)) throw inChange(prefix)
     if (isUpdating(prefix)) throw inUpdate(prefix)
     return (names ?? []).filter((name) => name.endsWith('.json')).join('\n')
   }
@@ -127,27 +114,6 @@ export async function whileWhole<T>(prefix: string, read: () => Promise<T>): Pro
   }
   throw inChange(prefix)
 }
-
-/** Do names in it change places, because a deployment is updated, or did when that was killed? */
-export const isUpdating = (prefix: string): boolean => existsSync(join(prefix, updateFolder, journalName))
-
-const unfinished = (prefix: string): EnvError =>
-  new EnvError('ENV_DAMAGED', `${prefix} is not whole: pip is at work in it, or was when it was killed`, {
-    path: prefix,
-    hint: 'wait for the other conda-deploy; if there is none any more, create the environment again',
-  })
-
-const inChange = (prefix: string): EnvError =>
-  new EnvError('ENV_DAMAGED', `${prefix} is being changed, or was left in the midst of a change`, {
-    path: prefix,
-    hint: `wait for the other conda-deploy; if there is none any more: conda-deploy repair -p ${prefix}`,
-  })
-
-const inUpdate = (prefix: string): EnvError =>
-  new EnvError('ENV_DAMAGED', `${prefix} is being updated, or was left in the midst of an update`, {
-    path: prefix,
-    hint: `wait for the other conda-deploy; if there is none any more: conda-deploy ARCHIVE --to ${prefix} --update`,
-  })
 
 /** Null for a folder, or a link that leads nowhere: whatever its name says, that is no record. */
 async function recordFile(path: string): Promise<string | null> {

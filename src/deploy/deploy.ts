@@ -235,8 +235,9 @@ async function make(
     if (lock === null) return null
     try {
       await claim?.take()
-      await recoverUpdate(prefix, threads)
-      const there = await whatIsThere(prefix, source.content.digest, settings)
+      const found = await whatIsThere(prefix, source.content.digest, settings)
+      const isLeft = found !== 'absent' && (await recoverUpdate(prefix, threads))
+      const there = isLeft ? await whatIsThere(prefix, source.content.digest, settings) : found
       if (there === 'equal') {
         claim?.touch()
         return null

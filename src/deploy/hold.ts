@@ -15,7 +15,7 @@ import {
   readlinkSync,
   type Stats,
 } from 'node:fs'
-import { dirname, join } from 'node:path'
+import { basename, dirname, join } from 'node:path'
 import { EnvError, fromSystem } from '../errors.js'
 
 export interface Held {
@@ -135,6 +135,17 @@ export function holdOwn(parent: Held, base: string): Held {
   return held
 }
 
+/** The tree at `prefix`, held as root's alone; null: it need not be, as in `hold`. Throws as `hold` and `holdStage`. */
+export function holdTree(prefix: string): Held | null {
+  const way = hold(dirname(prefix))
+  if (way === null) return null
+  try {
+    return holdStage(join(way.path, basename(prefix)), prefix)
+  } finally {
+    way.letGo()
+  }
+}
+
 /** The directory at `path`, which root just made, held as the one it made. Throws PERMISSION when it is not `owner`'s alone by now. */
 export function holdStage(path: string, name: string, owner: number | undefined = process.geteuid?.()): Held {
   let fd: number
@@ -189,7 +200,9 @@ export function byName(error: unknown, helds: readonly (Held | null)[]): unknown
   const named = (text: string): string =>
     helds.reduce(
       (all, held) =>
-        held === null ? all : all.replaceAll(`${held.path}/./`, `${held.name}/`).replaceAll(held.path, held.name),
+        held === null
+          ? all
+          : all.replaceAll(new RegExp(`${held.path}/\\.(?![^/:\\s])`, 'g'), held.name).replaceAll(held.path, held.name),
       text,
     )
   const { code, message, path, hint, errno, syscall, paths } = error

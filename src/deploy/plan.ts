@@ -2,7 +2,7 @@
 import { stat } from 'node:fs/promises'
 import { userInfo } from 'node:os'
 import { dirname, join, resolve } from 'node:path'
-import { EnvError, type ErrorCode } from '../errors.js'
+import { EnvError, type ErrorCode, fromSystem } from '../errors.js'
 import { checkPrefix, remarksOnPrefix } from '../prefix/name.js'
 import { type FileSystem, fileSystemOf, type Locality } from '../tree/file-system.js'
 import { type CacheFolder, checkCacheFolder, entryOf, privateCache, sharedCache } from './cache/folder.js'
@@ -164,6 +164,7 @@ async function planAt(
   }
   const standing = await standingAt(prefix, content.digest, wish.readOnly)
   if (standing.is === 'other') throw targetExists(prefix, standing.what)
+  if (standing.is === 'earlier' || standing.is === 'equal') await wish.sweep(prefix)
   if (standing.is === 'earlier' && !wish.update) throw targetExists(prefix, standing.what, standing.is)
   if (standing.is === 'earlier' && content.size === null)
     throw new EnvError(
@@ -173,11 +174,14 @@ async function planAt(
         ...{ path: prefix, hint: 'pack the environment with conda-deploy, or deploy to another target' },
       },
     )
-  if (standing.is === 'earlier' || standing.is === 'interrupted') return plan('updated', await fileSystemOf(prefix), [])
+  const placed = (path: string): Promise<FileSystem> =>
+    fileSystemOf(path).catch((error: unknown) => {
+      throw fromSystem(error, 'cannot look at', path)
+    })
+  if (standing.is === 'earlier' || standing.is === 'interrupted') return plan('updated', await placed(prefix), [])
   if (standing.is === 'equal') {
-    await wish.sweep(prefix)
     // In a cache it may be evicted meanwhile, until it is claimed.
-    return plan('adopted', await fileSystemOf(cache?.path ?? prefix), [])
+    return plan('adopted', await placed(cache?.path ?? prefix), [])
   }
   const fileSystem = await checkedPlace(prefix, content, wish, cache)
   return plan('deployed', fileSystem, remarks(prefix, source, fileSystem, rejected))

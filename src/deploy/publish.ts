@@ -5,11 +5,12 @@
 import { existsSync, lstatSync, type Stats } from 'node:fs'
 import { chmod, lstat, mkdir, readdir, rmdir, stat } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
+import { updateFolder } from '../conda/changing.js'
 import { EnvError, fromSystem } from '../errors.js'
 import { native, runJob } from '../native.js'
 import { boundedName } from '../tree/bounded-name.js'
 import { makeFolders } from '../tree/folders.js'
-import { isLocked, type Lock, tryLock } from '../tree/lock.js'
+import { isLocked, tryLock } from '../tree/lock.js'
 import { type CacheFolder, makeCacheFolder, sharedCache } from './cache/folder.js'
 import { makeSharedFolder } from './cache/shared.js'
 import { type Held, hold, holdOwn } from './hold.js'
@@ -101,16 +102,16 @@ function isOwn(stage: string): boolean {
 }
 
 /**
- * Removes what a process that died left behind beside the prefix; true: something was removed. Its lock file tells that there is
- * something, as it goes last; while another process holds the lock, nothing is touched.
+ * Removes what a process that died left behind beside the prefix, and ends what it left of an update; true: something was removed. Its
+ * lock file tells that there is something, as it goes last, or the folder of an update that could not clear it away; while another process holds the lock, nothing is touched.
  */
 export async function sweep(prefix: string, threads: number): Promise<boolean> {
-  if (!existsSync(lockOf(prefix))) return false
+  if (!existsSync(lockOf(prefix)) && !existsSync(join(prefix, updateFolder))) return false
   const lock = await tryLock(lockOf(prefix)).catch(notOurs)
   if (lock === null) return false
   try {
     await clear(prefix, threads)
-    await recoverUpdate(prefix, threads)
+    await recoverUpdate(prefix, threads).catch(notOurs)
   } finally {
     await lock.release().catch(notOurs)
   }
@@ -142,8 +143,8 @@ export async function clearLeftOvers(prefix: string, threads: number, dryRun: bo
   }
 }
 
-/** A lock of another user is not ours to clear away. */
-function notOurs(error: unknown): Lock | null {
+/** What another user left is not ours to clear away. */
+function notOurs(error: unknown): null {
   if (error instanceof EnvError && error.code === 'PERMISSION') return null
   throw error
 }

@@ -2,7 +2,7 @@
 import type { Stats } from 'node:fs'
 import { chmod, lstat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { isUpdating } from '../conda/environment.js'
+import { isUpdating } from '../conda/changing.js'
 import { EnvError, fromSystem } from '../errors.js'
 import { ifThere, textIfThere } from '../tree/if-there.js'
 
@@ -86,16 +86,19 @@ export async function standingAt(prefix: string, digest: () => Promise<string>, 
   const other = (what: string): Standing => ({ is: 'other', what })
   if (stat.isSymbolicLink()) return other('a symbolic link')
   if (!stat.isDirectory()) return other('a file')
-  if (isUpdating(prefix)) return { is: 'interrupted' }
+  const user = process.getuid?.()
+  const isTrusted = stat.uid === user || stat.uid === 0
+  // A journal of others would be done as ours.
+  if (isTrusted && isUpdating(prefix)) return { is: 'interrupted' }
   const ready = await readReady(prefix)
   if (ready === null) {
-    // It may have lost its name to who evicts it, between the two looks.
-    const still = (await lookAt(prefix))?.ino === stat.ino
-    return still ? other('a directory that conda-deploy did not make') : await standingAt(prefix, digest, readOnly)
+    // Between the looks it may have lost its name to who evicts it, or its marker to who updates it.
+    const still = (await lookAt(prefix))?.ino === stat.ino && !(isTrusted && isUpdating(prefix))
+    const isOther = still && (await readReady(prefix)) === null
+    return isOther ? other('a directory that conda-deploy did not make') : await standingAt(prefix, digest, readOnly)
   }
   // What others have put there could run as us.
-  const user = process.getuid?.()
-  if (stat.uid !== user && stat.uid !== 0) return other(`a deployment of another user (${stat.uid})`)
+  if (!isTrusted) return other(`a deployment of another user (${stat.uid})`)
   const same = ready.digest === (await digest())
   const another = `a deployment of another archive (${ready.digest.slice(0, 16)})`
   if (!same && (ready.prefix !== prefix || ready.readOnly !== readOnly)) return other(another)

@@ -2,6 +2,7 @@ import { realpath } from 'node:fs/promises'
 import { availableParallelism } from 'node:os'
 import { basename, dirname, join, resolve } from 'node:path'
 import { Clock } from '../clock.js'
+import { inUpdate, isUpdating } from '../conda/changing.js'
 import { EnvError } from '../errors.js'
 import { type Base, type Index, native, type Reused, runJob } from '../native.js'
 import { checkOptions, type Shape } from '../options.js'
@@ -219,9 +220,11 @@ async function work(settings: Settings, clock: Phases): Promise<Done> {
 }
 
 const noDeployment = (at: string): EnvError =>
-  new EnvError('NOT_A_DEPLOYMENT', `${at} is no deployment: only what conda-deploy deployed can be relocated`, {
-    path: at,
-  })
+  isUpdating(at)
+    ? inUpdate(at)
+    : new EnvError('NOT_A_DEPLOYMENT', `${at} is no deployment: only what conda-deploy deployed can be relocated`, {
+        path: at,
+      })
 
 function nothingDone(
   { prefix: from, digest, readOnly }: Ready,

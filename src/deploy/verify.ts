@@ -4,6 +4,7 @@ import { availableParallelism } from 'node:os'
 import { resolve } from 'node:path'
 import { openTarZst } from '../archive/tar-zst.js'
 import { Clock } from '../clock.js'
+import { inUpdate, isUpdating } from '../conda/changing.js'
 import { EnvError, fromSystem } from '../errors.js'
 import { type Fault, native, runJob, type Verified } from '../native.js'
 import { checkOptions, type Shape } from '../options.js'
@@ -69,6 +70,7 @@ async function isDirectory(path: string): Promise<boolean> {
 async function verifyTree(root: string, hash: Hash): Promise<Found> {
   const ready = await readReady(root)
   const index = ready === null ? null : await native().index(indexOf(root), false).catch(absent)
+  if (isUpdating(root)) throw inUpdate(root)
   if (ready === null || index === null) {
     const lacks = ready === null ? 'a complete .conda-deploy/ready' : 'its .conda-deploy/index'
     throw new EnvError('NOT_A_DEPLOYMENT', `${root} is no deployment: it lacks ${lacks}`, { path: root })

@@ -4,7 +4,7 @@
  */
 import { realpath, stat } from 'node:fs/promises'
 import { join } from 'node:path'
-import { changeFolder, changeLock } from '../conda/environment.js'
+import { changeFolder, changeLock, inUpdate, isUpdating } from '../conda/changing.js'
 import { EnvError, fromSystem } from '../errors.js'
 import { Change, type Recovered } from '../tree/change.js'
 import { ifThere } from '../tree/if-there.js'
@@ -58,6 +58,7 @@ export async function changing<T>(
   work: (change: Change, recovered: Recovered) => Promise<T>,
 ): Promise<T> {
   return await locked(prefix, means, async (root) => {
+    if (isUpdating(root)) throw inUpdate(prefix)
     const change = new Change(root, changeFolder, `conda-deploy repair -p ${root}`)
     const recovered = await change.recover(means.threads)
     const told = tellings[recovered]

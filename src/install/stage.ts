@@ -8,7 +8,7 @@
 import { existsSync } from 'node:fs'
 import { lstat, mkdir, readdir, rmdir, unlink } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
-import { unfinishedMark } from '../conda/environment.js'
+import { unfinishedMark } from '../conda/changing.js'
 import { EnvError, fromSystem } from '../errors.js'
 import { native } from '../native.js'
 import { boundedName } from '../tree/bounded-name.js'

@@ -10,13 +10,11 @@ import type { Changed, Step } from '../install-jobs.js'
 import { native, runJob } from '../native.js'
 import { removeFolder } from './folders.js'
 import { ifThere } from './if-there.js'
+import { journalName } from './journal-name.js'
 import type { Steps } from './steps.js'
 
 /** What an interrupted change had come to, and what was made of it. */
 export type Recovered = 'nothing' | 'cleared' | 'taken back' | 'finished'
-
-/** What stands in the folder while names change places, and after a change that was killed then; before and after it, all is whole. */
-export const journalName = 'journal.json'
 
 const version = 1
 
