@@ -1,11 +1,15 @@
 #include "exchange.h"
 #include <algorithm>
 #include <chrono>
+#include "room.h"
 
 namespace cd {
 
 Exchange::Exchange(std::vector<Buffer> buffers) : buffers_(std::move(buffers)) {
-  for (size_t i = 0; i < buffers_.size(); ++i) free_.push_back(i);
+  for (size_t i = 0; i < buffers_.size(); ++i) {
+    free_.push_back(i);
+    expect_filled(buffers_[i].data, buffers_[i].size);
+  }
 }
 
 size_t Exchange::largest() const {
