@@ -92,7 +92,9 @@ const sharedWith = (others) => ({
       // By its name esbuild decides whether a module is CommonJS, as these lines are.
       return { path: `${name}.cjs`, namespace: 'shared', pluginData: other.ask(name) }
     })
-    onLoad({ filter: /.*/, namespace: 'shared' }, ({ pluginData: asked }) => ({ contents: `module.exports = ${asked}` }))
+    onLoad({ filter: /.*/, namespace: 'shared' }, ({ pluginData: asked }) => ({
+      contents: `module.exports = ${asked}`,
+    }))
   },
 })
 
@@ -199,7 +201,8 @@ const besideIt = (file, names, others) => ({
 /** What the bundle has decides what the files beside it take from it, and that what the bundle shares; so do these among each other. */
 async function buildCli() {
   const late = new Set()
-  const inputsOf = async (output) => new Set(Object.keys((await build({ ...options, ...output, write: false })).metafile.inputs))
+  const inputsOf = async (output) =>
+    new Set(Object.keys((await build({ ...options, ...output, write: false })).metafile.inputs))
   const bundle = { inputs: await inputsOf(main([], late)), found: new Set(), ask: (name) => `shared('${name}')` }
   const ofForeign = {
     inputs: await inputsOf(besideIt(foreignFile, [foreign], [bundle])),

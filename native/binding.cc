@@ -147,8 +147,7 @@ Value encode(const CallbackInfo& info) {
   return guarded(env, [&] {
     const auto entries = std::make_shared<cd::Table>(table(info[0], text(info[1], "prefix"), info[2]));
     return Job<std::string>::start(
-        env, Napi::Array::New(env),
-        [entries] { return cd::encode_table(*entries); },
+        env, Napi::Array::New(env), [entries] { return cd::encode_table(*entries); },
         [](Napi::Env e, const std::string& bytes) { return Napi::Buffer<char>::Copy(e, bytes.data(), bytes.size()); });
   });
 }

@@ -100,7 +100,8 @@ class Unpack {
       leftOut: [...(unpacker === null ? [] : this.held.keys()), ...own],
       droppedPyc,
       restoredScripts: restored,
-      keptPyc: keptPyc.filter((path) => tree.has(path)).length + studied.filter(({ kept: { prefix } }) => prefix > 0).length,
+      keptPyc:
+        keptPyc.filter((path) => tree.has(path)).length + studied.filter(({ kept: { prefix } }) => prefix > 0).length,
       kept: [...kept, ...left.map((path) => ({ path, count: 1 }))],
       ...met,
     }
