@@ -337,13 +337,7 @@ struct Inflate::Codes {
         for (to += 24, from += 24; to < out; to += 40, from += 40) word(0), word(8), word(16), word(24), word(32);
       } else if (distance == 1) {
         const uint64_t same = *from * uint64_t{0x0101010101010101};
-        do {
-          std::memcpy(to, &same, 8);
-          std::memcpy(to + 8, &same, 8);
-          std::memcpy(to + 16, &same, 8);
-          std::memcpy(to + 24, &same, 8);
-          to += 32;
-        } while (to < out);
+        for (; to < out; to += 16) std::memcpy(to, &same, 8), std::memcpy(to + 8, &same, 8);
       } else {
         // Eight bytes at a time, of which `distance` are right.
         do {
