@@ -10,7 +10,6 @@
 #include <thread>
 #include "crc32.h"
 #include "gzip.h"
-#include "room.h"
 #include "root.h"
 #include "stream.h"
 
@@ -236,10 +235,7 @@ class GzipStream final : public Stream {
       changed_.notify_all();
       bool failed = false;
       try {
-        if (!segment->output) {
-          segment->output.reset(new uint8_t[kOutput + Inflate::kSlack]);
-          expect_filled(segment->output.get(), kOutput);
-        }
+        if (!segment->output) segment->output.reset(new uint8_t[kOutput + Inflate::kSlack]);
         segment->used = segment->output.get();
         segment->reader = std::make_unique<Gzip>(fd_, path_, segment->start.at, segment->start.inside);
         segment->how =

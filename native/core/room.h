@@ -1,8 +1,6 @@
 // Bytes of one thread that are overwritten again and again. Nothing is cleared, and nothing copied that is not asked for: a page that is
 // touched first costs a fault, which under a hypervisor takes as long as decoding what it holds.
 #pragma once
-#include <sys/mman.h>
-#include <unistd.h>
 #include <algorithm>
 #include <cstdint>
 #include <cstring>
@@ -11,19 +9,6 @@
 #include <utility>
 
 namespace cd {
-
-// A hint for memory of megabytes that is about to be filled: one fault to two megabytes, where the system keeps pages of that size for those
-// who ask.
-inline void expect_filled(void* memory, size_t size) {
-#ifdef MADV_HUGEPAGE
-  const auto page = static_cast<uintptr_t>(::sysconf(_SC_PAGESIZE));
-  const uintptr_t from = reinterpret_cast<uintptr_t>(memory) / page * page;
-  const uintptr_t until = (reinterpret_cast<uintptr_t>(memory) + size + page - 1) / page * page;
-  ::madvise(reinterpret_cast<void*>(from), until - from, MADV_HUGEPAGE);
-#else
-  static_cast<void>(memory), static_cast<void>(size);
-#endif
-}
 
 class Room {
  public:

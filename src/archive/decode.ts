@@ -144,13 +144,7 @@ type Totals = Omit<Decoded, 'root'>
 async function run(decoding: Decoding, use: (batch: Batch) => Promise<BatchAnswer | null>): Promise<Totals | null> {
   const { archive, packing, into, limits, progress, signal } = decoding
   const job = { archive, ...packing, ...into, mostBytes: limits.maxBytes, mostMembers: limits.maxFiles }
-  // One piece, so that it takes large pages where the system has them.
-  const memory = Buffer.allocUnsafeSlow(bufferSizes.reduce((sum, size) => sum + size))
-  let taken = 0
-  const lent = bufferSizes.map((size) => {
-    taken += size
-    return memory.subarray(taken - size, taken)
-  })
+  const lent = bufferSizes.map((size) => Buffer.allocUnsafeSlow(size))
   let failure: { readonly cause: unknown } | null = null
   let enough = false
   let last: Promise<void> = Promise.resolve()

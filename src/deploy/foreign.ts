@@ -129,7 +129,7 @@ class Unpack {
   private async receive({ members, buffer, renamed }: Batch): Promise<BatchAnswer> {
     const { known, admitted } = this
     const { files, again } = this.tree.admit(members)
-    const contentOf = ({ at, size }: Member): Buffer => Buffer.from(buffer.buffer, buffer.byteOffset + at, size)
+    const contentOf = ({ at, size }: Member): Buffer => Buffer.from(buffer.buffer, at, size)
     const whole = (member: Member): Buffer | Promise<Buffer> =>
       member.source === undefined ? contentOf(member) : read(member.source)
     for (const { member } of files)

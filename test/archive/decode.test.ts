@@ -62,7 +62,7 @@ describe('batches', () => {
         names.push(name)
         const i = Number(name.slice('lib/f'.length))
         if (Number.isNaN(i)) continue
-        const data = source === undefined ? Buffer.from(buffer.subarray(at, at + size)) : readFileSync(source)
+        const data = source === undefined ? Buffer.from(buffer.buffer, at, size) : readFileSync(source)
         expect(data.equals(content(i, sizes[i] as number)), name).toBe(true)
         expect(source !== undefined).toBe(size > batchBytes)
       }

@@ -50,8 +50,7 @@ export async function readMembers(
     const receive = async (batch: Batch): Promise<BatchAnswer> => {
       for (const member of batch.members) {
         const { at, source, number: _, ...rest } = member
-        const data =
-          source === undefined ? Buffer.from(batch.buffer.subarray(at, at + member.size)) : readFileSync(source)
+        const data = source === undefined ? Buffer.from(batch.buffer.buffer, at, member.size) : readFileSync(source)
         if (use) use(member, data)
         else members.push({ ...rest, text: data.toString('latin1') })
       }
