@@ -54,6 +54,10 @@ const waitedFor =
   /\/src\/(?:deploy\/(?:deploy|run)|install\/solve|conda\/\w+|cli\/(?:program|commands\/(?:run|activate)))\.ts$/
 const nameOf = (path) => relative(import.meta.dirname, path)
 
+/** Late, too, but waited for where an archive is another's: in a file of its own, a sixth of that of the other verbs. */
+const foreign = 'src/deploy/foreign.ts'
+const [foreignFile, verbsFile] = ['foreign.cjs', 'verbs.cjs']
+
 /** In the bundle of the CLI: what else is imported late is in the file beside it. `found` gets the names. */
 const lateBeside = (found) => ({
   name: 'late-beside',
@@ -66,26 +70,30 @@ const lateBeside = (found) => ({
       return { path: nameOf(target.path), namespace: 'late' }
     })
     onLoad({ filter: /.*/, namespace: 'late' }, ({ path }) => ({
-      contents: `module.exports = beside('verbs.cjs')['${path}']()`,
+      contents: `module.exports = beside('${path === foreign ? foreignFile : verbsFile}')['${path}']()`,
     }))
   },
 })
 
-/** In the file beside it: what the bundle has is taken from there, so that there is one of everything. `found` gets the names. */
-const sharedWith = (inputs, found) => ({
+/**
+ * In a file beside it: what is in `others`, a file that is read before it, is taken from there, so that there is one of everything. Each of them:
+ * the modules in it, `found`, which gets the names of those that are taken, and how they are asked for.
+ */
+const sharedWith = (others) => ({
   name: 'shared-with',
   setup({ onResolve, onLoad, resolve }) {
     onResolve({ filter: /^[^/]/ }, async ({ path, importer, resolveDir, pluginData }) => {
       if (pluginData === 'asked' || path.startsWith('node:')) return undefined
       const target = await resolve(path, { kind: 'import-statement', importer, resolveDir, pluginData: 'asked' })
-      if (!inputs.has(nameOf(target.path))) return undefined
       const name = nameOf(target.path)
-      found.add(name)
+      const other = others.find(({ inputs }) => inputs.has(name))
+      if (other === undefined) return undefined
+      other.found.add(name)
       // By its name esbuild decides whether a module is CommonJS, as these lines are.
-      return { path: `${name}.cjs`, namespace: 'shared', pluginData: name }
+      return { path: `${name}.cjs`, namespace: 'shared', pluginData: other.ask(name) }
     })
-    onLoad({ filter: /.*/, namespace: 'shared' }, ({ pluginData: name }) => ({
-      contents: `module.exports = shared('${name}')`,
+    onLoad({ filter: /.*/, namespace: 'shared' }, ({ pluginData: asked }) => ({
+      contents: `module.exports = ${asked}`,
     }))
   },
 })
@@ -182,21 +190,29 @@ const main = (names, late) => ({
   plugins: [lazyBuiltins, packagesBeside, lateBeside(late)],
 })
 
-const verbs = (names, inputs, used) => ({
+const besideIt = (file, names, others) => ({
   ...cli,
   stdin: { contents: `module.exports = ${table(names)}`, resolveDir: import.meta.dirname },
-  outfile: 'dist/verbs.cjs',
+  outfile: `dist/${file}`,
   banner: { js: 'const { shared, beside, bundleUrl } = module' },
-  plugins: [lazyBuiltins, packagesBeside, sharedWith(inputs, used)],
+  plugins: [lazyBuiltins, packagesBeside, sharedWith(others)],
 })
 
-/** What the bundle has decides what the file beside it takes from it, and that what the bundle shares. */
+/** What the bundle has decides what the files beside it take from it, and that what the bundle shares; so do these among each other. */
 async function buildCli() {
   const late = new Set()
-  const used = new Set()
-  const { metafile } = await build({ ...options, ...main([], late), write: false })
-  await write(verbs(late, new Set(Object.keys(metafile.inputs)), used))
-  await write(main(used, late))
+  const inputsOf = async (output) =>
+    new Set(Object.keys((await build({ ...options, ...output, write: false })).metafile.inputs))
+  const bundle = { inputs: await inputsOf(main([], late)), found: new Set(), ask: (name) => `shared('${name}')` }
+  const ofForeign = {
+    inputs: await inputsOf(besideIt(foreignFile, [foreign], [bundle])),
+    found: new Set([foreign]),
+    ask: (name) => `beside('${foreignFile}')['${name}']()`,
+  }
+  late.delete(foreign)
+  await write(besideIt(verbsFile, late, [bundle, ofForeign]))
+  await write(besideIt(foreignFile, ofForeign.found, [bundle]))
+  await write(main(bundle.found, late))
   writeFileSync(cliFile, withHead(readFileSync(cliFile, 'utf8')))
   chmodSync(cliFile, 0o755)
 }

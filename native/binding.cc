@@ -143,9 +143,12 @@ Value index(const CallbackInfo& info) {
 }
 
 Value encode(const CallbackInfo& info) {
-  return guarded(info.Env(), [&]() -> Value {
-    const std::string bytes = cd::encode_table(table(info[0], text(info[1], "prefix"), info[2]));
-    return Napi::Buffer<char>::Copy(info.Env(), bytes.data(), bytes.size());
+  const Napi::Env env = info.Env();
+  return guarded(env, [&] {
+    const auto entries = std::make_shared<cd::Table>(table(info[0], text(info[1], "prefix"), info[2]));
+    return Job<std::string>::start(
+        env, Napi::Array::New(env), [entries] { return cd::encode_table(*entries); },
+        [](Napi::Env e, const std::string& bytes) { return Napi::Buffer<char>::Copy(e, bytes.data(), bytes.size()); });
   });
 }
 

@@ -55,8 +55,19 @@ std::vector<cd::Rewrite> rewrites(Napi::Value value);
 // The table of a deployed tree, sorted: prefixes as the spots name them, then `prefix`. `files`: further entries in columns, or undefined.
 cd::Table table(Napi::Value entries, const std::string& prefix, Napi::Value files);
 
-// A text as it crosses, behind others.
-void append(std::u16string& texts, const std::string& text);
+// Texts one behind another, as one string of JavaScript: of one byte a character as long as all are ASCII, since pieces of it are
+// hashed and compared there. As `bytes_` and `wide_` count alike then, ends that were told before stay true.
+class Joined {
+ public:
+  void add(const std::string& text);
+  uint32_t end() const { return static_cast<uint32_t>(wide_.size() + bytes_.size()); }
+  napi_value value(napi_env env) const;
+
+ private:
+  std::string bytes_;
+  std::u16string wide_;  // instead, from the first text on that needs it
+};
+
 Napi::Value to_js(Napi::Env env, const std::string& text);
 Napi::Value to_js(Napi::Env env, const std::vector<cd::Scanned>& found);
 Napi::Value to_js(Napi::Env env, const cd::Packed& packed);

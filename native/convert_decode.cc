@@ -56,13 +56,13 @@ Value to_js(Napi::Env env, const cd::Batch& batch) {
   Napi::Uint32Array ends = Napi::Uint32Array::New(env, 2 * count);
   Napi::Float64Array numbers = Napi::Float64Array::New(env, kNumbers * count);
   Napi::Array detached = Napi::Array::New(env), parts = Napi::Array::New(env);
-  std::u16string names;
+  Joined names;
   for (size_t i = 0; i < count; ++i) {
     const cd::BatchMember& m = batch.members[i];
-    append(names, m.entry.path);
-    ends[2 * i] = static_cast<uint32_t>(names.size());
-    if (m.entry.kind == cd::Kind::symlink || m.entry.kind == cd::Kind::hardlink) append(names, m.entry.target);
-    ends[2 * i + 1] = static_cast<uint32_t>(names.size());
+    names.add(m.entry.path);
+    ends[2 * i] = names.end();
+    if (m.entry.kind == cd::Kind::symlink || m.entry.kind == cd::Kind::hardlink) names.add(m.entry.target);
+    ends[2 * i + 1] = names.end();
     double* n = numbers.Data() + kNumbers * i;
     n[0] = static_cast<double>(m.entry.kind);
     n[1] = m.entry.mode;
@@ -77,10 +77,8 @@ Value to_js(Napi::Env env, const cd::Batch& batch) {
     part.Set("path", to_js(env, m.part));
     parts.Set(parts.Length(), part);
   }
-  napi_value all;  // Napi::String would replace what is no Unicode
-  must(env, napi_create_string_utf16(env, names.data(), names.size(), &all));
   Napi::Object out = Napi::Object::New(env);
-  out.Set("names", all);
+  out.Set("names", names.value(env));
   out.Set("ends", ends);
   out.Set("numbers", numbers);
   out.Set("detached", detached);

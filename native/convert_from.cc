@@ -115,6 +115,16 @@ std::string text(Value value, const char* what) {
   if (napi_get_value_string_utf16(env, value, buffer, 512, &size) != napi_ok) wrong(env, what, "a string");
   if (size + 1 < 512) return utf8(env, buffer, size, what);
   must(env, napi_get_value_string_utf16(env, value, nullptr, 0, &size));  // perhaps it was cut off
+  // A long text, of a megabyte sometimes, is nearly always ASCII: as many bytes as characters say so.
+  size_t bytes = 0;
+  must(env, napi_get_value_string_utf8(env, value, nullptr, 0, &bytes));
+  if (bytes == size) {
+    std::string plain(size + 1, '\0');
+    must(env, napi_get_value_string_latin1(env, value, &plain[0], plain.size(), &bytes));
+    plain.resize(size);
+    if (plain.find('\0') != std::string::npos) wrong(env, what, "free of NUL");
+    return plain;
+  }
   std::vector<char16_t> whole(size + 1);
   must(env, napi_get_value_string_utf16(env, value, whole.data(), whole.size(), &size));
   return utf8(env, whole.data(), size, what);

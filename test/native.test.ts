@@ -60,7 +60,7 @@ const codeOf = async (work: () => unknown): Promise<unknown> => {
 describe('what crosses', () => {
   test('entries go through the index of a tree unchanged, names that are not UTF-8 too', async () => {
     const path = join(folder, 'index')
-    writeFileSync(path, native().encode(entries, '/new/präfix'))
+    writeFileSync(path, await native().encode(entries, '/new/präfix'))
     const index = await native().index(path, true)
     expect(index?.list).toEqual(entries)
     expect(index).toMatchObject({ digest: '', entries: 5, files: 2, rewritten: 2, longestPrefix: 80, packedBytes: 0 })
@@ -78,7 +78,7 @@ describe('what crosses', () => {
       numbers: Float64Array.from(names.flatMap((_, i) => [3 - i, 0o644, -i - 1])),
     }
     const library: Entry = { path: 'lib', kind: 'directory', mode: 0o755, mtime: 0, size: 0 }
-    writeFileSync(path, native().encode([library], '/p', files))
+    writeFileSync(path, await native().encode([library], '/p', files))
     const columns = names.map((name, i): Entry => {
       return {
         path: name,
@@ -111,7 +111,7 @@ describe('what crosses', () => {
       const path = byte < 0x80 ? String.fromCharCode(byte) : String.fromCharCode(0xdc00 + byte)
       return { path, kind: 'directory', mode: 0o755, mtime: 0, size: 0 }
     })
-    const bytes = native().encode(list, '/p')
+    const bytes = await native().encode(list, '/p')
     expect(names.every((byte) => bytes.includes(byte))).toBe(true)
     const path = join(folder, 'bytes')
     writeFileSync(path, bytes)

@@ -34,8 +34,9 @@ struct Start {
 // The first place in [from, from + kReach) where decoding may begin.
 bool find_start(int fd, const std::string& path, uint64_t from, std::string& chunk, Start& found) {
   constexpr size_t kLook = 10;  // what a head takes
-  chunk.resize(256 << 10);
-  for (uint64_t at = from; at < from + kReach;) {
+  // Most often it is near: what is read here is read again by whoever decodes it.
+  chunk.resize(32 << 10);
+  for (uint64_t at = from; at < from + kReach; chunk.resize(256 << 10)) {
     const ssize_t got = read_all_at(fd, &chunk[0], chunk.size(), at);
     if (got < 0) throw Failure::system("pread", path);
     const uint8_t* begin = reinterpret_cast<const uint8_t*>(chunk.data());

@@ -264,7 +264,9 @@ struct Inflate::Codes {
     *out++ = static_cast<uint8_t>(entry >> 16);
   }
   // The base of an entry and its extra bits.
-  INLINE size_t value(uint32_t entry) const { return (entry >> 16) + (below(bits, entry & 63) >> (entry >> 8 & 15)); }
+  INLINE size_t value(uint32_t entry) const {
+    return (entry >> 16) + (below(bits, static_cast<uint8_t>(entry)) >> (entry >> 8 & 31));
+  }
 
   struct Bounds {
     const uint32_t *lengths, *distances;
@@ -291,7 +293,6 @@ struct Inflate::Codes {
             continue;
           }
         }
-        fill();
       }
       if (entry & kSpecial) {
         if (entry & kPointer) entry = lengths[(entry >> 16) + below(bits >> kLengthBits, entry >> 8 & 15)];
@@ -309,6 +310,8 @@ struct Inflate::Codes {
       }
       const size_t length = value(entry);
       drop(entry);
+      // What two literals and a length leave is nearly always enough for a distance, of 28 bits at most.
+      if (static_cast<uint8_t>(count) < 28) fill();
       entry = distances[below(bits, kDistanceBits)];
       if (entry & kSpecial) {
         if (entry & kPointer) entry = distances[(entry >> 16) + below(bits >> kDistanceBits, entry >> 8 & 15)];
@@ -323,27 +326,24 @@ struct Inflate::Codes {
       const uint8_t* from = out - distance;
       uint8_t* to = out;
       out += length;
-      if (distance >= 16) {
-        do {
-          std::memcpy(to, from, 16);
-          to += 16;
-          from += 16;
-        } while (to < out);
+      const auto word = [&](size_t at) {
+        uint64_t some;
+        std::memcpy(&some, from + at, 8);
+        std::memcpy(to + at, &some, 8);
+      };
+      if (distance >= 8) {
+        // Most lengths are within three words: no branch to be guessed for them.
+        word(0), word(8), word(16);
+        for (to += 24, from += 24; to < out; to += 40, from += 40) word(0), word(8), word(16), word(24), word(32);
       } else if (distance == 1) {
         const uint64_t same = *from * uint64_t{0x0101010101010101};
-        do {
-          std::memcpy(to, &same, 8);
-          to += 8;
-        } while (to < out);
+        for (; to < out; to += 16) std::memcpy(to, &same, 8), std::memcpy(to + 8, &same, 8);
       } else {
-        // Eight bytes at a time, of which `distance` are right if they are fewer.
-        const size_t step = std::min<size_t>(distance, 8);
+        // Eight bytes at a time, of which `distance` are right.
         do {
-          uint64_t some;
-          std::memcpy(&some, from, 8);
-          std::memcpy(to, &some, 8);
-          to += step;
-          from += step;
+          word(0);
+          to += distance;
+          from += distance;
         } while (to < out);
       }
     } while (p < stop && out < limit);

@@ -1,7 +1,9 @@
 #include "sha256.h"
 #include <algorithm>
 #include <cstring>
+#include <numeric>
 #include <utility>
+#include <vector>
 #if defined(__x86_64__)
 #include <cpuid.h>
 #include <immintrin.h>
@@ -22,6 +24,9 @@ alignas(16) constexpr uint32_t kRound[64] = {
     0xa2bfe8a1, 0xa81a664b, 0xc24b8b70, 0xc76c51a3, 0xd192e819, 0xd6990624, 0xf40e3585, 0x106aa070,
     0x19a4c116, 0x1e376c08, 0x2748774c, 0x34b0bcb5, 0x391c0cb3, 0x4ed8aa4a, 0x5b9cca4f, 0x682e6ff3,
     0x748f82ee, 0x78a5636f, 0x84c87814, 0x8cc70208, 0x90befffa, 0xa4506ceb, 0xbef9a3f7, 0xc67178f2};
+
+constexpr uint32_t kBegin[8] = {0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a,
+                                0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19};
 
 inline uint32_t rotate(uint32_t x, unsigned n) { return x >> n | x << (32 - n); }
 
@@ -160,10 +165,25 @@ void compress_two(uint32_t* first, const uint8_t* p, uint32_t* second, const uin
   compress(second, q, count);
 }
 
+// The blocks that close a content of `length` bytes, of which those behind its last whole block are at `rest`; how many they are.
+size_t close(const uint8_t* rest, uint64_t length, uint8_t (&closing)[128]) {
+  const size_t held = length % 64, size = held < 56 ? 64 : 128;
+  std::memset(closing, 0, sizeof closing);
+  if (held) std::memcpy(closing, rest, held);
+  closing[held] = 0x80;
+  for (int i = 0; i < 8; ++i) closing[size - 1 - i] = static_cast<uint8_t>(length * 8 >> 8 * i);
+  return size / 64;
+}
+
+Digest told(const uint32_t* state) {
+  Digest out;
+  for (int i = 0; i < 32; ++i) out[i] = static_cast<uint8_t>(state[i / 4] >> (24 - 8 * (i % 4)));
+  return out;
+}
+
 }  // namespace
 
-Sha256::Sha256()
-    : state_{0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a, 0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19} {}
+Sha256::Sha256() { std::memcpy(state_, kBegin, sizeof state_); }
 
 void Sha256::update(const void* data, size_t size) {
   const auto* p = static_cast<const uint8_t*>(data);
@@ -197,17 +217,9 @@ void Sha256::update_both(Sha256& a, const void* a_data, size_t a_size, Sha256& b
 }
 
 Digest Sha256::finish() {
-  const uint64_t bits = length_ * 8;
-  const size_t held = length_ % 64;
-  uint8_t tail[128] = {};
-  std::memcpy(tail, block_, held);
-  tail[held] = 0x80;
-  const size_t size = held < 56 ? 64 : 128;
-  for (int i = 0; i < 8; ++i) tail[size - 1 - i] = static_cast<uint8_t>(bits >> 8 * i);
-  compress(state_, tail, size / 64);
-  Digest out;
-  for (int i = 0; i < 32; ++i) out[i] = static_cast<uint8_t>(state_[i / 4] >> (24 - 8 * (i % 4)));
-  return out;
+  uint8_t closing[128];
+  compress(state_, closing, close(block_, length_, closing));
+  return told(state_);
 }
 
 Digest sha256(const void* data, size_t size) {
@@ -233,34 +245,65 @@ void Sha256Pair::finish(Digest& of_first, Digest& of_second) {
   of_second = second_.finish();
 }
 
+namespace {
+
+// A content on its way: its whole blocks, then those that close it.
+struct Lane {
+  uint32_t state[8];
+  const uint8_t* next;
+  size_t blocks = 0;  // from `next`; none: the lane is free
+  uint8_t closing[128];
+  size_t to_close;  // blocks of `closing` that are still to come
+  Digest* to;
+
+  void begin(Bytes content, Digest* digest) {
+    std::memcpy(state, kBegin, sizeof state);
+    to = digest;
+    next = content.data;
+    blocks = content.size / 64;
+    to_close = close(content.data + blocks * 64, content.size, closing);
+    if (blocks == 0) turn();
+  }
+  void turn() {
+    next = closing;
+    blocks = std::exchange(to_close, 0);
+  }
+  void passed(size_t count) {
+    next += count * 64;
+    blocks -= count;
+    if (blocks > 0) return;
+    if (to_close > 0) return turn();
+    *to = told(state);
+  }
+};
+
+}  // namespace
+
 void sha256_all(const Bytes* contents, size_t count, Digest* digests) {
-  struct Lane {
-    Sha256 hash;
-    Bytes left;
-    Digest* to = nullptr;
-    void finish() {
-      hash.update(left.data, left.size);
-      *std::exchange(to, nullptr) = hash.finish();
-    }
-  };
+  // The largest first, so that the lanes end together; small ones, whose closing blocks are much of the whole, share lanes to the end.
+  std::vector<size_t> order(count);
+  std::iota(order.begin(), order.end(), size_t{0});
+  std::sort(order.begin(), order.end(), [&](size_t a, size_t b) { return contents[a].size > contents[b].size; });
   Lane a, b;
   size_t next = 0;
   for (;;) {
     for (Lane* lane : {&a, &b})
-      if (!lane->to && next < count) {
-        *lane = {Sha256(), contents[next], &digests[next]};
-        ++next;
+      if (lane->blocks == 0 && next < count) {
+        const size_t i = order[next++];
+        lane->begin(contents[i], &digests[i]);
       }
-    if (!a.to || !b.to) break;
-    const size_t both = std::min(a.left.size, b.left.size) / 64 * 64;
-    Sha256::update_both(a.hash, a.left.data, both, b.hash, b.left.data, both);
-    for (Lane* lane : {&a, &b}) {
-      lane->left = {lane->left.data + both, lane->left.size - both};
-      if (lane->left.size < 64) lane->finish();
-    }
+    const size_t both = std::min(a.blocks, b.blocks);
+    if (both == 0) break;
+    compress_two(a.state, a.next, b.state, b.next, both);
+    a.passed(both);
+    b.passed(both);
   }
   for (Lane* lane : {&a, &b})
-    if (lane->to) lane->finish();
+    while (lane->blocks > 0) {
+      const size_t all = lane->blocks;
+      compress(lane->state, lane->next, all);
+      lane->passed(all);
+    }
 }
 
 std::string hex(const Digest& digest) {

@@ -18,7 +18,7 @@ import { doubtsOf, type ForeignFacts } from './foreign/facts.js'
 import { isRecord, Knowledge } from './foreign/knowledge.js'
 import { finishMeta } from './foreign/meta.js'
 import { originsByNotes } from './foreign/origin.js'
-import { isPackages, read, readHead, relocate } from './foreign/relocate.js'
+import { isPackages, read, readHead, relocate, study } from './foreign/relocate.js'
 import { headBytes } from './foreign/scripts.js'
 import { type Opening, openSupply, type Supply } from './foreign/supply.js'
 import { ForeignTree } from './foreign/tree.js'
@@ -82,8 +82,12 @@ class Unpack {
 
     const links = tree.links(origins)
     const rest = [...links, ...tree.directories()]
-    const left = await finishMeta({ tree, known, writer, origins, rest, signal })
-    await both(writer.write(rest), () => this.writeIndex(rest))
+    const standing = relocated.laterPyc.filter(({ path }) => tree.has(path))
+    const [studied, left] = await both(study({ known, writer, signal }, standing, origins), async () => {
+      const named = await finishMeta({ tree, known, writer, origins, rest, signal })
+      await both(writer.write(rest), () => this.writeIndex(rest))
+      return named
+    })
     await this.supply.check()
 
     const { own, setuid, ...met } = tree.met(links)
@@ -96,7 +100,8 @@ class Unpack {
       leftOut: [...(unpacker === null ? [] : this.held.keys()), ...own],
       droppedPyc,
       restoredScripts: restored,
-      keptPyc: keptPyc.filter((path) => tree.has(path)).length,
+      keptPyc:
+        keptPyc.filter((path) => tree.has(path)).length + studied.filter(({ kept: { prefix } }) => prefix > 0).length,
       kept: [...kept, ...left.map((path) => ({ path, count: 1 }))],
       ...met,
     }
@@ -219,10 +224,8 @@ class Unpack {
     for (const entry of this.writer.otherEntries()) if (!named.has(entry.path)) others.push(entry)
     const index = indexOf(this.job.root)
     try {
-      await writeFile(index, native().encode(others, this.job.prefix, this.writer.plainFiles()), {
-        flag: 'wx',
-        mode: 0o644,
-      })
+      const bytes = await native().encode(others, this.job.prefix, this.writer.plainFiles())
+      await writeFile(index, bytes, { flag: 'wx', mode: 0o644 })
     } catch (error) {
       throw error instanceof EnvError ? error : fromSystem(error, 'cannot write', index)
     }
@@ -245,7 +248,8 @@ const linkOrDirectory = ({ path, kind, mode, mtime, target }: MaterializeEntry):
   target === undefined ? { path, kind, mode, mtime, size: 0 } : { path, kind, mode, mtime, size: 0, target }
 
 /** Waits for a job, and does the rest of the work while it runs. What fails first is thrown when both have ended. */
-async function both(job: Promise<void>, meanwhile: () => Promise<void>): Promise<void> {
+async function both<A, B>(job: Promise<A>, meanwhile: () => Promise<B>): Promise<readonly [A, B]> {
   const begun = new Promise((resolve) => setImmediate(resolve)).then(meanwhile)
-  for (const done of await Promise.allSettled([job, begun])) if (done.status === 'rejected') throw done.reason
+  await Promise.allSettled([job, begun])
+  return await Promise.all([job, begun])
 }

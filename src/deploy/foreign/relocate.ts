@@ -33,8 +33,10 @@ export interface Relocated {
   readonly restored: readonly string[]
   /** Files that keep the prefix of the source environment, and how often. */
   readonly kept: readonly { readonly path: string; readonly count: number }[]
-  /** Compiled Python that keeps it. */
+  /** Compiled Python that keeps it; of `laterPyc` it is not known yet. */
   readonly keptPyc: readonly string[]
+  /** Compiled Python that is no package's: it is only counted if it keeps the prefix, which can be found out while other things are done. */
+  readonly laterPyc: readonly Entry[]
   /** Files with a placeholder that nothing names. */
   readonly unnamed: readonly string[]
   /** Programs and libraries in `kept` that would take a prefix as short as that of the source environment. */
@@ -53,12 +55,15 @@ export async function relocate(findings: Findings): Promise<Relocated> {
   const broken: { path: string; slot: number }[] = []
   const noted = new Set(findings.notes.map(({ path }) => path))
   const unproven: Entry[] = []
+  const laterPyc: Entry[] = []
   const unnoted: Entry[] = []
   writer.eachFile((number) => {
     const path = tree.paths.text(number)
     if (isRecord(path)) return
-    if (!isPackages(known, writer, number)) unproven.push(writer.at(number) as Entry)
-    else if (isUnnoted(known, writer, number) && !noted.has(path)) unnoted.push(writer.at(number) as Entry)
+    if (!isPackages(known, writer, number)) {
+      const list = path.endsWith('.pyc') && !wanted.has(path) ? laterPyc : unproven
+      list.push(writer.at(number) as Entry)
+    } else if (isUnnoted(known, writer, number) && !noted.has(path)) unnoted.push(writer.at(number) as Entry)
   })
   const placeholders = [...new Set(findings.notes.map(({ placeholder }) => placeholder))].filter(
     (one) => !origins.includes(one),
@@ -98,6 +103,7 @@ export async function relocate(findings: Findings): Promise<Relocated> {
     restored: [...scripts.keys()].filter((path) => tree.has(path)).sort(),
     kept,
     keptPyc,
+    laterPyc,
     unnamed: [...unnamed].sort(),
     unfit,
   }
