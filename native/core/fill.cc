@@ -47,9 +47,7 @@ Fill::~Fill() = default;
 std::vector<std::vector<Part>> Fill::parts_for(bool digests) {
   auto parts = parts_of(table_, archive_.frames());
   for (auto& of_frame : parts) {
-    const auto unwanted = [&](const Part& part) {
-      return done_[part.entry] || has_digests(table_.entries[part.entry]) != digests;
-    };
+    const auto unwanted = [&](const Part& part) { return !wanted(part.entry, digests); };
     of_frame.erase(std::remove_if(of_frame.begin(), of_frame.end(), unwanted), of_frame.end());
     for (const Part& part : of_frame) {
       if (whole(part, table_.entries[part.entry])) continue;
@@ -96,7 +94,14 @@ std::shared_ptr<Fill::Hand> Fill::next_hand(size_t& taken) {
   return hands_[taken++];
 }
 
+bool Fill::wanted(uint32_t entry, bool digests) const {
+  return table_.entries[entry].kind == Kind::file && !done_[entry] && has_digests(table_.entries[entry]) == digests;
+}
+
 void Fill::run(bool digests) {
+  uint32_t first = 0;
+  while (first < table_.entries.size() && !wanted(first, digests)) ++first;
+  if (first == table_.entries.size()) return;
   const std::vector<std::vector<Part>> parts = parts_for(digests);
   const std::vector<uint32_t> frames = order(parts);
   Ahead ahead(archive_, frames, threads());

@@ -32,6 +32,7 @@ class Fill {
   struct Written;
 
   std::shared_ptr<Hand> next_hand(size_t& taken);
+  bool wanted(uint32_t entry, bool digests) const;  // in this round
   std::vector<std::vector<Part>> parts_for(bool digests);
   std::vector<uint32_t> order(const std::vector<std::vector<Part>>& parts) const;
   unsigned threads() const;

@@ -136,12 +136,12 @@ struct ChangedFolder {
 };
 // What makes of the base, where it stays, the tree of the archive.
 struct Difference {
-  std::vector<std::string> incoming;  // files and links of the stage
-  std::vector<std::string> empty;     // its new directories with nothing in them
-  std::vector<std::string> outgoing;  // files and links of the base, whether replaced or not
-  std::vector<std::string> emptied;   // its directories that go
+  std::vector<std::string> incoming;         // files and links of the stage
+  std::vector<std::string> empty;            // its new directories with nothing in them
+  std::vector<std::string> outgoing;         // files and links of the base, whether replaced or not
+  std::vector<std::string> emptied;          // its directories that go
   std::vector<ChangedFolder> before, after;  // directories whose names change, or which change themselves
-  uint64_t kept = 0;                  // files and links
+  uint64_t kept = 0;                         // files and links
 };
 struct Extracted {
   uint64_t files = 0, directories = 0, symlinks = 0, hardlinks = 0, bytes = 0, read_bytes = 0, rewritten = 0, spots = 0,

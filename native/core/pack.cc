@@ -307,7 +307,7 @@ class Packing {
       append_range(i, source, large, range, own);
       source.check_unchanged(large.version);
     }
-    if (task.part + 1 == large.parts) pad(own.raw, e.size);
+    if (ends_with(large.cuts, task.part)) pad(own.raw, e.size);
   }
 
   void append_range(size_t i, Source& source, const Large& large, Range range, Worker& own) {

@@ -183,8 +183,8 @@ class Sealing {
       for (size_t part = 0; part < parts; ++part) {
         if (part > 0) flush();
         raw_.append(content, static_cast<size_t>(cuts[part]), static_cast<size_t>(cuts[part + 1] - cuts[part]));
+        if (parts == 1 || ends_with(cuts, part)) raw_.append(static_cast<size_t>(tar_padding(e.size)), '\0');
       }
-      raw_.append(static_cast<size_t>(tar_padding(e.size)), '\0');
       if (parts > 1) flush();
     }
     content = {};

@@ -40,5 +40,9 @@ void render(Source& source, const std::vector<Edit>& edits, Range range, std::st
 
 // Where the parts of a large file begin in its stored content, and at last its size: about even, never inside a solid stretch.
 std::vector<uint64_t> cut(uint64_t size, size_t parts, const std::vector<Range>& solid);
+// Does the content end with this part? Where what must not be divided reaches to the end, those behind it have nothing.
+inline bool ends_with(const std::vector<uint64_t>& cuts, size_t part) {
+  return cuts[part] < cuts.back() && cuts[part + 1] == cuts.back();
+}
 
 }  // namespace cd

@@ -163,6 +163,17 @@ static void as_tar() {
   CHECK(lstat((out / "t/lib").c_str(), &other) == 0 && S_ISDIR(other.st_mode));
 }
 
+// A string that reaches to the end of a divided file takes what would be its last frames; they must not hold its padding alone.
+static void one_string_to_the_end() {
+  Folder source, out;
+  const std::string string = source.path() + '/' + std::string(1300, 'y') + zeros(1);
+  source.write("f", "\177ELF" + zeros(1) + std::string(1200, 'x') + zeros(1) + string, 0755);
+  PackJob job = job_of(source, {"f"});
+  job.frame_bytes = 1024;
+  pack_and_seal(job, out / "a.tar.zst", 2, {});
+  deploys_to(ReadBack(out / "a.tar.zst"), source.path(), source);
+}
+
 static void failures() {
   Folder source, out;
   source.write("f", "content");
@@ -258,6 +269,7 @@ static void changes() {
 int main() {
   archives();
   as_tar();
+  one_string_to_the_end();
   failures();
   changes();
   return check::done();
