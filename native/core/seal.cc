@@ -10,6 +10,7 @@
 #include "study.h"
 #include "table.h"
 #include "tar.h"
+#include "tasks.h"
 #include "team.h"
 
 namespace cd {
@@ -31,7 +32,9 @@ class Sealing {
       if (e.entry.kind == Kind::file && !e.in_memory)
         throw Failure("INVALID_OPTION", "seal: " + e.entry.path + " has no content", e.entry.path);
       draft_.table.entries.push_back(e.entry);
+      total_ += e.data.size;
     }
+    left_ = total_;
     for (size_t i = 0; i < draft_.table.entries.size(); ++i)
       numbers_.emplace(draft_.table.entries[i].path, static_cast<uint32_t>(i));
   }
@@ -172,7 +175,9 @@ class Sealing {
   void append_member(size_t i) {
     Entry& e = entry(i);
     std::string& content = contents_[i];
-    if (e.size > job_.frame_bytes || raw_.size() + e.size > job_.frame_bytes) flush();
+    if (raw_.empty()) limit_ = frame_limit(job_.frame_bytes, total_, left_);
+    if (e.size > job_.frame_bytes || raw_.size() + e.size > limit_) flush();
+    left_ -= job_.entries[i].data.size;
     raw_ += tar_header(e, draft_.table.root);
     if (e.kind == Kind::file) {
       e.frame = static_cast<uint32_t>(draft_.frames.size() + written_ + frames_.size());
@@ -241,6 +246,9 @@ class Sealing {
   std::vector<std::string> contents_;  // of those that are complete and not appended yet
   std::unordered_map<std::string, uint32_t> numbers_;
   std::string raw_;
+  uint64_t limit_ = 0;               // bytes that it holds
+  uint64_t total_ = 0;               // bytes of all contents, as planned
+  uint64_t left_ = 0;                // and of those that are neither in it nor before it
   std::vector<std::string> frames_;  // that wait
   size_t written_ = 0;               // frames before them
   std::string table_;                // its size, and packed

@@ -5,6 +5,21 @@
 #include "tar.h"
 
 namespace cd {
+namespace {
+
+constexpr uint64_t kFrames = 64, kFrame = 4 << 20;         // into so many at least, or of so many bytes
+constexpr uint64_t kLastFrames = 8, kLastFrame = 2 << 20;  // the same for what is left
+
+uint64_t member_bytes(const Entry& entry) {
+  const uint64_t size = entry.kind == Kind::file ? entry.size : 0;
+  return 512 + size + tar_padding(size);
+}
+
+}  // namespace
+
+uint64_t frame_limit(uint64_t frame_bytes, uint64_t total, uint64_t left) {
+  return std::min({frame_bytes, std::max(kFrame, total / kFrames), std::max(kLastFrame, left / kLastFrames)});
+}
 
 std::vector<size_t> companions_of(const std::vector<PackEntry>& entries) {
   std::unordered_map<std::string, size_t> numbers;
@@ -34,6 +49,8 @@ Division divide(const std::vector<PackEntry>& entries, const std::vector<size_t>
     Task task;
   };
   std::vector<Placed> placed;
+  uint64_t total = 0;
+  for (const PackEntry& e : entries) total += member_bytes(e.entry);
   uint64_t position = 0, begin = 0;  // bytes of members before this one, and before the frame
   size_t first = 0, frame = 0;
   const auto flush = [&](size_t end) {
@@ -43,11 +60,11 @@ Division divide(const std::vector<PackEntry>& entries, const std::vector<size_t>
   };
   for (size_t i = 0; i < entries.size(); ++i) {
     const Entry& entry = entries[i].entry;
-    const uint64_t size = entry.kind == Kind::file ? entry.size : 0;
-    const uint64_t member = 512 + size + tar_padding(size);
-    if (size > frame_bytes) {
+    const uint64_t size = entry.kind == Kind::file ? entry.size : 0, member = member_bytes(entry);
+    const uint64_t alone = frame_limit(frame_bytes, total, total - position);
+    if (size > alone) {
       flush(i);
-      const size_t parts = static_cast<size_t>((size + frame_bytes - 1) / frame_bytes);
+      const size_t parts = static_cast<size_t>((size + alone - 1) / alone);
       // A file is hashed by one thread, about eight times as fast as it is compressed: early enough, and nobody waits for it.
       const uint64_t lead = companions[i] == kNone ? std::min(position, size / 8 * threads) : 0;
       placed.push_back({position - lead, {i, i + 1, kNone, out.large.size(), 0}});
@@ -56,7 +73,7 @@ Division divide(const std::vector<PackEntry>& entries, const std::vector<size_t>
       out.large.push_back({i, parts});
       first = i + 1;
       begin = position + member;
-    } else if (position > begin && position - begin + member > frame_bytes) {
+    } else if (position > begin && position - begin + member > frame_limit(frame_bytes, total, total - begin)) {
       flush(i);
     }
     position += member;

@@ -1,10 +1,13 @@
 // Packing real files: the archive holds them in their stored form, any part of it can be relocated alone, and its bytes do not depend on
 // the threads.
 #include <fcntl.h>
+#include <algorithm>
 #include <cstdlib>
+#include <numeric>
 #include "packing.h"
 #include "parts.h"
 #include "source.h"
+#include "tasks.h"
 
 using namespace cd;
 
@@ -266,7 +269,44 @@ static void changes() {
   THROWS("SOURCE_CHANGED", after.read_all(out));
 }
 
+// How many bytes of members the frames of `count` files of 1 MiB hold, by the plan alone.
+static std::vector<uint64_t> planned_frames(size_t count) {
+  std::vector<PackEntry> entries(count);
+  for (PackEntry& e : entries) {
+    e.entry.kind = Kind::file;
+    e.entry.size = (1 << 20) - 512;
+  }
+  std::vector<uint64_t> sizes;
+  for (const Task& task : divide(entries, companions_of(entries), 8 << 20, 2).tasks)
+    sizes.push_back((task.last - task.first) << 20);
+  return sizes;
+}
+
+static void divisions() {
+  const auto large = planned_frames(1024), middle = planned_frames(340), small = planned_frames(40);
+  CHECK(large.front() == 8 << 20 && middle.front() == 5 << 20 && small.front() == 4 << 20);
+  for (const auto* sizes : {&large, &middle, &small}) {
+    CHECK(sizes->back() <= 2 << 20);
+    CHECK(std::is_sorted(sizes->rbegin(), sizes->rend()));
+  }
+  CHECK(std::accumulate(large.begin(), large.end(), uint64_t{0}) == 1024 << 20);
+}
+
+// A frame that is large enough for all that compressing does differently then.
+static void large_frame() {
+  std::string text;
+  for (uint64_t i = 0; text.size() < 7 << 20; ++i) text += std::to_string(i * i % 1000003) + (i % 7 == 0 ? '\n' : ' ');
+  for (const int level : {3, 4}) {
+    const std::string packed = Compressor(level).compressed(text.data(), text.size());
+    std::string out(text.size(), '\0');
+    Decompressor().decompress(packed.data(), packed.size(), &out[0], out.size(), "frame");
+    CHECK(out == text && packed.size() < text.size() / 2);
+  }
+}
+
 int main() {
+  divisions();
+  large_frame();
   archives();
   as_tar();
   one_string_to_the_end();
