@@ -26,7 +26,7 @@ void tune(ZSTD_CCtx* ctx, int level, size_t size) {
   if (level > 8 || size <= 256 << 10) return;
   ZSTD_CCtx_setParameter(ctx, ZSTD_c_windowLog, 23);
   if (level == 3 || level == 4) {
-    ZSTD_CCtx_setParameter(ctx, ZSTD_c_hashLog, level == 4 && size > 6 << 20 ? 18 : 17);
+    ZSTD_CCtx_setParameter(ctx, ZSTD_c_hashLog, level == 4 && size > 11 << 19 ? 18 : 17);
     ZSTD_CCtx_setParameter(ctx, ZSTD_c_chainLog, level == 4 ? 15 : 14);
     ZSTD_CCtx_setParameter(ctx, ZSTD_c_blockSplitterLevel, 4);
   }

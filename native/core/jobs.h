@@ -66,7 +66,7 @@ struct PackJob {
   std::string arcroot;  // folder in which all members lie; empty: none
   std::string dest;     // prefix to write into the files; empty: they stay as their packages had them
   int level = 4;
-  uint64_t frame_bytes = 8u << 20;
+  uint64_t frame_bytes = 6u << 20;
   unsigned threads = 1;
 };
 struct Outcome {
@@ -99,7 +99,7 @@ struct SealJob {
   std::vector<std::string> prefixes;
   std::string json;
   int level = 4;
-  uint64_t frame_bytes = 8u << 20;
+  uint64_t frame_bytes = 6u << 20;
   unsigned threads = 1;
 };
 struct Sealed {
