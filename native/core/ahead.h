@@ -18,7 +18,7 @@ class Ahead {
   Ahead(const Ahead&) = delete;
   Ahead& operator=(const Ahead&) = delete;
 
-  // Reads and decodes the i-th of the wanted ones, as Archive::read; each once, handed out ascending. `packed` is the caller's own.
+  // Loads and decodes the i-th of the wanted ones; each once, handed out ascending. `packed` is the caller's own, and may stay unused.
   void read(size_t i, Decompressor&, Room& packed, Room& out);
 
  private:
