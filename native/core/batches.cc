@@ -4,6 +4,7 @@
 #include <algorithm>
 #include "root.h"
 #include "sha256.h"
+#include "stream.h"
 
 namespace cd {
 namespace {
@@ -19,7 +20,7 @@ std::string parts_of(const std::string& root) { return root + '/' + kOwnFolder +
 Batches::Batches(const DecodeJob& job, Exchange& exchange, const Hand& hand, Progress& progress)
     : job_(job), exchange_(exchange), hand_(hand), progress_(progress), parts_(parts_of(job.root)) {}
 
-void Batches::add(BatchMember&& member, const std::function<void(uint8_t*, size_t)>& read) {
+void Batches::add(BatchMember&& member, const Content& content) {
   const uint64_t size = member.entry.size;
   progress_.check();
   if (++count_ > job_.most_members)
@@ -31,12 +32,9 @@ void Batches::add(BatchMember&& member, const std::function<void(uint8_t*, size_
   bytes_ += size;
   const bool large = size > exchange_.largest();
   if (large)
-    write_part(member, read);
-  else if (member.entry.kind == Kind::file && size > 0) {
-    uint8_t* to = room(static_cast<size_t>(size));
-    member.at = used_ - static_cast<size_t>(size);
-    read(to, static_cast<size_t>(size));
-  }
+    write_part(member, content);
+  else if (member.entry.kind == Kind::file && size > 0)
+    place(member, content);
   members_.push_back(std::move(member));
   // At once after a large file, so that few of them stand on the disk twice.
   if (large || used_ >= kEnough || members_.size() >= kMembers) flush();
@@ -47,14 +45,33 @@ void Batches::finish() {
   exchange_.end();
 }
 
-uint8_t* Batches::room(size_t size) {
-  if (has_ && size > exchange_.size(buffer_) - used_) flush();
-  if (!has_) {
-    buffer_ = exchange_.take(size, progress_);
-    has_ = true;
+void Batches::place(BatchMember& member, const Content& content) {
+  const size_t size = static_cast<size_t>(member.entry.size);
+  const uint8_t* there = content.view(size);
+  const size_t block = content.block();
+  if (!there) {
+    uint8_t* to = room(size, block != Stream::kNowhere);
+    content.read(to, size);
+    there = to;
+  } else if (!has_ || buffer_ != block) {
+    if (has_) flush();
+    exchange_.hold(block);
+    buffer_ = block;
+    has_ = is_block_ = true;
   }
   used_ += size;
-  return exchange_.data(buffer_) + used_ - size;
+  member.at = static_cast<size_t>(there - exchange_.data(buffer_));
+}
+
+// `blocks`: those are the stream's, and what it has decoded ahead may take all of them.
+uint8_t* Batches::room(size_t size, bool blocks) {
+  if (has_ && (is_block_ || size > exchange_.size(buffer_) - used_)) flush();
+  if (!has_) {
+    buffer_ = exchange_.take(blocks ? std::max(size, exchange_.block_size() + 1) : size, progress_);
+    has_ = true;
+    is_block_ = false;
+  }
+  return exchange_.data(buffer_) + used_;
 }
 
 void Batches::flush() {
@@ -71,7 +88,8 @@ void Batches::flush() {
   hand_(std::move(batch));
 }
 
-void Batches::write_part(BatchMember& member, const std::function<void(uint8_t*, size_t)>& read) {
+void Batches::write_part(BatchMember& member, const Content& content) {
+  if (has_) flush();  // no block waits for the next batch while many are read
   for (const std::string& folder : {job_.root + '/' + kOwnFolder, parts_})
     if (part_ == 0 && ::mkdir(folder.c_str(), 0700) != 0 && errno != EEXIST) throw Failure::system("mkdir", folder);
   const std::string path = parts_ + '/' + std::to_string(part_++);
@@ -83,7 +101,7 @@ void Batches::write_part(BatchMember& member, const std::function<void(uint8_t*,
   for (uint64_t left = member.entry.size; left > 0;) {
     progress_.check();
     const size_t size = static_cast<size_t>(std::min<uint64_t>(left, chunk.size()));
-    read(reinterpret_cast<uint8_t*>(&chunk[0]), size);
+    content.read(reinterpret_cast<uint8_t*>(&chunk[0]), size);
     hash.update(chunk.data(), size);
     if (!write_all(fd.get(), chunk.data(), size)) throw Failure::system("write", path);
     left -= size;

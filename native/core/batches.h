@@ -1,5 +1,6 @@
-// Members of an archive gathered into batches of bounded memory: contents one behind another in a buffer that is lent and comes back.
-// A file larger than any buffer is written to a file of its own, from where it can be moved to its place.
+// Members of an archive gathered into batches of bounded memory: contents where they were decoded, in a block, or one behind another in
+// a buffer that is lent and comes back. A file larger than any buffer is written to a file of its own, from where it can be moved to
+// its place.
 #pragma once
 #include "exchange.h"
 
@@ -11,22 +12,29 @@ std::string parts_of(const std::string& root);
 class Batches {
  public:
   Batches(const DecodeJob& job, Exchange& exchange, const Hand& hand, Progress& progress);
-  // A member; its content, `member.entry.size` bytes, comes from `read`, called with room for some bytes until all are there.
-  void add(BatchMember&& member, const std::function<void(uint8_t*, size_t)>& read);
+  // A member; its content, `member.entry.size` bytes: `read(out, size)` reads that many of them, `view(size)` tells where all are in the
+  // block `block()`, or null. Without blocks `block()` is Stream::kNowhere.
+  struct Content {
+    std::function<void(uint8_t*, size_t)> read;
+    std::function<const uint8_t*(size_t)> view;
+    std::function<size_t()> block;
+  };
+  void add(BatchMember&& member, const Content&);
   void finish();
   uint64_t bytes() const { return bytes_; }
 
  private:
   void flush();
-  uint8_t* room(size_t size);
-  void write_part(BatchMember& member, const std::function<void(uint8_t*, size_t)>& read);
+  void place(BatchMember& member, const Content&);
+  uint8_t* room(size_t size, bool blocks);
+  void write_part(BatchMember& member, const Content&);
   const DecodeJob& job_;
   Exchange& exchange_;
   const Hand& hand_;
   Progress& progress_;
   const std::string parts_;
   std::vector<BatchMember> members_;
-  bool has_ = false;
+  bool has_ = false, is_block_ = false;  // a buffer; it is the stream's
   size_t buffer_ = 0, used_ = 0;
   uint64_t bytes_ = 0, part_ = 0, count_ = 0;
   size_t number_ = 0;

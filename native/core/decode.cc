@@ -18,9 +18,9 @@ namespace {
 
 constexpr uint64_t kGroup = 1 << 20;  // bytes that are hashed, in two lanes, and then written: what is in the caches
 
-std::unique_ptr<Stream> open_stream(const DecodeJob& job, int fd) {
+std::unique_ptr<Stream> open_stream(const DecodeJob& job, int fd, Exchange& exchange, const Progress& progress) {
   if (job.container == "plain") return plain_stream(fd, job.archive);
-  if (job.container == "gzip") return gzip_stream(fd, job.archive, job.threads);
+  if (job.container == "gzip") return gzip_stream(fd, job.archive, job.threads, exchange, progress);
   if (job.container == "zstd") return zstd_stream(fd, job.archive);
   if (job.container == "tool") return tool_stream(fd, job.archive, job.command);
   throw std::invalid_argument("container must be one of plain, gzip, zstd, tool, zip, got " + job.container);
@@ -31,8 +31,9 @@ void read_all(const DecodeJob& job, Exchange& exchange, const Hand& hand, Progre
   const Fd fd(open_regular(job.archive, size));
   Batches batches(job, exchange, hand, progress);
   const auto all = [&](auto& reader) {
-    for (BatchMember member; reader.next(member);)
-      batches.add(std::move(member), [&](uint8_t* out, size_t n) { reader.read(out, n); });
+    const Batches::Content content{[&](uint8_t* out, size_t n) { reader.read(out, n); },
+                                   [&](size_t n) { return reader.view(n); }, [&] { return reader.block(); }};
+    for (BatchMember member; reader.next(member);) batches.add(std::move(member), content);
     decoded.bytes = batches.bytes();
   };
   if (job.container == "zip") {
@@ -40,7 +41,7 @@ void read_all(const DecodeJob& job, Exchange& exchange, const Hand& hand, Progre
     all(zip);
     decoded.packed = size;
   } else {
-    const std::unique_ptr<Stream> stream = open_stream(job, fd.get());
+    const std::unique_ptr<Stream> stream = open_stream(job, fd.get(), exchange, progress);
     TarReader tar(*stream, job.archive);
     all(tar);
     decoded.packed = stream->packed();

@@ -1,17 +1,37 @@
 #include "exchange.h"
+#include <sys/mman.h>
 #include <algorithm>
 #include <chrono>
+#include <stdexcept>
 
 namespace cd {
+namespace {
 
-Exchange::Exchange(std::vector<Buffer> buffers) : buffers_(std::move(buffers)) {
-  for (size_t i = 0; i < buffers_.size(); ++i) free_.push_back(i);
+constexpr uintptr_t kHugePage = 2u << 20;
+
+// Where the kernel leaves it to programs. Not for blocks, which are not filled.
+void huge_pages(const Exchange::Buffer& buffer) {
+  const auto at = reinterpret_cast<uintptr_t>(buffer.data);
+  const uintptr_t begin = (at + kHugePage - 1) & ~(kHugePage - 1), end = (at + buffer.size) & ~(kHugePage - 1);
+  if (begin < end) ::madvise(reinterpret_cast<void*>(begin), end - begin, MADV_HUGEPAGE);
 }
 
-size_t Exchange::largest() const {
-  size_t most = 0;
-  for (const Buffer& buffer : buffers_) most = std::max(most, buffer.size);
-  return most;
+}  // namespace
+
+Exchange::Exchange(std::vector<Buffer> buffers) : buffers_(std::move(buffers)), holders_(buffers_.size()) {
+  for (size_t i = 0; i < buffers_.size(); ++i) {
+    free_.push_back(i);
+    sizes_.push_back(size(i));
+  }
+  std::sort(sizes_.begin(), sizes_.end());
+  sizes_.erase(std::unique(sizes_.begin(), sizes_.end()), sizes_.end());
+  for (const Buffer& buffer : buffers_)
+    if (buffer.size > block_size()) huge_pages(buffer);
+}
+
+size_t Exchange::blocks() const {
+  return static_cast<size_t>(std::count_if(buffers_.begin(), buffers_.end(),
+                                           [&](const Buffer& buffer) { return buffer.size == block_size(); }));
 }
 
 template <class Ready>
@@ -23,19 +43,37 @@ void Exchange::wait(std::unique_lock<std::mutex>& lock, const Progress& progress
   if (stopped_) throw Failure("CANCELLED", "the receiver wants no more");
 }
 
-// Of the smallest that do the one that came back last: it may still be in the caches.
+// The one that came back last: it may still be in the caches.
 size_t Exchange::take(size_t least, const Progress& progress) {
+  const auto wanted = std::lower_bound(sizes_.begin(), sizes_.end(), least);
+  if (wanted == sizes_.end()) throw std::invalid_argument("no buffer has " + std::to_string(least) + " bytes");
   std::unique_lock<std::mutex> lock(guard_);
-  auto best = free_.end();
+  auto best = free_.rend();
   wait(lock, progress, [&] {
-    best = free_.end();
-    for (auto at = free_.begin(); at != free_.end(); ++at)
-      if (size(*at) >= least && (best == free_.end() || size(*at) <= size(*best))) best = at;
-    return best != free_.end();
+    best = std::find_if(free_.rbegin(), free_.rend(), [&](size_t number) { return size(number) == *wanted; });
+    return best != free_.rend();
   });
   const size_t number = *best;
-  free_.erase(best);
+  free_.erase(std::next(best).base());
+  holders_[number] = 1;
   return number;
+}
+
+void Exchange::hold(size_t buffer) {
+  const std::lock_guard<std::mutex> lock(guard_);
+  ++holders_[buffer];
+}
+
+void Exchange::release(size_t buffer) {
+  {
+    const std::lock_guard<std::mutex> lock(guard_);
+    drop(buffer);
+  }
+  changed_.notify_all();
+}
+
+void Exchange::drop(size_t buffer) {
+  if (--holders_[buffer] == 0) free_.push_back(buffer);
 }
 
 void Exchange::handed() {
@@ -84,7 +122,7 @@ void Exchange::written(const Answer& answer) {
   {
     const std::lock_guard<std::mutex> lock(guard_);
     --writing_;
-    free_.push_back(answer.batch.buffer);
+    drop(answer.batch.buffer);
   }
   changed_.notify_all();
 }

@@ -9,6 +9,7 @@
 #include <mutex>
 #include <thread>
 #include "crc32.h"
+#include "exchange.h"
 #include "gzip.h"
 #include "root.h"
 #include "stream.h"
@@ -20,11 +21,10 @@ using Stop = Inflate::Stop;
 
 constexpr uint64_t kSegment = 512 << 10;  // packed bytes to a segment, at least
 constexpr uint64_t kReach = 8u << 20;     // behind it a place to begin is looked for: further on there will be none
-constexpr size_t kOutput =
-    8u << 20;  // of a segment is decoded ahead; what it holds beyond is decoded when it is its turn
-constexpr size_t kSerial = 1u << 20;
-constexpr unsigned kMostThreads =
-    8;  // so that memory stays within (threads + 2) × kOutput; writing keeps up with no more
+constexpr size_t kSerial =
+    1u << 20;  // bytes that are decoded in one go by the thread that reads: what is in the caches
+constexpr unsigned kMostThreads = 8;  // writing keeps up with no more
+constexpr size_t kLeastBlock = 256 << 10;
 
 struct Start {
   uint64_t at = 0;
@@ -63,20 +63,26 @@ struct Segment {
   Start start;
   uint64_t stop = Inflate::kNowhere;
   std::unique_ptr<Gzip> reader;  // stands behind what was decoded
-  std::unique_ptr<uint8_t[]> output;
+  Held block;
   uint8_t* used = nullptr;
   std::vector<Gzip::End> ends;
   Stop how = Stop::full;
   bool done = false, failed = false;
 };
 
+// A block: room for what is carried over from the one before, of which decoding needs a window, then what is decoded. What does not fit
+// of a segment is decoded when it is its turn.
 class GzipStream final : public Stream {
  public:
-  GzipStream(int fd, const std::string& path, unsigned threads)
-      : fd_(fd), path_(path), buffer_(new uint8_t[Inflate::kWindow + kSerial + Inflate::kSlack]) {
+  GzipStream(int fd, const std::string& path, unsigned threads, Exchange& exchange, Progress progress)
+      : fd_(fd), path_(path), exchange_(exchange), progress_(progress), carry_(exchange.block_size() / 5) {
+    if (exchange.block_size() < kLeastBlock || exchange.blocks() < 3)
+      throw std::invalid_argument("gzip wants three blocks of " + std::to_string(kLeastBlock) + " bytes or more");
     struct stat st;
     if (::fstat(fd, &st) != 0) throw Failure::system("fstat", path);
-    threads = std::min(threads, kMostThreads);
+    // One block each, one for every segment that waits, and those of a thread that is alone: it never waits for a thread that waits.
+    const size_t most = (exchange.blocks() - 3) / 2;
+    threads = most < 2 ? 0 : static_cast<unsigned>(std::min<size_t>({threads, kMostThreads, most - 1}));
     most_ = threads + 2;
     const bool alone = threads < 2 || static_cast<uint64_t>(st.st_size) < 2 * kSegment;
     no_more_ = alone;  // not looked at again here: threads write it
@@ -97,17 +103,26 @@ class GzipStream final : public Stream {
     for (std::thread& t : crew_) t.join();
   }
 
-  Bytes next() override {
+  Bytes next() override { return next_behind({}); }
+
+  Bytes next_behind(Bytes rest) override {
+    if (rest.size > carry_) return rest;
     remember();
-    recycle(std::move(shown_));
     for (;;) {
-      if (ended_) return {};
+      if (ended_) return rest;
       if (!reader_ || at_boundary_) choose();
       const Bytes bytes = reader_ ? decode() : take();
-      if (bytes.size > 0) return last_ = bytes;
+      if (bytes.size == 0) continue;
+      last_ = bytes;
+      // What was decoded here has its window before it, of which the rest may be a part: they are the same bytes.
+      uint8_t* const begin = const_cast<uint8_t*>(bytes.data) - rest.size;
+      if (rest.size > 0) std::memcpy(begin, rest.data, rest.size);
+      shown_ = std::move(made_);
+      return {begin, rest.size + bytes.size};
     }
   }
 
+  size_t block() const override { return shown_.number(); }
   uint64_t packed() const override { return packed_; }
 
  private:
@@ -153,23 +168,31 @@ class GzipStream final : public Stream {
       continue_alone(segment->start);
       return {};
     }
-    const Bytes bytes{segment->output.get(), static_cast<size_t>(segment->used - segment->output.get())};
+    made_ = std::move(segment->block);
+    const Bytes bytes = decoded(segment->used);
     account(bytes, segment->ends);
     settle(std::move(segment->reader), segment->how);
-    shown_ = std::move(segment);
     return bytes;
   }
 
   Bytes decode() {
-    uint8_t* const begin = buffer_.get() + Inflate::kWindow;
-    uint8_t* out = begin;
+    made_ = {exchange_, exchange_.take(0, progress_)};
+    uint8_t* out = made_.data() + carry_;
+    std::memcpy(out - Inflate::kWindow, window_.get(), Inflate::kWindow);
     std::vector<Gzip::End> ends;
     const size_t behind = static_cast<size_t>(std::min<uint64_t>(length_, Inflate::kWindow));
-    const Stop how = reader_->run(behind, out, begin + kSerial, stop_at_, ends);
-    const Bytes bytes{begin, static_cast<size_t>(out - begin)};
+    const Stop how = reader_->run(behind, out, out + std::min(kSerial, room(made_)), stop_at_, ends);
+    const Bytes bytes = decoded(out);
     account(bytes, ends);
     settle(std::move(reader_), how);
     return bytes;
+  }
+
+  // Bytes of a block that can be decoded into.
+  size_t room(const Held& block) const { return block.size() - carry_ - Inflate::kSlack; }
+  Bytes decoded(const uint8_t* end) const {
+    const uint8_t* begin = made_.data() + carry_;
+    return {begin, static_cast<size_t>(end - begin)};
   }
 
   void continue_alone(Start start) {
@@ -184,12 +207,12 @@ class GzipStream final : public Stream {
     reader_ = std::move(reader);
   }
 
-  // The end of what was handed out stands before the buffer then, where decoding looks for it.
+  // The end of what was decoded last, which decoding on may refer to.
   void remember() {
     const size_t size = std::min<size_t>(last_.size, Inflate::kWindow);
     if (size == 0) return;
-    std::memmove(buffer_.get(), buffer_.get() + size, Inflate::kWindow - size);
-    std::memmove(buffer_.get() + Inflate::kWindow - size, last_.data + last_.size - size, size);
+    std::memmove(window_.get(), window_.get() + size, Inflate::kWindow - size);
+    std::memcpy(window_.get() + Inflate::kWindow - size, last_.data + last_.size - size, size);
     last_ = {};
   }
 
@@ -215,10 +238,16 @@ class GzipStream final : public Stream {
     std::string chunk;
     for (;;) {
       const auto segment = std::make_shared<Segment>();
+      bool wanted = true;
+      try {
+        // Before its place in the queue: the segment at the front always has one.
+        segment->block = {exchange_, exchange_.take(0, progress_)};
+      } catch (const Failure&) { wanted = false; }  // whoever reads on learns it too
       {
         std::unique_lock<std::mutex> lock(guard_);
+        no_more_ = no_more_ || !wanted;
         changed_.wait(lock, [&] { return leave_ || no_more_ || queue_.size() < most_; });
-        if (leave_ || no_more_) return;
+        if (leave_ || no_more_) break;
         segment->start = next_;
         try {
           if (find_start(fd_, path_, next_.at + kSegment, chunk, next_))
@@ -226,20 +255,16 @@ class GzipStream final : public Stream {
           else
             no_more_ = true;
         } catch (const Failure&) { no_more_ = true; }  // whoever reads this part says so
-        if (!spare_.empty()) {
-          segment->output = std::move(spare_.back());
-          spare_.pop_back();
-        }
         queue_.push_back(segment);
       }
       changed_.notify_all();
       bool failed = false;
       try {
-        if (!segment->output) segment->output.reset(new uint8_t[kOutput + Inflate::kSlack]);
-        segment->used = segment->output.get();
+        uint8_t* const begin = segment->block.data() + carry_;
+        segment->used = begin;
         segment->reader = std::make_unique<Gzip>(fd_, path_, segment->start.at, segment->start.inside);
         segment->how =
-            segment->reader->run(0, segment->used, segment->output.get() + kOutput, segment->stop, segment->ends);
+            segment->reader->run(0, segment->used, begin + room(segment->block), segment->stop, segment->ends);
       } catch (const std::exception&) { failed = true; }
       {
         std::lock_guard<std::mutex> lock(guard_);
@@ -248,22 +273,20 @@ class GzipStream final : public Stream {
       }
       changed_.notify_all();
     }
-  }
-
-  void recycle(std::shared_ptr<Segment> segment) {
-    if (!segment) return;
-    std::lock_guard<std::mutex> lock(guard_);
-    spare_.push_back(std::move(segment->output));
+    changed_.notify_all();
   }
 
   const int fd_;
   const std::string& path_;
+  Exchange& exchange_;
+  const Progress progress_;
+  const size_t carry_;
   // Of the thread that reads.
-  std::unique_ptr<uint8_t[]> buffer_;  // the window, then room to decode into
-  std::unique_ptr<Gzip> reader_;       // where the stream has been decoded to; none: the front segment is next
+  const std::unique_ptr<uint8_t[]> window_{new uint8_t[Inflate::kWindow]()};
+  std::unique_ptr<Gzip> reader_;  // where the stream has been decoded to; none: the front segment is next
   uint64_t stop_at_ = Inflate::kNowhere;
   bool at_boundary_ = false, ended_ = false;
-  std::shared_ptr<Segment> shown_;  // whose output was handed out
+  Held made_, shown_;  // the block that was decoded last, and whose bytes were handed out
   Bytes last_;
   uint32_t crc_ = 0;
   uint64_t length_ = 0, packed_ = 0;  // of the member so far; of the file
@@ -272,7 +295,6 @@ class GzipStream final : public Stream {
   std::mutex guard_;
   std::condition_variable changed_;
   std::deque<std::shared_ptr<Segment>> queue_;
-  std::vector<std::unique_ptr<uint8_t[]>> spare_;
   Start next_;
   size_t most_ = 0;
   bool no_more_ = false, leave_ = false;  // no further segments; end at once
@@ -281,8 +303,9 @@ class GzipStream final : public Stream {
 
 }  // namespace
 
-std::unique_ptr<Stream> gzip_stream(int fd, const std::string& path, unsigned threads) {
-  return std::make_unique<GzipStream>(fd, path, threads);
+std::unique_ptr<Stream> gzip_stream(int fd, const std::string& path, unsigned threads, Exchange& exchange,
+                                    Progress progress) {
+  return std::make_unique<GzipStream>(fd, path, threads, exchange, progress);
 }
 
 }  // namespace cd

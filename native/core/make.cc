@@ -107,11 +107,12 @@ void Maker::folders(Hand& hand, const std::string& path) {
   hand.folder = folder;
 }
 
-void Maker::write(Hand& hand, const Entry& entry, Bytes content) {
+void Maker::write(Hand& hand, const Entry& entry, Bytes content, Bytes rest) {
   folders(hand, entry.path);
   NewName name(hand.walker.at(entry.path), root_, entry.path);
   Fd fd = create(hand, entry, name);
-  if (!write_all(fd.get(), content.data, content.size)) throw Failure::system("write", root_.full(entry.path));
+  if (!write_all(fd.get(), content.data, content.size) || !write_all(fd.get(), rest.data, rest.size))
+    throw Failure::system("write", root_.full(entry.path));
   finish(fd.get(), entry, lost_);
   if (!fd.close()) throw Failure::system("close", root_.full(entry.path));
   name.publish();
@@ -124,10 +125,12 @@ void Maker::search(Hand& hand, Entry& entry, Bytes content, const std::vector<Re
 // false: nothing of it was found, and nothing was written.
 bool Maker::rewrite(Hand& hand, Entry& entry, Bytes in, const std::vector<Rewrite>& rewrites) {
   entry.size = in.size;
+  size_t kept;
   std::string& out = hand.room;
   Rewriting done;
   try {
-    if (!rewrite_search({reinterpret_cast<const char*>(in.data), in.size}, rewrites, prefix_, out, entry.spots, done)) {
+    if (!rewrite_search_behind({reinterpret_cast<const char*>(in.data), in.size}, rewrites, prefix_, kept, out,
+                               entry.spots, done)) {
       entry.sha256 = sha256(in.data, in.size);
       return false;
     }
@@ -136,11 +139,12 @@ bool Maker::rewrite(Hand& hand, Entry& entry, Bytes in, const std::vector<Rewrit
     throw Failure(failure.code, entry.path + ": " + failure.what(), entry.path);
   }
   entry.has_deployed = true;
-  entry.deployed_size = out.size();
+  entry.deployed_size = kept + out.size();
   Sha256Pair hashes;
-  hashes.update(in.data, in.size, out.data(), out.size());
+  hashes.update_shared(in.data, kept);
+  hashes.update(in.data + kept, in.size - kept, out.data(), out.size());
   hashes.finish(entry.sha256, entry.deployed_sha256);
-  write(hand, entry, {reinterpret_cast<const uint8_t*>(out.data()), out.size()});
+  write(hand, entry, {in.data, kept}, {reinterpret_cast<const uint8_t*>(out.data()), out.size()});
   if (done.trampoline) ++trampolines_;
   const std::lock_guard<std::mutex> lock(guard_);
   for (Spot& spot : entry.spots) {

@@ -30,7 +30,7 @@ class Maker {
   static void check(const std::string& path);
   void folders(Hand&, const std::string& path);  // all above `path`, which may end with a slash
   // Files; their folders come to be. Size and hash are those of what came, spots and deployed state of what was written.
-  void write(Hand&, const Entry&, Bytes content);  // as it is; size and hash are the caller's
+  void write(Hand&, const Entry&, Bytes content, Bytes rest = {});  // as it is; size and hash are the caller's
   void search(Hand&, Entry&, Bytes content, const std::vector<Rewrite>&);
   void copy(Hand&, Entry&, const std::string& source, const std::vector<Rewrite>&);
   void take(Hand&, const Entry&, const std::string& source);  // moves a file of the same file system here; as `write`

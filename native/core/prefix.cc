@@ -224,11 +224,22 @@ Found look_for(std::string_view in, const std::vector<Rewrite>& rewrites, uint64
 
 bool rewrite_search(std::string_view in, const std::vector<Rewrite>& rewrites, const std::string& to, std::string& out,
                     std::vector<Spot>& spots, Rewriting& done) {
+  size_t kept;
+  if (!rewrite_search_behind(in, rewrites, to, kept, out, spots, done)) return false;
+  out.insert(0, in.substr(0, kept));
+  return true;
+}
+
+bool rewrite_search_behind(std::string_view in, const std::vector<Rewrite>& rewrites, const std::string& to,
+                           size_t& kept, std::string& out, std::vector<Spot>& spots, Rewriting& done) {
   const Found found = look_for(in, rewrites);
   if (found.spots.empty()) return false;
   check_growth(found.spots.size() * uint64_t{to.size()});
-  out = rewrite_spots(reinterpret_cast<const uint8_t*>(in.data()), in.size(), 0, found.spots.data(), found.spots.size(),
-                      found.prefixes, to, {}, done, std::move(out));
+  // A text may begin with a shebang, of which all of the first line may change.
+  const Spot& first = found.spots.front();
+  kept = first.encoding == Encoding::text ? 0 : static_cast<size_t>(first.offset);
+  out = rewrite_spots(reinterpret_cast<const uint8_t*>(in.data()) + kept, in.size() - kept, kept, found.spots.data(),
+                      found.spots.size(), found.prefixes, to, {}, done, std::move(out));
   spots.insert(spots.end(), found.spots.begin(), found.spots.end());
   return true;
 }

@@ -32,6 +32,9 @@ struct Rewrite {  // how a prefix is looked for in content whose spots are not k
 // Returns false and leaves out alone when there is nothing to do. Throws PREFIX_TOO_LONG.
 bool rewrite_search(std::string_view in, const std::vector<Rewrite>& rewrites, const std::string& to, std::string& out,
                     std::vector<Spot>& spots, Rewriting& done);
+// The same, but `out` is what comes behind the first `kept` bytes of the content, which stay: most of a library.
+bool rewrite_search_behind(std::string_view in, const std::vector<Rewrite>& rewrites, const std::string& to,
+                           size_t& kept, std::string& out, std::vector<Spot>& spots, Rewriting& done);
 
 // The same for a binary, in the content itself, whose length stays, and piece by piece: `size` bytes that stand at `base` of it. Returns how
 // many of them are done; what is left may be the beginning of something, and comes again with what follows. `last`: nothing does.

@@ -108,12 +108,27 @@ bool TarReader::block(uint8_t* out) {
 void TarReader::read(uint8_t* out, size_t size) {
   if (size > left_) broken("more is read than a member has");
   take(out, size);
+  used(out, size);
+}
+
+const uint8_t* TarReader::view(size_t size) {
+  if (size > left_) broken("more is read than a member has");
+  if (bytes_.size < size) bytes_ = stream_.next_behind(bytes_);
+  if (bytes_.size < size || stream_.block() == Stream::kNowhere) return nullptr;
+  const uint8_t* content = bytes_.data;
+  bytes_.data += size;
+  bytes_.size -= size;
+  used(content, size);
+  return content;
+}
+
+void TarReader::used(const uint8_t* content, size_t size) {
   left_ -= size;
   if (claims_.empty() || size == 0) return;
   // Some old tars note the size of the shared file in a hard link without bringing it: then a header follows, not content.
   const std::string name = std::move(claims_);
   claims_.clear();
-  if (size >= 512 && std::memcmp(out + 257, "ustar", 5) == 0 && has_checksum(out))
+  if (size >= 512 && std::memcmp(content + 257, "ustar", 5) == 0 && has_checksum(content))
     throw Failure("ARCHIVE_CORRUPT",
                   archive_ + ": the hard link " + quoted(name) + " claims content, but another member follows", name);
 }

@@ -13,6 +13,9 @@ class TarReader {
   bool next(BatchMember& member);
   // Exactly `size` further bytes of the member's content.
   void read(uint8_t* out, size_t size);
+  // They, where the stream has them, in the block that it names; null: not in one place, they have to be read.
+  const uint8_t* view(size_t size);
+  size_t block() const { return stream_.block(); }
 
  private:
   struct Pax {
@@ -23,6 +26,7 @@ class TarReader {
   };
   bool block(uint8_t* out);
   void take(uint8_t* out, size_t size);
+  void used(const uint8_t* content, size_t size);
   size_t some(uint8_t* out, size_t size);
   void skip(uint64_t size);
   std::string text(uint64_t size, const char* what);

@@ -4,6 +4,7 @@
 #include <memory>
 #include "inflate.h"
 #include "jobs.h"
+#include "stream.h"
 
 namespace cd {
 
@@ -15,6 +16,8 @@ class ZipReader {
   bool next(BatchMember& member);
   // Exactly `size` further bytes of the member's content; with the last of them it is checked.
   void read(uint8_t* out, size_t size);
+  const uint8_t* view(size_t) const { return nullptr; }  // it decodes into no block
+  size_t block() const { return Stream::kNowhere; }
   uint64_t packed() const { return packed_; }
 
  private:

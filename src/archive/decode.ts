@@ -15,11 +15,11 @@ import { guessRoot, isUsual, recordRoot } from './root.js'
 export const batchBytes: number = 32 << 20
 
 /**
- * All that a foreign archive needs, whatever its size: small ones, so many that decoding goes on while JavaScript reads the records of an
- * environment, and one for a large file, which would be written, hashed and read twice by way of a file. Memory that is not used is not
- * touched.
+ * All that a foreign archive needs, whatever its size: blocks that are decoded into, so many that decoding goes on while JavaScript reads
+ * the records of an environment, and two for large files, which would be written, hashed and read twice by way of a file. Memory that is
+ * not used is not touched.
  */
-const bufferSizes: readonly number[] = [...Array.from({ length: 14 }, () => 2 << 20), batchBytes]
+const bufferSizes: readonly number[] = [...Array.from({ length: 24 }, () => 5 << 20), batchBytes, batchBytes]
 
 /** A member whose names are checked and seen from the folder of the environment. */
 export interface Member {

@@ -26,6 +26,22 @@ struct Kept {  // what was in the batches; everything is written
   std::vector<Rewrite> rewrites;
 };
 
+// Stored blocks, each behind an empty one as a full flush leaves it: decoding may begin there.
+std::string gzip_of(const std::string& data) {
+  const auto little = [](uint64_t value, int bytes) {
+    std::string out;
+    for (; bytes > 0; --bytes, value >>= 8) out.push_back(static_cast<char>(value));
+    return out;
+  };
+  std::string out("\x1f\x8b\x08\0\0\0\0\0\0\x03", 10);
+  for (size_t at = 0; at < data.size(); at += 60000) {
+    const std::string piece = data.substr(at, 60000);
+    out += std::string("\0\0\0\xff\xff", 5) + '\0' + little(piece.size(), 2) + little(~piece.size(), 2) + piece;
+  }
+  return out + std::string("\1\0\0\xff\xff", 5) + little(crc32(0, data.data(), data.size()), 4) +
+         little(data.size(), 4);
+}
+
 Decoded run(const DecodeJob& job, Kept& kept, size_t buffers = 3, size_t size = 1000) {
   std::vector<std::vector<uint8_t>> memory(buffers, std::vector<uint8_t>(size));
   if (kept.large > 0) memory.emplace_back(kept.large);
@@ -167,6 +183,31 @@ int main() {
       kept.stop_after = 3;
       THROWS("CANCELLED", run(job_for(folder, again, "plain"), kept, buffers, 1200));
     }
+  }
+  {  // decoded into the blocks that are written from; what lies across two of them, what is larger, and what no buffer holds
+    Content files;
+    for (int i = 0; i < 60; ++i) {
+      std::string& file = files["f" + std::to_string(i)];
+      for (size_t left = some(i % 10 == 0 ? 900000 : 40000); left > 0; --left)
+        file.push_back(static_cast<char>(generator()));
+    }
+    const std::string packed = gzip_of(tar_of(files));
+    for (const unsigned threads : {1u, 4u})
+      for (const size_t blocks : {3u, 11u}) {
+        DecodeJob job = job_for(folder, packed, "gzip");
+        job.threads = threads;
+        Kept kept;
+        kept.large = 500000;
+        run(job, kept, blocks, 256 << 10);
+        CHECK(kept.found == files && kept.parts > 0);
+        for (const auto& [path, data] : files) CHECK(slurp(folder / ("tree/" + path)) == data);
+        for (size_t cut = 1; cut < packed.size(); cut += packed.size() / 3)
+          THROWS("ARCHIVE_CORRUPT",
+                 run(job_for(folder, packed.substr(0, packed.size() - cut), "gzip"), kept, blocks, 256 << 10));
+        kept.batches = 0;
+        kept.stop_after = 3;
+        THROWS("CANCELLED", run(job_for(folder, packed, "gzip"), kept, blocks, 256 << 10));
+      }
   }
   {  // relocated on the way, from memory and from a file of its own; not beyond the limit
     const Content texts = {{"a", "/old/x"}, {"b", "/old/y " + std::string(3000, 'y')}};
