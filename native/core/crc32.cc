@@ -7,13 +7,22 @@
 namespace cd {
 namespace {
 
+// Polynomials are written as the sum is, with the lowest power in the highest bit.
+uint32_t times_x(uint32_t a) { return (a >> 1) ^ (a & 1 ? 0xEDB88320u : 0); }
+
+uint32_t product(uint32_t a, uint32_t b) {
+  uint32_t p = 0;
+  for (; a != 0; a <<= 1, b = times_x(b)) p ^= a >> 31 ? b : 0;
+  return p;
+}
+
 using Tables = std::array<std::array<uint32_t, 256>, 8>;
 
 Tables make_tables() {
   Tables t{};
   for (uint32_t n = 0; n < 256; ++n) {
     uint32_t c = n;
-    for (int bit = 0; bit < 8; ++bit) c = (c >> 1) ^ (c & 1 ? 0xEDB88320u : 0);
+    for (int bit = 0; bit < 8; ++bit) c = times_x(c);
     t[0][n] = c;
   }
   for (size_t n = 0; n < 256; ++n)
@@ -84,6 +93,13 @@ uint32_t crc32(uint32_t crc, const void* data, size_t size) {
   }
 #endif
   return ~by_tables(c, p, size);
+}
+
+// Behind `size` bytes of zeros a sum is times x to the 8 × size.
+uint32_t crc32_joined(uint32_t crc, uint32_t behind, uint64_t size) {
+  for (uint32_t power = 1u << (31 - 8); size > 0; size >>= 1, power = product(power, power))
+    if (size & 1) crc = product(power, crc);
+  return crc ^ behind;
 }
 
 }  // namespace cd

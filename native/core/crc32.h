@@ -9,5 +9,7 @@ namespace cd {
 uint32_t crc32(uint32_t crc, const void* data, size_t size);
 // The same by tables: what the other is tested against.
 uint32_t crc32_portable(uint32_t crc, const void* data, size_t size);
+// Of a content and `size` bytes behind it, from the sums of both.
+uint32_t crc32_joined(uint32_t crc, uint32_t behind, uint64_t size);
 
 }  // namespace cd

@@ -70,6 +70,9 @@ class Crew {
   Materialized result() {
     Materialized out;
     maker_.tell(out);
+    size_t count = 0;
+    for (const auto& [number, entries] : written_) count += entries.size();
+    out.table.entries.reserve(count);
     for (auto& [number, entries] : written_)
       std::move(entries.begin(), entries.end(), std::back_inserter(out.table.entries));
     return out;
@@ -90,6 +93,7 @@ class Crew {
   std::vector<Entry> write(Maker::Hand& hand, const Answer& answer) {
     const std::vector<BatchMember>& members = answer.batch.members;
     std::vector<Entry> entries;
+    entries.reserve(answer.files.size());
     for (const Answer::File& file : answer.files) {
       Maker::check(file.path);
       if (file.member >= members.size() || members[file.member].entry.kind != Kind::file)

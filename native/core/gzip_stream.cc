@@ -66,9 +66,21 @@ struct Segment {
   Held block;
   uint8_t* used = nullptr;
   std::vector<Gzip::End> ends;
+  std::vector<uint32_t> sums;
   Stop how = Stop::full;
   bool done = false, failed = false;
 };
+
+// Of what stands before each end, and behind the last.
+std::vector<uint32_t> sums_of(const uint8_t* begin, const uint8_t* end, const std::vector<Gzip::End>& ends) {
+  std::vector<uint32_t> sums;
+  for (size_t i = 0; i <= ends.size(); ++i) {
+    const uint8_t* until = i < ends.size() ? ends[i].at : end;
+    sums.push_back(crc32(0, begin, static_cast<size_t>(until - begin)));
+    begin = until;
+  }
+  return sums;
+}
 
 // A block: room for what is carried over from the one before, of which decoding needs a window, then what is decoded. What does not fit
 // of a segment is decoded when it is its turn.
@@ -170,7 +182,7 @@ class GzipStream final : public Stream {
     }
     made_ = std::move(segment->block);
     const Bytes bytes = decoded(segment->used);
-    account(bytes, segment->ends);
+    account(bytes, segment->ends, segment->sums);
     settle(std::move(segment->reader), segment->how);
     return bytes;
   }
@@ -183,7 +195,7 @@ class GzipStream final : public Stream {
     const size_t behind = static_cast<size_t>(std::min<uint64_t>(length_, Inflate::kWindow));
     const Stop how = reader_->run(behind, out, out + std::min(kSerial, room(made_)), stop_at_, ends);
     const Bytes bytes = decoded(out);
-    account(bytes, ends);
+    account(bytes, ends, sums_of(bytes.data, out, ends));
     settle(std::move(reader_), how);
     return bytes;
   }
@@ -216,22 +228,21 @@ class GzipStream final : public Stream {
     last_ = {};
   }
 
-  void account(Bytes bytes, const std::vector<Gzip::End>& ends) {
+  void account(Bytes bytes, const std::vector<Gzip::End>& ends, const std::vector<uint32_t>& sums) {
     const uint8_t* p = bytes.data;
-    const auto add = [&](const uint8_t* until) {
-      crc_ = crc32(crc_, p, static_cast<size_t>(until - p));
-      length_ += static_cast<uint64_t>(until - p);
+    for (size_t i = 0;; ++i) {
+      const uint8_t* until = i < ends.size() ? ends[i].at : bytes.data + bytes.size;
+      const uint64_t size = static_cast<uint64_t>(until - p);
+      crc_ = crc32_joined(crc_, sums[i], size);
+      length_ += size;
       p = until;
-    };
-    for (const Gzip::End& end : ends) {
-      add(end.at);
-      if (crc_ != end.crc || static_cast<uint32_t>(length_) != end.size)
+      if (i == ends.size()) return;
+      if (crc_ != ends[i].crc || static_cast<uint32_t>(length_) != ends[i].size)
         throw Failure("ARCHIVE_CORRUPT", path_ + ": what it decompresses to does not have the checksum it names",
                       path_);
       crc_ = 0;
       length_ = 0;
     }
-    add(bytes.data + bytes.size);
   }
 
   void work() {
@@ -265,6 +276,7 @@ class GzipStream final : public Stream {
         segment->reader = std::make_unique<Gzip>(fd_, path_, segment->start.at, segment->start.inside);
         segment->how =
             segment->reader->run(0, segment->used, begin + room(segment->block), segment->stop, segment->ends);
+        segment->sums = sums_of(begin, segment->used, segment->ends);
       } catch (const std::exception&) { failed = true; }
       {
         std::lock_guard<std::mutex> lock(guard_);

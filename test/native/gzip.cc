@@ -160,6 +160,8 @@ int main() {
     const size_t cut = size / 3;
     CHECK(cd::crc32(cd::crc32(0, data.data(), cut), data.data() + cut, size - cut) ==
           cd::crc32_portable(0, data.data(), size));
+    CHECK(cd::crc32_joined(cd::crc32(0, data.data(), cut), cd::crc32(0, data.data() + cut, size - cut), size - cut) ==
+          cd::crc32_portable(0, data.data(), size));
   }
   CHECK(cd::crc32(0, "123456789", 9) == 0xCBF43926u);
 
