@@ -7,13 +7,15 @@
 namespace cd {
 namespace {
 
-constexpr uintptr_t kHugePage = 2u << 20;
+[[maybe_unused]] constexpr uintptr_t kHugePage = 2u << 20;
 
 // Where the kernel leaves it to programs. Not for blocks, which are not filled.
-void huge_pages(const Exchange::Buffer& buffer) {
+void huge_pages([[maybe_unused]] const Exchange::Buffer& buffer) {
+#ifdef MADV_HUGEPAGE
   const auto at = reinterpret_cast<uintptr_t>(buffer.data);
   const uintptr_t begin = (at + kHugePage - 1) & ~(kHugePage - 1), end = (at + buffer.size) & ~(kHugePage - 1);
   if (begin < end) ::madvise(reinterpret_cast<void*>(begin), end - begin, MADV_HUGEPAGE);
+#endif
 }
 
 }  // namespace

@@ -129,7 +129,7 @@ class GzipStream final : public Stream {
       // What was decoded here has its window before it, of which the rest may be a part: they are the same bytes.
       uint8_t* const begin = const_cast<uint8_t*>(bytes.data) - rest.size;
       if (rest.size > 0) std::memcpy(begin, rest.data, rest.size);
-      shown_ = std::move(made_);
+      shown_ = Held(std::move(made_));  // and what was shown before is free
       return {begin, rest.size + bytes.size};
     }
   }
