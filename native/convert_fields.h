@@ -118,6 +118,16 @@ inline uint32_t length(Value list, const char* what) {
   return list.As<Napi::Array>().Length();
 }
 
+// What all entries have.
+struct EntryKeys {
+  explicit EntryKeys(napi_env env)
+      : path(env, "path"), kind(env, "kind"), mode(env, "mode"), mtime(env, "mtime"), size(env, "size"),
+        target(env, "target") {}
+  Key path, kind, mode, mtime, size, target;
+};
+
+cd::Entry entry(const Fields& f, const EntryKeys& k, bool sized);
+
 inline std::vector<std::string> texts(Value list, const char* what) {
   std::vector<std::string> out;
   each(list, what, [&](Value v, uint32_t) { out.push_back(text(v, what)); });

@@ -1,7 +1,4 @@
 // JavaScript → core.
-#include <algorithm>
-#include <map>
-#include <unordered_map>
 #include "convert_fields.h"
 
 namespace border {
@@ -39,16 +36,10 @@ std::string utf8(napi_env env, const char16_t* s, size_t size, const char* what)
 namespace {
 
 constexpr const char* kKinds[] = {"directory", "file", "symlink", "hardlink"};
-constexpr const char* kEncodings[] = {"text", "c8", "c16le", "c16be", "c32le", "c32be", "digest"};
 constexpr const char* kModes[] = {"text", "binary"};
 constexpr const char* kCodecs[] = {"zstd", "gzip", "stored"};
 
-struct EntryKeys {
-  explicit EntryKeys(napi_env env)
-      : path(env, "path"), kind(env, "kind"), mode(env, "mode"), mtime(env, "mtime"), size(env, "size"),
-        target(env, "target") {}
-  Key path, kind, mode, mtime, size, target;
-};
+}  // namespace
 
 cd::Entry entry(const Fields& f, const EntryKeys& k, bool sized) {
   cd::Entry out;
@@ -60,36 +51,6 @@ cd::Entry entry(const Fields& f, const EntryKeys& k, bool sized) {
   if (const Value target = f.get(k.target); !target.IsUndefined()) out.target = text(target, "target");
   return out;
 }
-
-// Spots name prefixes and entries; the table numbers them.
-class Numbers {
- public:
-  explicit Numbers(cd::Table& table) : table_(table) {}
-  void spot(cd::Spot* spot, std::string refers) { pending_.emplace_back(spot, std::move(refers)); }
-  void resolve(napi_env env) {
-    std::map<std::string, uint32_t> prefixes;
-    for (auto& [spot, refers] : pending_) {
-      if (spot->encoding == cd::Encoding::digest) {
-        if (entries_.empty())
-          for (const cd::Entry& e : table_.entries) entries_.emplace(e.path, &e - table_.entries.data());
-        const auto found = entries_.find(refers);
-        if (found == entries_.end()) wrong(env, "spot: refers '" + refers + "'", "the path of an entry");
-        spot->refers = found->second;
-      } else {
-        const auto [at, fresh] = prefixes.emplace(refers, static_cast<uint32_t>(table_.prefixes.size()));
-        if (fresh) table_.prefixes.push_back(refers);
-        spot->refers = at->second;
-      }
-    }
-  }
-
- private:
-  cd::Table& table_;
-  std::unordered_map<std::string, uint32_t> entries_;
-  std::vector<std::pair<cd::Spot*, std::string>> pending_;
-};
-
-}  // namespace
 
 void Held::add(Value value, const char* what, cd::Bytes* bytes) {
   byte_array(value, what);
@@ -239,94 +200,6 @@ std::vector<cd::Rewrite> rewrites(Value value) {
     const Fields f(item, "a rewrite");
     out.push_back({f.text("prefix"), choice(f.get("mode"), "mode", kModes) == 0});
   });
-  return out;
-}
-
-void plain_files(Value value, std::vector<cd::Entry>& entries) {
-  const Fields f(value, "files");
-  const std::string paths = f.text("paths"), digests = f.text("digests");
-  const auto floats = [&](const char* name) {
-    const Value list = f.get(name);
-    if (!list.IsTypedArray() || list.As<Napi::TypedArray>().TypedArrayType() != napi_float64_array)
-      wrong(value.Env(), name, "a Float64Array");
-    return list.As<Napi::Float64Array>();
-  };
-  const Napi::Float64Array numbers = floats("numbers"), sizes = floats("sizes");
-  const auto whole = [&](double number, double least, double most) {
-    if (!(number >= least && number <= most) || number != std::floor(number))
-      wrong(value.Env(), "numbers", "places, modes, times and sizes");
-    return static_cast<int64_t>(number);
-  };
-  entries.reserve(entries.size() + numbers.ElementLength() / 3);
-  for (size_t i = 0, at = 0; i < numbers.ElementLength() / 3; ++i) {
-    const size_t end = paths.find("//", at);
-    if (end == std::string::npos) wrong(value.Env(), "paths", "one for each file, closed by two slashes");
-    cd::Entry e;
-    e.path = paths.substr(at, end - at);
-    const auto place = static_cast<size_t>(whole(numbers[3 * i], 0, UINT32_MAX));
-    if (place >= sizes.ElementLength()) wrong(value.Env(), "numbers", "places that have a size");
-    e.mode = static_cast<uint32_t>(whole(numbers[3 * i + 1], 0, 07777));
-    e.mtime = whole(numbers[3 * i + 2], -0x1p53, 0x1p53);
-    e.size = static_cast<uint64_t>(whole(sizes[place], 0, 0x1p53));
-    if (64 * place > digests.size() || !cd::from_hex(std::string_view(digests).substr(64 * place, 64), e.sha256))
-      wrong(value.Env(), "digests", "64 hexadecimal digits for each file");
-    entries.push_back(std::move(e));
-    at = end + 2;
-  }
-}
-
-// What they share stands before hard links; neighbours by name share most of their paths. By pointers: entries are large.
-void sort(std::vector<cd::Entry>& entries) {
-  std::vector<cd::Entry*> order;
-  order.reserve(entries.size());
-  for (cd::Entry& entry : entries) order.push_back(&entry);
-  std::sort(order.begin(), order.end(), [](const cd::Entry* a, const cd::Entry* b) {
-    const bool first = a->kind != cd::Kind::hardlink, second = b->kind != cd::Kind::hardlink;
-    return first != second ? first : a->path < b->path;
-  });
-  std::vector<cd::Entry> sorted;
-  sorted.reserve(entries.size());
-  for (cd::Entry* entry : order) sorted.push_back(std::move(*entry));
-  entries = std::move(sorted);
-}
-
-cd::Table table(Value list, const std::string& prefix, Value files) {
-  const Napi::Env env = list.Env();
-  const EntryKeys keys(env);
-  const Key sha256(env, "sha256"), spots(env, "spots"), deployed(env, "deployed"), encoding(env, "encoding"),
-      offset(env, "offset"), refers(env, "refers"), slot(env, "slot");
-  cd::Table out;
-  out.deployed = true;
-  out.entries.resize(length(list, "entries"));
-  Numbers numbers(out);
-  each(list, "entries", [&](Value item, uint32_t i) {
-    const Fields f(item, "an entry");
-    cd::Entry& e = out.entries.at(i);
-    e = entry(f, keys, true);
-    if (e.kind != cd::Kind::file) return;
-    e.sha256 = digest(f.get(sha256), "sha256");
-    if (const Value v = f.get(spots); !v.IsUndefined()) {
-      e.spots.resize(length(v, "spots"));
-      each(v, "spots", [&](Value at, uint32_t k) {
-        const Fields s(at, "a spot");
-        cd::Spot& spot = e.spots.at(k);
-        spot.encoding = static_cast<cd::Encoding>(choice(s.get(encoding), "encoding", kEncodings));
-        spot.offset = natural(s.get(offset), "offset");
-        spot.slot = static_cast<uint32_t>(natural(s.get(slot), "slot", UINT32_MAX));
-        numbers.spot(&spot, s.text(refers));
-      });
-    }
-    if (const Value v = f.get(deployed); !v.IsUndefined()) {
-      const Fields d(v, "deployed");
-      e.has_deployed = true;
-      e.deployed_size = natural(d.get(keys.size), "deployed.size");
-      e.deployed_sha256 = digest(d.get(sha256), "deployed.sha256");
-    }
-  });
-  if (!files.IsUndefined()) plain_files(files, out.entries);
-  sort(out.entries);
-  numbers.resolve(env);
-  out.prefixes.push_back(prefix);
   return out;
 }
 

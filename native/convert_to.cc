@@ -353,7 +353,8 @@ Value to_js(Env env, const cd::Index& index, bool with_list) {
 Napi::Error to_error(Env env, const std::exception& exception) {
   const Napi::String message = to_js(env, exception.what()).As<Napi::String>();
   napi_value raw;
-  must(env, napi_create_error(env, nullptr, message, &raw));
+  const bool misused = dynamic_cast<const std::invalid_argument*>(&exception) != nullptr;
+  must(env, (misused ? napi_create_type_error : napi_create_error)(env, nullptr, message, &raw));
   const Napi::Object error(env, raw);
   if (const auto* failure = dynamic_cast<const cd::Failure*>(&exception)) {
     error.Set("code", failure->code);

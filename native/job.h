@@ -28,6 +28,8 @@ class Job final : public Napi::AsyncWorker {
       result_.emplace(work_());
     } catch (const cd::Failure& failure) {
       failure_ = std::make_unique<cd::Failure>(failure);
+    } catch (const std::invalid_argument& wrong) {
+      failure_ = std::make_unique<std::invalid_argument>(wrong);
     } catch (const std::bad_alloc&) {
       failure_ = std::make_unique<cd::Failure>("IO", "out of memory");
     } catch (const std::exception& exception) { failure_ = std::make_unique<std::runtime_error>(exception.what()); }
