@@ -2,6 +2,7 @@
 import { createHash } from 'node:crypto'
 import { EnvError } from '../errors.js'
 import { ownPath } from './environment.js'
+import type { PathRecord } from './paths.js'
 import type { PrefixRecord } from './record.js'
 
 /** A known hash, or the entry whose hash is known only after deploying. */
@@ -89,20 +90,23 @@ export interface NewHash {
 }
 
 /**
- * What `recordText` would change in a portable record, where that is nothing but hashes; null: more than that. `owned`: where its paths
- * were installed. `stands`: a file with this hash stands at the path of that number among them; true only of what is so for sure, and asked
- * first because it is so of nearly all.
+ * What `recordText` would change in a portable record, where that is nothing but hashes; null: more than that. `owned`: where the path of
+ * that number was installed. `stands`: a file with this hash stands there; true only of what is so for sure, and asked first because it is
+ * so of nearly all. Without a hash: something stands there.
  */
 export function newHashes(
   record: Recorded,
-  owned: readonly string[],
+  owned: (i: number) => string,
   contents: Contents,
   stands: (i: number, sha256: string | undefined) => boolean,
 ): NewHash[] | null {
   const changed: NewHash[] = []
-  for (const [i, { sha256, sha256InPrefix: old }] of (record.paths ?? []).entries()) {
-    const own = owned[i] as string
-    if (stands(i, old)) continue
+  const paths = record.paths ?? []
+  for (let i = 0; i < paths.length; i++) {
+    const { sha256, sha256InPrefix: old } = paths[i] as PathRecord
+    // Nobody hashes compiled Python and entry points.
+    if (stands(i, old) && (old !== undefined || sha256 === undefined)) continue
+    const own = owned(i)
     if (!contents.has(own)) return null
     const now = hashInPrefix(contents, own, sha256, old)
     if (now !== null && 'sha256' in now && now.sha256 === old) continue
@@ -115,15 +119,24 @@ export function newHashes(
 
 /** Where the recorded paths were installed, in their order. */
 export function ownPaths(record: Recorded, sitePackages: string): string[] {
-  const listed = new Set(record.noarch === 'python' ? record.files : [])
-  return (record.paths ?? []).map(({ path }) => ownPath(record, listed, path, sitePackages))
+  const { noarch, files, paths } = record
+  if (noarch !== 'python') return (paths ?? []).map(({ path }) => path)
+  let listed: Set<string> | undefined
+  return (paths ?? []).map(({ path }, i) => {
+    if (files[i] === path) return path
+    listed ??= new Set(files)
+    return ownPath(record, listed, path, sitePackages)
+  })
 }
 
-/** The files of a record that are not among those whose paths it records. */
-export function unrecorded({ files }: Recorded, owned: readonly string[]): readonly string[] {
+/** The files of a record that are not among those whose paths it records. `owned`: as that of `newHashes`. */
+export function unrecorded({ files, paths }: Recorded, owned: (i: number) => string): readonly string[] {
+  const count = paths?.length ?? 0
   // Nearly all records name both in one order.
-  if (files.every((file, i) => file === owned[i])) return []
-  const known = new Set(owned)
+  let same = 0
+  while (same < files.length && same < count && files[same] === owned(same)) same++
+  if (same === files.length) return []
+  const known = new Set(Array.from({ length: count }, (_, i) => owned(i)))
   return [...new Set(files)].filter((file) => !known.has(file))
 }
 
@@ -185,7 +198,6 @@ function hashInPrefix(
   inPackage: unknown,
   old: unknown,
 ): ReturnType<Contents['hash']> {
-  // Nobody hashes compiled Python and entry points.
   if (old === undefined && typeof inPackage !== 'string') return null
   const link = contents.link(path)
   const hash = contents.hash(path)

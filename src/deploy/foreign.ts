@@ -14,14 +14,15 @@ import { EnvError, fromSystem } from '../errors.js'
 import { type BatchAnswer, type MaterializeEntry, native, type Rewrite } from '../native.js'
 import type { Entry } from '../tree/entry.js'
 import { makeFolders } from '../tree/folders.js'
+import { both } from './foreign/both.js'
 import { doubtsOf, type ForeignFacts } from './foreign/facts.js'
 import { isRecord, Knowledge } from './foreign/knowledge.js'
-import { finishMeta } from './foreign/meta.js'
+import { finishMeta, isMeta } from './foreign/meta.js'
 import { originsByNotes } from './foreign/origin.js'
 import { isPackages, read, readHead, relocate, study } from './foreign/relocate.js'
 import { headBytes } from './foreign/scripts.js'
 import { type Opening, openSupply, type Supply } from './foreign/supply.js'
-import { ForeignTree } from './foreign/tree.js'
+import { ForeignTree, type Placed } from './foreign/tree.js'
 import { type Admitted, Writer } from './foreign/writer.js'
 import { indexOf, ownFolder } from './ready.js'
 import { byPathWarning, type Source, type Unpacked, type Unpacking, type UnpackJob } from './source.js'
@@ -40,6 +41,9 @@ export async function openForeign(path: string, opening: Opening): Promise<Sourc
 /** What conda-unpack needs is of no use in a tree that is relocated, and could do harm where one prefix is part of the other. */
 const unpackers: readonly string[] = [unpackScript, unpackHelper]
 
+/** Of the history and the records. */
+const metaFolder = 'conda-meta'
+
 class Unpack {
   private readonly archive: string
   private readonly supply: Supply
@@ -54,6 +58,7 @@ class Unpack {
   private readonly heads = new Map<string, string>()
   /** The files of `unpackers`, until it is known whether they are what their names say. */
   private readonly held = new Map<string, MaterializeEntry & { readonly data: Buffer }>()
+  private readonly metas = new Set<number>()
   private readonly admitted: Admitted = { numbers: [], modes: [], mtimes: [], rewrites: new Map() }
 
   constructor(archive: string, supply: Supply, job: UnpackJob, unpacking: Unpacking) {
@@ -83,9 +88,13 @@ class Unpack {
     const links = tree.links(origins)
     const rest = [...links, ...tree.directories()]
     const standing = relocated.laterPyc.filter(({ path }) => tree.has(path))
+    // The folder of the records is to be finished after them.
+    const isLate = ({ path }: Entry): boolean => path === metaFolder || path.startsWith(`${metaFolder}/`)
     const [studied, left] = await both(study({ known, writer, signal }, standing, origins), async () => {
-      const named = await finishMeta({ tree, known, writer, origins, rest, signal })
-      await both(writer.write(rest), () => this.writeIndex(rest))
+      const [, named] = await both(writer.finish(rest.filter((entry) => !isLate(entry))), () =>
+        finishMeta({ tree, known, writer, origins, metas: this.metas, rest, signal }),
+      )
+      await both(writer.finish(rest.filter(isLate)), () => this.writeIndex(rest))
       return named
     })
     await this.supply.check()
@@ -132,34 +141,43 @@ class Unpack {
     const contentOf = ({ at, size }: Member): Buffer => Buffer.from(buffer.buffer, at, size)
     const whole = (member: Member): Buffer | Promise<Buffer> =>
       member.source === undefined ? contentOf(member) : read(member.source)
-    for (const { member } of files)
+    for (const { number, member } of files) {
+      if (!isMeta(member.path)) continue
+      this.metas.add(number)
       if (isRecord(member.path)) known.add(member.path, (await whole(member)).toString('utf8'))
+    }
     known.checkLength(this.job.prefix)
-    const chosen: number[] = []
+    const chosen = new Uint32Array(2 * files.length)
     const paths: string[] = []
     const rewritten: { file: number; rewrites: readonly Rewrite[] }[] = []
-    for (const { number, member } of files) {
+    let count = 0
+    // By index: there are tens of thousands.
+    for (let i = 0; i < files.length; i++) {
+      const { number, member } = files[i] as Placed
       const { path, mtime, source } = member
       const mode = (member.mode & 0o111) === 0 ? 0o644 : 0o755
-      if (unpackers.includes(path)) {
-        this.held.set(path, { path, kind: 'file', mode, mtime, data: Buffer.from(await whole(member)) })
-        continue
-      }
-      if (path.startsWith('bin/'))
+      if (path.startsWith('bin/')) {
+        if (unpackers.includes(path)) {
+          this.held.set(path, { path, kind: 'file', mode, mtime, data: Buffer.from(await whole(member)) })
+          continue
+        }
         this.noteHead(path, source === undefined ? contentOf(member) : await readHead(source))
-      const rewrites = isRecord(path) ? [] : known.rewrites(number)
-      if (rewrites.length > 0) {
-        rewritten.push({ file: paths.length, rewrites })
+      }
+      const rewrites = known.rewrites(number)
+      if (rewrites.length > 0 && !isRecord(path)) {
+        rewritten.push({ file: count, rewrites })
         admitted.rewrites.set(admitted.numbers.length, rewrites)
       }
-      chosen.push(member.number, mode)
-      paths.push(path)
+      chosen[2 * count] = member.number
+      chosen[2 * count + 1] = mode
+      count++
+      if (renamed) paths.push(path)
       admitted.numbers.push(number)
       admitted.modes.push(mode)
       admitted.mtimes.push(mtime)
     }
     return {
-      files: Uint32Array.from(chosen),
+      files: chosen.subarray(0, 2 * count),
       paths: renamed ? `${paths.join('//')}//` : null,
       rewrites: rewritten,
       alone: again,
@@ -200,11 +218,9 @@ class Unpack {
   private async dropPyc(): Promise<string[]> {
     const { tree, writer, job } = this
     const dropped: string[] = []
-    const isStale = (path: string): boolean => {
-      const source = path.endsWith('.pyc') ? pycSource(path) : null
-      const file = source === null ? null : tree.fileOf(source)
-      return file !== null && writer.isRewritten(file)
-    }
+    const sources = new Set(tree.namesOf(writer.rewrittenFiles()).filter((path) => path.endsWith('.py')))
+    if (sources.size === 0) return []
+    const isStale = (path: string): boolean => path.endsWith('.pyc') && sources.has(pycSource(path) ?? '')
     // Hard links first: what they share can go then.
     const stale = tree.files(isStale).sort((a, b) => Number(tree.fileOf(a) === a) - Number(tree.fileOf(b) === b))
     for (const path of stale) {
@@ -218,12 +234,10 @@ class Unpack {
   }
 
   /** `rest`: links and directories, which are written meanwhile, or stand already. */
-  private async writeIndex(rest: readonly MaterializeEntry[]): Promise<void> {
-    const others = rest.map(linkOrDirectory)
-    const named = new Set(others.map(({ path }) => path))
-    for (const entry of this.writer.otherEntries()) if (!named.has(entry.path)) others.push(entry)
+  private async writeIndex(rest: readonly Entry[]): Promise<void> {
     const index = indexOf(this.job.root)
     try {
+      const others = [...rest, ...this.writer.otherEntries()]
       const bytes = await native().encode(others, this.job.prefix, this.writer.plainFiles())
       await writeFile(index, bytes, { flag: 'wx', mode: 0o644 })
     } catch (error) {
@@ -242,14 +256,4 @@ class Unpack {
       foreign,
     }
   }
-}
-
-const linkOrDirectory = ({ path, kind, mode, mtime, target }: MaterializeEntry): Entry =>
-  target === undefined ? { path, kind, mode, mtime, size: 0 } : { path, kind, mode, mtime, size: 0, target }
-
-/** Waits for a job, and does the rest of the work while it runs. What fails first is thrown when both have ended. */
-async function both<A, B>(job: Promise<A>, meanwhile: () => Promise<B>): Promise<readonly [A, B]> {
-  const begun = new Promise((resolve) => setImmediate(resolve)).then(meanwhile)
-  await Promise.allSettled([job, begun])
-  return await Promise.all([job, begun])
 }

@@ -1,5 +1,6 @@
 /** What the records in an archive say about its files. Grows while the archive is read: records come before most of what they speak of. */
 import { defaultSitePackages } from '../../conda/noarch.js'
+import type { PathRecord } from '../../conda/paths.js'
 import { parseRecord } from '../../conda/record.js'
 import { type Contents, isPortable, type NewHash, newHashes, ownPaths, unrecorded } from '../../conda/record-text.js'
 import { EnvError } from '../../errors.js'
@@ -31,7 +32,7 @@ export class Knowledge {
   readonly paths: Paths
   /** Of nearly all files no more is known than one hash. */
   private readonly hashes = new Column<string>()
-  private readonly files = new Map<number, Known>()
+  private readonly files = new Column<Known>()
   /** noarch python packages, until it is known where python keeps them. */
   private waiting: Claims[] = []
   private python: string | null = null
@@ -78,6 +79,11 @@ export class Knowledge {
     return this.waiting.map((record) => record.name)
   }
 
+  /** Nothing in the record at `path` names a place of the source machine. */
+  isPortable(path: string): boolean {
+    return this.portable.has(path)
+  }
+
   /**
    * The hashes that are not true any more in the record at `path`, by what `contents` says of its files; null: it has to be written anew.
    * `stands`: as that of `newHashes`, for the number of a path.
@@ -90,7 +96,7 @@ export class Knowledge {
     const record = this.portable.get(path)
     if (record === undefined) return null
     const numbers = record.numbers ?? this.numbersOf(record)
-    const owned = numbers.map((number) => this.paths.text(number))
+    const owned = (i: number): string => this.paths.text(numbers[i] as number)
     return newHashes(record, owned, contents, (i, hash) => stands(numbers[i] as number, hash))
   }
 
@@ -101,8 +107,12 @@ export class Knowledge {
   /** Of the path of that number. */
   at(number: number | undefined): Known | undefined {
     const hash = this.hashes.get(number)
-    if (hash !== undefined) return { sha256: [hash], rewrites: none, installed: false }
-    return number === undefined ? undefined : this.files.get(number)
+    return hash === undefined ? this.files.get(number) : { sha256: [hash], rewrites: none, installed: false }
+  }
+
+  /** The hash of a file of which nothing else is known. */
+  onlyHash(number: number): string | undefined {
+    return this.hashes.get(number)
   }
 
   rewrites(number: number): readonly Rewrite[] {
@@ -143,14 +153,17 @@ export class Knowledge {
   }
 
   private claim(record: Claims): void {
-    record.numbers = this.numbersOf(record)
-    for (const [i, recorded] of (record.paths ?? []).entries()) {
-      const { sha256, sha256InPrefix, placeholder, mode, type } = recorded
+    const numbers = this.numbersOf(record)
+    record.numbers = numbers
+    const paths = record.paths ?? []
+    // By index: there are tens of thousands.
+    for (let i = 0; i < paths.length; i++) {
+      const { sha256, sha256InPrefix, placeholder, mode, type } = paths[i] as PathRecord
       // mamba does not name the placeholder that it replaced; its hashes tell that there was one.
       const replaced = sha256 !== undefined && sha256InPrefix !== undefined && sha256 !== sha256InPrefix
       // rattler records the hash of an entry point as it was installed: no package has those bytes.
       const isMade = type.endsWith('entry_point')
-      const number = record.numbers[i] as number
+      const number = numbers[i] as number
       const installed = placeholder !== undefined || replaced || isMade
       if (!installed && sha256 !== undefined && this.at(number) === undefined) this.hashes.set(number, sha256)
       else
@@ -160,10 +173,7 @@ export class Knowledge {
           installed,
         })
     }
-    for (const path of unrecorded(
-      record,
-      record.numbers.map((number) => this.paths.text(number)),
-    ))
+    for (const path of unrecorded(record, (i) => this.paths.text(numbers[i] as number)))
       this.note(this.paths.number(path), { sha256: none, rewrites: none, installed: true })
   }
 

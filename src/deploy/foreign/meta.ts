@@ -2,10 +2,11 @@
 import { createHash } from 'node:crypto'
 import { join } from 'node:path'
 import { parseRecord } from '../../conda/record.js'
-import { type Contents, historyText, type NewHash, recordText, withHashes } from '../../conda/record-text.js'
+import { type Contents, type Hash, historyText, type NewHash, recordText, withHashes } from '../../conda/record-text.js'
 import type { MaterializeEntry } from '../../native.js'
 import type { Entry, Spot } from '../../tree/entry.js'
 import { follow, type Node } from '../../tree/follow.js'
+import { both } from './both.js'
 import { isRecord, type Knowledge } from './knowledge.js'
 import { readNow, study } from './relocate.js'
 import type { ForeignTree } from './tree.js'
@@ -13,7 +14,8 @@ import type { Writer } from './writer.js'
 
 const history = 'conda-meta/history'
 
-const isMeta = (path: string): boolean => isRecord(path) || path === history
+/** What `finishMeta` may write anew. */
+export const isMeta = (path: string): boolean => isRecord(path) || path === history
 
 /** Bytes of new documents to one native job. */
 const jobBytes = 8 << 20
@@ -23,6 +25,8 @@ export interface Finished {
   readonly known: Knowledge
   readonly writer: Writer
   readonly origins: readonly string[]
+  /** Numbers of the paths of history and records, as far as they are files. */
+  readonly metas: ReadonlySet<number>
   readonly signal: AbortSignal | undefined
   /** Links and directories, which are written later. */
   readonly rest: readonly MaterializeEntry[]
@@ -34,7 +38,6 @@ export interface Finished {
  */
 export async function finishMeta(finished: Finished): Promise<string[]> {
   const { tree, known, writer, origins } = finished
-  const contents = contentsOf(finished)
   const left: string[] = []
   let entries: MaterializeEntry[] = []
   let stored: Entry[] = []
@@ -46,18 +49,18 @@ export async function finishMeta(finished: Finished): Promise<string[]> {
     stored = []
     bytes = 0
   }
-  const metas: Entry[] = []
-  writer.eachFile((number) => {
-    if (isMeta(tree.paths.text(number))) metas.push(writer.at(number) as Entry)
+  const metas = [...finished.metas].flatMap((number) => writer.at(number) ?? []).filter(({ kind }) => kind === 'file')
+  const portable = metas.filter(({ path }) => known.isPortable(path))
+  // They are looked through while it is found out which of them would stay.
+  const [outcomes, [contents, hashes]] = await both(study(finished, portable, origins), async () => {
+    const contents = new Standing(finished)
+    const found = new Map<string, readonly NewHash[] | null>()
+    for (const { path } of portable)
+      found.set(path, known.newHashes(path, contents, (number, hash) => contents.stands(number, hash)))
+    return [contents, found] as const
   })
-  const stands = (number: number, hash: string | undefined): boolean =>
-    hash !== undefined && writer.stands(number, hash)
-  const hashes = new Map<string, readonly NewHash[] | null>()
-  for (const { path } of metas) hashes.set(path, known.newHashes(path, contents, stands))
-  const kept = metas.filter(({ path }) => hashes.get(path)?.length === 0)
-  const outcomes = await study(finished, kept, origins)
   const named = new Set(outcomes.filter((outcome) => outcome.kept.prefix > 0).map(({ path }) => path))
-  const stay = new Set(kept.filter(({ path }) => !named.has(path)))
+  const stay = new Set(metas.filter(({ path }) => hashes.get(path)?.length === 0 && !named.has(path)))
   for (const entry of metas) {
     if (stay.has(entry)) continue
     const { path, kind, mode, mtime } = entry
@@ -99,23 +102,58 @@ const sha256 = (data: Uint8Array): string => createHash('sha256').update(data).d
 
 const deployedHash = (entry: Entry | undefined): string => entry?.deployed?.sha256 ?? entry?.sha256 ?? ''
 
-function contentsOf({ tree, writer, rest }: Finished): Contents {
-  const others = new Map<string, Node>(rest.map((entry) => [entry.path, entry]))
-  const nodes = { get: (path: string): Node | undefined => writer.node(path) ?? others.get(path) }
-  return {
-    has: (path) => follow(nodes, path, false) !== null,
-    hash(path) {
-      const end = follow(nodes, path, true)
-      const entry = end === null ? undefined : writer.get(tree.fileOf(end) ?? end)
-      if (entry?.kind !== 'file' || entry.sha256 === undefined) return null
-      return (entry.spots ?? []).length > 0 ? { of: entry.path } : { sha256: entry.sha256 }
-    },
-    link(path) {
-      const at = follow(nodes, path, false)
-      const node = at === null ? undefined : nodes.get(at)
-      if (at === null || node?.kind !== 'symlink') return null
-      const text = node.target ?? ''
-      return { text, was: tree.linkText(at) ?? text }
-    },
+/** What stands in the tree, and what will: links and directories. */
+class Standing implements Contents {
+  private readonly finished: Finished
+  private readonly later = new Map<number, MaterializeEntry>()
+  private readonly nodes: Pick<ReadonlyMap<string, Node>, 'get'>
+
+  constructor(finished: Finished) {
+    this.finished = finished
+    const { paths } = finished.tree
+    for (const entry of finished.rest) this.later.set(paths.number(entry.path), entry)
+    this.nodes = {
+      get: (path) => {
+        const number = paths.find(path)
+        return number === undefined ? undefined : this.node(number)
+      },
+    }
+  }
+
+  private node(number: number): Node | undefined {
+    return this.finished.writer.nodeAt(number) ?? this.later.get(number)
+  }
+
+  /** See `newHashes`: a file, or a link as it was in the archive to one beside it. All others are looked for by their names. */
+  stands(number: number, hash: string | undefined): boolean {
+    const { tree, writer } = this.finished
+    if (hash !== undefined && writer.stands(number, hash)) return true
+    const { kind, target = '' } = this.node(number) ?? {}
+    if (hash === undefined) return kind !== undefined
+    if (kind !== 'symlink' || target === '' || target.includes('/') || target.startsWith('.')) return false
+    const path = tree.paths.text(number)
+    if (tree.linkText(path) !== target) return false
+    const beside = tree.paths.find(path.slice(0, path.lastIndexOf('/') + 1) + target)
+    return beside !== undefined && writer.stands(beside, hash)
+  }
+
+  has(path: string): boolean {
+    return follow(this.nodes, path, false) !== null
+  }
+
+  hash(path: string): Hash | null {
+    const { tree, writer } = this.finished
+    const end = follow(this.nodes, path, true)
+    const entry = end === null ? undefined : writer.get(tree.fileOf(end) ?? end)
+    if (entry?.kind !== 'file' || entry.sha256 === undefined) return null
+    return (entry.spots ?? []).length > 0 ? { of: entry.path } : { sha256: entry.sha256 }
+  }
+
+  link(path: string): ReturnType<Contents['link']> {
+    const at = follow(this.nodes, path, false)
+    const node = at === null ? undefined : this.nodes.get(at)
+    if (at === null || node?.kind !== 'symlink') return null
+    const text = node.target ?? ''
+    return { text, was: this.finished.tree.linkText(at) ?? text }
   }
 }

@@ -9,6 +9,7 @@ import type { PrefixNote } from '../../archive/conda-pack.js'
 import { fromSystem } from '../../errors.js'
 import { type MaterializeEntry, native, type Outcome, type PackEntry, type Rewrite, runJob } from '../../native.js'
 import type { Entry } from '../../tree/entry.js'
+import { both } from './both.js'
 import { isRecord, type Knowledge, tooLong } from './knowledge.js'
 import { headBytes, isEnvScript, programOf, restored } from './scripts.js'
 import type { ForeignTree } from './tree.js'
@@ -58,6 +59,8 @@ export async function relocate(findings: Findings): Promise<Relocated> {
   const laterPyc: Entry[] = []
   const unnoted: Entry[] = []
   writer.eachFile((number) => {
+    const hash = known.onlyHash(number)
+    if (hash !== undefined && writer.hasDigest(number, hash)) return
     const path = tree.paths.text(number)
     if (isRecord(path)) return
     if (!isPackages(known, writer, number)) {
@@ -69,7 +72,10 @@ export async function relocate(findings: Findings): Promise<Relocated> {
     (one) => !origins.includes(one),
   )
   const unnamed = new Set(unnoted.map(({ path }) => path))
-  const studies = await all([study(findings, unproven, origins), study(findings, unnoted, placeholders)])
+  const [studies, scripts] = await both(
+    all([study(findings, unproven, origins), study(findings, unnoted, placeholders)]),
+    async () => restoredScripts(findings),
+  )
   const outcomes = studies.flat()
   for (const { path, spots = [], kept: stay } of outcomes) {
     if (spots.length > 0) unnamed.delete(path)
@@ -94,11 +100,11 @@ export async function relocate(findings: Findings): Promise<Relocated> {
   }
   if (broken.length > 0) throw tooLong(prefix, broken)
 
-  const scripts = restoredScripts(findings, wanted)
+  const restored = [...scripts].map(([path, script]) => withMore(script, wanted.get(path)))
   const changes = [...wanted]
     .filter(([path]) => !scripts.has(path))
     .map(([path, rewrites]) => again(writer, path, rewrites))
-  await writer.write([...scripts.values(), ...changes])
+  await writer.write([...restored, ...changes])
   return {
     restored: [...scripts.keys()].filter((path) => tree.has(path)).sort(),
     kept,
@@ -160,10 +166,15 @@ export async function study(
 export const isPackages = (known: Knowledge, writer: Writer, number: number): boolean =>
   known.isProven(number, (sha256) => writer.hasDigest(number, sha256))
 
-function restoredScripts(
-  { tree, known, writer, notes, origins, heads, replacedInterpreters }: Findings,
-  wanted: ReadonlyMap<string, readonly Rewrite[]>,
-): Map<string, MaterializeEntry> {
+function restoredScripts({
+  tree,
+  known,
+  writer,
+  notes,
+  origins,
+  heads,
+  replacedInterpreters,
+}: Findings): Map<string, MaterializeEntry> {
   const scripts = new Map<string, MaterializeEntry>()
   if (!replacedInterpreters) return scripts
   const noted = new Set(notes.map(({ path }) => path))
@@ -171,13 +182,17 @@ function restoredScripts(
     const entry = writer.get(path)
     const candidate = entry?.kind === 'file' && isEnvScript(path, head, known.of(path), noted.has(path))
     if (!candidate || !tree.has(`bin/${programOf(head)}`)) continue
-    const script = restored(readNow(join(writer.job.root, path)), known.of(path), origins)
+    const { data, placeholder } = restored(readNow(join(writer.job.root, path)), known.of(path), origins)
     const { mode, mtime } = entry
-    const rewrites = [...(wanted.get(path) ?? []), { prefix: script.placeholder, mode: 'text' as const }]
-    scripts.set(path, { path, kind: 'file', mode, mtime, data: script.data, rewrites })
+    scripts.set(path, { path, kind: 'file', mode, mtime, data, rewrites: [{ prefix: placeholder, mode: 'text' }] })
   }
   return scripts
 }
+
+const withMore = (script: MaterializeEntry, more: readonly Rewrite[] = []): MaterializeEntry => ({
+  ...script,
+  rewrites: [...more, ...(script.rewrites ?? [])],
+})
 
 /** A file that was written just now, to local storage: reading it takes less time than asking another thread to. */
 export function readNow(path: string): Buffer {

@@ -40,8 +40,10 @@ export function restored(script: Buffer, known: Known | undefined, origins: read
   const placeholder = known?.rewrites.find(({ mode }) => mode === 'text')?.prefix ?? origins[0] ?? anyPlaceholder
   const made = (blank: string): Buffer =>
     Buffer.concat([Buffer.from(`#!${blank}${placeholder}/bin/`), Buffer.from(name + options, 'latin1'), rest])
+  // What the installer made has no hash of a package.
+  if (known === undefined || known.sha256.length === 0) return { data: made(''), placeholder }
   const candidates = [made(''), made(' ')]
   const isPackage = (data: Buffer): boolean =>
-    known?.sha256.includes(createHash('sha256').update(data).digest('hex')) === true
+    known.sha256.includes(createHash('sha256').update(data).digest('hex'))
   return { data: candidates.find(isPackage) ?? (candidates[0] as Buffer), placeholder }
 }

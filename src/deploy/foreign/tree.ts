@@ -4,7 +4,7 @@
  */
 import type { Member } from '../../archive/decode.js'
 import { EnvError } from '../../errors.js'
-import type { MaterializeEntry } from '../../native.js'
+import type { Entry } from '../../tree/entry.js'
 import { linkInside, linkText } from '../../tree/safe-path.js'
 import { ownFolder } from '../ready.js'
 import { Column, Paths } from './paths.js'
@@ -171,6 +171,16 @@ export class ForeignTree {
     return kind === 'file' ? path : null
   }
 
+  /** The names of `files`: their own, where they still stand, and those of hard links to them. */
+  namesOf(files: readonly string[]): string[] {
+    const own = new Set(files.filter((path) => this.fileOf(path) === path))
+    const links: string[] = []
+    if (this.shared.size > 0)
+      for (const { path, kind } of this.others.values())
+        if (kind === 'hardlink' && own.has(this.fileOf(path) ?? '')) links.push(path)
+    return [...own, ...links]
+  }
+
   /** Takes a member out, so that nothing is said of it any more; false: hard links share it, it has to stay. */
   leaveOut(path: string): boolean {
     const member = this.member(path)
@@ -200,31 +210,36 @@ export class ForeignTree {
   }
 
   /** Hard links, then symbolic ones; those that lead to one of `origins` lead to the same place in this tree. */
-  links(origins: readonly string[]): MaterializeEntry[] {
-    const links: MaterializeEntry[] = []
+  links(origins: readonly string[]): Entry[] {
+    const links: Entry[] = []
     for (const { path, kind, mode, mtime, target = '' } of this.others.values()) {
       if (kind !== 'symlink' && kind !== 'hardlink') continue
       const shared = kind === 'hardlink' ? this.fileOf(path) : null
-      if (shared !== null) links.push({ path, kind: 'hardlink', mode, mtime, target: shared })
+      if (shared !== null) links.push({ path, kind: 'hardlink', mode, mtime, size: 0, target: shared })
       else {
         // A hard link to a symbolic link is one more of its kind.
         const text =
           kind === 'symlink' ? target : (this.member(this.sharedBy(this.member(path) as Member))?.target ?? '')
-        links.push({ path, kind: 'symlink', mode: 0o777, mtime, target: here(path, text, origins) })
+        links.push({ path, kind: 'symlink', mode: 0o777, mtime, size: 0, target: here(path, text, origins) })
       }
     }
     return links
   }
 
   /** All directories; those that only follow from names have the time of the newest thing beneath them. */
-  directories(): MaterializeEntry[] {
-    const times = new Map<string, number>()
-    this.newest.each((mtime, number) => times.set(this.paths.text(number), mtime))
-    for (const { path, kind, mtime } of this.others.values()) if (kind === 'directory') times.set(path, mtime)
-    return [...times].map(([path, mtime]) => ({ path, kind: 'directory', mode: 0o755, mtime }))
+  directories(): Entry[] {
+    const directories: Entry[] = []
+    const add = (path: string, mtime: number): void => {
+      directories.push({ path, kind: 'directory', mode: 0o755, mtime, size: 0 })
+    }
+    this.newest.each((mtime, number) => {
+      if (!this.others.has(number)) add(this.paths.text(number), mtime)
+    })
+    for (const { path, kind, mtime } of this.others.values()) if (kind === 'directory') add(path, mtime)
+    return directories
   }
 
-  met(links: readonly MaterializeEntry[]): Met {
+  met(links: readonly Entry[]): Met {
     const outside = links.filter(
       ({ path, kind, target = '' }) => kind === 'symlink' && linkInside(path, target) === null,
     )

@@ -65,7 +65,10 @@ export class Writer {
   /** What is at the path, links not followed. */
   node(path: string): Node | undefined {
     const number = this.paths.find(path)
-    if (number === undefined) return undefined
+    return number === undefined ? undefined : this.nodeAt(number)
+  }
+
+  nodeAt(number: number): Node | undefined {
     return this.plain.get(number) === undefined ? this.others.get(number) : file
   }
 
@@ -97,9 +100,11 @@ export class Writer {
     return there?.sha256 === sha256 && there.kind === 'file' && there.spots === undefined
   }
 
-  isRewritten(path: string): boolean {
-    const number = this.paths.find(path)
-    return number !== undefined && (this.others.get(number)?.spots ?? []).length > 0
+  /** Paths of the files with a changed content. */
+  rewrittenFiles(): string[] {
+    const found: string[] = []
+    for (const { path, spots } of this.others.values()) if (spots !== undefined && spots.length > 0) found.push(path)
+    return found
   }
 
   set(entry: Entry): void {
@@ -108,29 +113,35 @@ export class Writer {
 
   delete(path: string): void {
     const number = this.paths.find(path)
-    if (number === undefined || this.at(number) === undefined) return
+    const entry = number === undefined || this.nodeAt(number) === undefined ? undefined : this.at(number)
+    if (number === undefined || entry === undefined) return
     this.count--
+    this.written -= sizeOf(entry)
     this.plain.set(number, undefined)
     this.others.delete(number)
   }
 
-  /** Writes or replaces files, and makes links and directories. */
+  /** Makes links and directories, of which nothing is asked here any more; files that have their names are gone. */
+  async finish(entries: readonly Entry[]): Promise<void> {
+    if (entries.length === 0) return
+    for (const { path } of entries) this.delete(path)
+    this.count += entries.length
+    const job = { ...this.job, entries }
+    this.total(await runJob((counters) => native().materialize(job, counters), { signal: this.unpacking.signal }))
+  }
+
+  /** Writes or replaces files. */
   async write(entries: readonly MaterializeEntry[]): Promise<void> {
     if (entries.length === 0) return
     const job = { ...this.job, entries }
     const { signal } = this.unpacking
     const done = await runJob((counters) => native().materialize(job, counters), { signal })
     const changes = changesOf(done)
-    for (const [i, { path, kind, mode, mtime, target, rewrites = [] }] of entries.entries()) {
+    for (const [i, { path, kind, mode, mtime, rewrites = [] }] of entries.entries()) {
       const number = this.paths.number(path)
       const size = done.sizes[i] ?? 0
-      if (kind !== 'file')
-        this.put(number, { path, kind, mode, mtime, size, ...(target === undefined ? {} : { target }) })
-      else
-        this.put(number, {
-          ...{ path, kind, mode, mtime, size, sha256: done.digests.slice(64 * i, 64 * (i + 1)) },
-          ...changes.get(i),
-        })
+      const sha256 = done.digests.slice(64 * i, 64 * (i + 1))
+      this.put(number, { path, kind, mode, mtime, size, sha256, ...changes.get(i) })
       this.apply(number, rewrites)
     }
     this.total(done)
@@ -142,7 +153,9 @@ export class Writer {
     this.digests = done.digests
     this.sizes = done.sizes
     const changes = changesOf(done)
-    for (const [i, number] of admitted.numbers.entries()) {
+    const { numbers } = admitted
+    for (let i = 0; i < numbers.length; i++) {
+      const number = numbers[i] as number
       const before = this.plain.get(number)
       if (before !== undefined) this.written -= done.sizes[before] ?? 0
       else this.count++
@@ -184,19 +197,17 @@ export class Writer {
   /** For an index: the files that are as they came. */
   plainFiles(): PlainFiles {
     const paths: string[] = []
-    const numbers: number[] = []
     const { modes, mtimes } = this.admitted
+    const numbers = new Float64Array(3 * modes.length)
+    let at = 0
     this.plain.each((i, number) => {
       paths.push(this.paths.text(number))
-      numbers.push(i, modes[i] as number, mtimes[i] as number)
+      numbers[at++] = i
+      numbers[at++] = modes[i] as number
+      numbers[at++] = mtimes[i] as number
     })
     paths.push('')
-    return {
-      paths: paths.join('//'),
-      digests: this.digests,
-      sizes: this.sizes,
-      numbers: Float64Array.from(numbers),
-    }
+    return { paths: paths.join('//'), digests: this.digests, sizes: this.sizes, numbers: numbers.subarray(0, at) }
   }
 
   /** All that is not among `plainFiles`. */
