@@ -180,6 +180,17 @@ Value rename(const CallbackInfo& info) {
   });
 }
 
+Value sha256(const CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  return guarded(env, [&] {
+    cd::Bytes bytes;
+    Held held(env);
+    held.add(info[0], "data", &bytes);
+    held.take();
+    return Napi::String::New(env, cd::hex(cd::sha256(bytes.data, bytes.size)));
+  });
+}
+
 Value repeats(const CallbackInfo& info) {
   const Napi::Env env = info.Env();
   return guarded(env, [&] { return Napi::Boolean::New(env, any_twice(info[0])); });
@@ -248,6 +259,7 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   exports.Set("rewrite", Napi::Function::New(env, rewrite, "rewrite"));
   exports.Set("rename", Napi::Function::New(env, rename, "rename"));
   exports.Set("repeats", Napi::Function::New(env, repeats, "repeats"));
+  exports.Set("sha256", Napi::Function::New(env, sha256, "sha256"));
   exports.Set("pipe", Napi::Function::New(env, pipe, "pipe"));
   exports.Set("lock", Napi::Function::New(env, lock, "lock"));
   exports.Set("unlock", Napi::Function::New(env, unlock, "unlock"));

@@ -72,6 +72,8 @@ export interface NativeBinding {
   encode(entries: readonly Entry[], prefix: string, files?: PlainFiles): Promise<Buffer>
   /** Rewrites one content in memory, by search; null: nothing found. */
   rewrite(data: Uint8Array, rewrites: readonly Rewrite[], prefix: string): Buffer | null
+  /** Hexadecimal. Of node:crypto a first hash costs 7 ms: half of Node's modules for cryptography are loaded for it. */
+  sha256(data: Uint8Array): string
   /** false: the destination exists (`no-replace`), or one of the two does not (`exchange`). */
   rename(from: string, to: string, how: 'no-replace' | 'exchange'): boolean
   /** Whether a path may be twice in columns of `SharedFiles`, by their hashes: ten times as fast as a Set of JavaScript is made. */

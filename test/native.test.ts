@@ -1,4 +1,5 @@
 /** The border: what crosses it unchanged, what is refused, how jobs are admitted, cancelled and reported, and what a missing addon says. */
+import { createHash } from 'node:crypto'
 import { linkSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
@@ -103,6 +104,11 @@ describe('what crosses', () => {
     expect(await codeOf(() => native().encode([library], '/p', { ...files, paths: 'a//../x//b//' }))).toBe(
       'UNSAFE_PATH',
     )
+  })
+
+  test('hashes of what is in memory', () => {
+    for (const data of [Buffer.alloc(0), Buffer.from('abc'), Buffer.alloc(3 << 20, 7).subarray(5)])
+      expect(native().sha256(data)).toBe(createHash('sha256').update(data).digest('hex'))
   })
 
   test('every single byte of a name', async () => {

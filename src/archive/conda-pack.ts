@@ -106,7 +106,13 @@ class PythonReader {
     this.at += whole.length
     const from = this.at
     let value = ''
+    // A placeholder has 255 characters, and no others than these.
+    const plain = /[^\\'"\n]*/y
     while (!this.text.startsWith(quote, this.at)) {
+      plain.lastIndex = this.at
+      value += plain.exec(this.text)?.[0] ?? ''
+      this.at = plain.lastIndex
+      if (this.text.startsWith(quote, this.at)) break
       const char = this.text[this.at]
       if (char === undefined || (char === '\n' && quote.length === 1)) return this.fail('a string has no end')
       if (char !== '\\') value += char

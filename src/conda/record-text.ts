@@ -77,10 +77,13 @@ export function isPortable({ raw, paths }: PrefixRecord, text: string): boolean 
   if (isObject(link) && 'source' in link && link['source'] !== '') return false
   const data = raw['paths_data']
   const items = isObject(data) && Array.isArray(data['paths']) ? (data['paths'] as readonly (RawPath | null)[]) : []
-  return items.every((item, i) => {
+  // By index: there are tens of thousands.
+  for (let i = 0; i < items.length; i++) {
+    const item = items[i]
     const path = paths?.[i]
-    return item?.sha256 === path?.sha256 && item?.sha256_in_prefix === path?.sha256InPrefix
-  })
+    if (item?.sha256 !== path?.sha256 || item?.sha256_in_prefix !== path?.sha256InPrefix) return false
+  }
+  return true
 }
 
 /** A hash that a record names for an installed file, and the one it should. */

@@ -1,11 +1,11 @@
 /** conda-meta of the deployed environment: records and the history made true, in the stage. */
-import { createHash } from 'node:crypto'
 import { join } from 'node:path'
 import { parseRecord } from '../../conda/record.js'
 import { type Contents, type Hash, historyText, type NewHash, recordText, withHashes } from '../../conda/record-text.js'
-import type { MaterializeEntry } from '../../native.js'
+import { type MaterializeEntry, native } from '../../native.js'
 import type { Entry, Spot } from '../../tree/entry.js'
 import { follow, type Node } from '../../tree/follow.js'
+import { linkInside } from '../../tree/safe-path.js'
 import { both } from './both.js'
 import { isRecord, type Knowledge } from './knowledge.js'
 import { readNow, study } from './relocate.js'
@@ -82,14 +82,14 @@ export async function finishMeta(finished: Finished): Promise<string[]> {
       if (names(text)) left.push(path)
     }
     const { data, digests } = made
-    const asStored = sha256(data)
+    const asStored = digests.length > 0 ? native().sha256(data) : ''
     for (const { offset, path: of } of digests) data.write(deployedHash(writer.get(of)), offset, 'latin1')
     const spots = digests.map(({ offset, path: refers }): Spot => ({ encoding: 'digest', offset, refers, slot: 0 }))
     entries.push({ path, kind, mode, mtime, data })
     if (spots.length > 0)
       stored.push({
         ...{ path, kind, mode, mtime, size: data.length, sha256: asStored, spots },
-        deployed: { size: data.length, sha256: sha256(data) },
+        deployed: { size: data.length, sha256: native().sha256(data) },
       })
     bytes += data.length
     if (bytes > jobBytes) await flush()
@@ -98,9 +98,10 @@ export async function finishMeta(finished: Finished): Promise<string[]> {
   return left
 }
 
-const sha256 = (data: Uint8Array): string => createHash('sha256').update(data).digest('hex')
-
 const deployedHash = (entry: Entry | undefined): string => entry?.deployed?.sha256 ?? entry?.sha256 ?? ''
+
+/** The text of a link that goes up, and then down: where a file stands at its end there is no other link on its way. */
+const straight = /^(?:\.\.\/)*(?:(?!\.\.?\/)[^/]+\/)*(?!\.\.?$)[^/]+$/
 
 /** What stands in the tree, and what will: links and directories. */
 class Standing implements Contents {
@@ -124,17 +125,17 @@ class Standing implements Contents {
     return this.finished.writer.nodeAt(number) ?? this.later.get(number)
   }
 
-  /** See `newHashes`: a file, or a link as it was in the archive to one beside it. All others are looked for by their names. */
+  /** See `newHashes`: a file, or a link to one that is as it was in the archive. All others are looked for on their way. */
   stands(number: number, hash: string | undefined): boolean {
     const { tree, writer } = this.finished
     if (hash !== undefined && writer.stands(number, hash)) return true
     const { kind, target = '' } = this.node(number) ?? {}
     if (hash === undefined) return kind !== undefined
-    if (kind !== 'symlink' || target === '' || target.includes('/') || target.startsWith('.')) return false
+    if (kind !== 'symlink' || !straight.test(target)) return false
     const path = tree.paths.text(number)
-    if (tree.linkText(path) !== target) return false
-    const beside = tree.paths.find(path.slice(0, path.lastIndexOf('/') + 1) + target)
-    return beside !== undefined && writer.stands(beside, hash)
+    const end = tree.linkText(path) === target ? linkInside(path, target) : null
+    const file = end === null ? undefined : tree.paths.find(end)
+    return file !== undefined && writer.stands(file, hash)
   }
 
   has(path: string): boolean {

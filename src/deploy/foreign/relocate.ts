@@ -148,7 +148,11 @@ export async function study(
   if (files.length === 0 || prefixes.length === 0) return []
   const folders = new Set<string>()
   for (const { path } of files)
-    for (let at = path.lastIndexOf('/'); at > 0; at = path.lastIndexOf('/', at - 1)) folders.add(path.slice(0, at))
+    for (let at = path.lastIndexOf('/'); at > 0; at = path.lastIndexOf('/', at - 1)) {
+      const folder = path.slice(0, at)
+      if (folders.has(folder)) break
+      folders.add(folder)
+    }
   const entries = [...folders].map((path): PackEntry => ({ path, kind: 'directory', mode: 0o755, mtime: 0, size: 0 }))
   for (const { path, kind, mode, mtime, size, deployed } of files) {
     const policy = path.endsWith('.pyc') || isRecord(path) ? 'report' : known.of(path)?.installed ? 'any' : 'detect'

@@ -2,7 +2,7 @@
  * Scripts whose interpreter conda-pack replaced by `/usr/bin/env NAME`. Without activation they would run with whatever PATH finds, so
  * they get back the interpreter of their environment. Pure.
  */
-import { createHash } from 'node:crypto'
+import { native } from '../../native.js'
 import type { Known } from './knowledge.js'
 
 /** Bytes from the beginning of a script that are kept while an archive is read: more than any first line that Linux would take. */
@@ -44,6 +44,6 @@ export function restored(script: Buffer, known: Known | undefined, origins: read
   if (known === undefined || known.sha256.length === 0) return { data: made(''), placeholder }
   const candidates = [made(''), made(' ')]
   const isPackage = (data: Buffer): boolean =>
-    known.sha256.includes(createHash('sha256').update(data).digest('hex'))
+    known.sha256.includes(native().sha256(data))
   return { data: candidates.find(isPackage) ?? (candidates[0] as Buffer), placeholder }
 }
