@@ -19,6 +19,7 @@ import { doubtsOf, type ForeignFacts } from './foreign/facts.js'
 import { isRecord, Knowledge } from './foreign/knowledge.js'
 import { finishMeta, isMeta } from './foreign/meta.js'
 import { originsByNotes } from './foreign/origin.js'
+import { Records } from './foreign/records.js'
 import { isPackages, read, readHead, relocate, study } from './foreign/relocate.js'
 import { headBytes } from './foreign/scripts.js'
 import { type Opening, openSupply, type Supply } from './foreign/supply.js'
@@ -53,6 +54,7 @@ class Unpack {
   private readonly progress: Unpacking['progress']
   private readonly tree: ForeignTree
   private readonly known: Knowledge
+  private readonly records: Records
   private readonly writer: Writer
   /** First bytes of the scripts in `bin`. */
   private readonly heads = new Map<string, string>()
@@ -70,6 +72,7 @@ class Unpack {
     this.progress = unpacking.progress
     this.tree = new ForeignTree(archive)
     this.known = new Knowledge(this.tree.paths)
+    this.records = new Records(this.known)
     this.writer = new Writer(job, unpacking, this.tree.paths)
   }
 
@@ -130,7 +133,12 @@ class Unpack {
     const into = { root, prefix, readOnly, threads }
     // The name of the content, unless the plan needed it already; where it fails, who asks for it is told.
     this.supply.digest().catch(() => {})
-    const decoded = await this.supply.feed({ into, limits, receive, signal, progress: this.progress })
+    const decoded = await this.supply.feed({ into, limits, receive, signal, progress: this.progress }).catch((error) => {
+      this.records.drop()
+      throw error
+    })
+    this.records.finish()
+    this.known.checkLength(prefix)
     writer.keep(this.admitted, decoded.written)
     return decoded
   }
@@ -144,7 +152,7 @@ class Unpack {
     for (const { number, member } of files) {
       if (!isMeta(member.path)) continue
       this.metas.add(number)
-      if (isRecord(member.path)) known.add(member.path, (await whole(member)).toString('utf8'))
+      if (isRecord(member.path)) this.records.add(member.path, (await whole(member)).toString('utf8'))
     }
     known.checkLength(this.job.prefix)
     const chosen = new Uint32Array(2 * files.length)
