@@ -227,8 +227,10 @@ function checked(name: string, archive: string): string {
   throw new EnvError('UNSAFE_PATH', message, { path: start })
 }
 
+const isRoot = ({ path }: Member): boolean => path === ''
+
 function seenFrom(root: string, batch: Batch, archive: string): Batch {
-  if (root === '') return { ...batch, members: batch.members.filter(({ path }) => path !== '') }
+  if (root === '') return batch.members.some(isRoot) ? { ...batch, members: batch.members.filter((one) => !isRoot(one)) } : batch
   const members: Member[] = []
   for (const member of batch.members) {
     const path = beneath(root, member.path)

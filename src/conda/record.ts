@@ -80,8 +80,13 @@ function object(file: string, text: string): Record<string, unknown> {
 }
 
 /** The texts of a list; of anything else none. */
-export const strings = (value: unknown): string[] =>
-  Array.isArray(value) ? value.filter((item): item is string => typeof item === 'string') : []
+export function strings(value: unknown): string[] {
+  if (!Array.isArray(value)) return []
+  // Ten thousands, in a record: no copy where nothing else is among them.
+  return value.every(isText) ? value : value.filter(isText)
+}
+
+const isText = (item: unknown): item is string => typeof item === 'string'
 
 /** Old records say `true` for what is now `"generic"`. */
 const noarch = (value: unknown): PrefixRecord['noarch'] =>

@@ -42,8 +42,8 @@ export async function openForeign(path: string, opening: Opening): Promise<Sourc
 /** What conda-unpack needs is of no use in a tree that is relocated, and could do harm where one prefix is part of the other. */
 const unpackers: readonly string[] = [unpackScript, unpackHelper]
 
-/** Of the history and the records. */
-const metaFolder = 'conda-meta'
+/** The folder of the history and the records, and what is in it. */
+const isLate = (path: string): boolean => path === 'conda-meta' || path.startsWith('conda-meta/')
 
 class Unpack {
   private readonly archive: string
@@ -91,13 +91,15 @@ class Unpack {
     const links = tree.links(origins)
     const rest = [...links, ...tree.directories()]
     const standing = relocated.laterPyc.filter(({ path }) => tree.has(path))
+    for (const path of tree.replacedFiles()) writer.delete(path)
     // The folder of the records is to be finished after them.
-    const isLate = ({ path }: Entry): boolean => path === metaFolder || path.startsWith(`${metaFolder}/`)
+    const [early, late]: [Entry[], Entry[]] = [[], []]
+    for (const entry of rest) (isLate(entry.path) ? late : early).push(entry)
     const [studied, left] = await both(study({ known, writer, signal }, standing, origins), async () => {
-      const [, named] = await both(writer.finish(rest.filter((entry) => !isLate(entry))), () =>
+      const [, named] = await both(writer.finish(early), () =>
         finishMeta({ tree, known, writer, origins, metas: this.metas, rest, signal }),
       )
-      await both(writer.finish(rest.filter(isLate)), () => this.writeIndex(rest))
+      await both(writer.finish(late), () => this.writeIndex(rest))
       return named
     })
     await this.supply.check()

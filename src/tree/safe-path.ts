@@ -24,6 +24,8 @@ export function checkPath(path: string, where: string): void {
  */
 export function linkInside(path: string, target: string): string | null {
   if (target === '' || target.startsWith('/')) return null
+  // As most links lead: beside themselves.
+  if (!target.startsWith('.') && !target.includes('/')) return path.slice(0, path.lastIndexOf('/') + 1) + target
   const at = posix.dirname(path) === '.' ? [] : posix.dirname(path).split('/')
   for (const part of target.split('/')) {
     if (part === '..') {

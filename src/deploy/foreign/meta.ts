@@ -138,6 +138,11 @@ class Standing implements Contents {
     return file !== undefined && writer.stands(file, hash)
   }
 
+  isStill(path: string, hash: string): boolean {
+    const number = this.finished.tree.paths.find(path)
+    return number !== undefined && this.stands(number, hash)
+  }
+
   has(path: string): boolean {
     return follow(this.nodes, path, false) !== null
   }

@@ -181,6 +181,11 @@ export class ForeignTree {
     return [...own, ...links]
   }
 
+  /** Files that something else took the place of later. */
+  replacedFiles(): string[] {
+    return [...this.duplicates].filter((path) => this.kinds.get(this.paths.find(path)) !== 'file')
+  }
+
   /** Takes a member out, so that nothing is said of it any more; false: hard links share it, it has to stay. */
   leaveOut(path: string): boolean {
     const member = this.member(path)

@@ -121,10 +121,9 @@ export class Writer {
     this.others.delete(number)
   }
 
-  /** Makes links and directories, of which nothing is asked here any more; files that have their names are gone. */
+  /** Makes links and directories, of which nothing is asked here any more. */
   async finish(entries: readonly Entry[]): Promise<void> {
     if (entries.length === 0) return
-    for (const { path } of entries) this.delete(path)
     this.count += entries.length
     const job = { ...this.job, entries }
     this.total(await runJob((counters) => native().materialize(job, counters), { signal: this.unpacking.signal }))
