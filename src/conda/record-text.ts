@@ -163,26 +163,21 @@ export function withHashes(document: Buffer, hashes: readonly NewHash[]): Patche
     if (list === undefined) waiting.set(old, [now])
     else list.push(now)
   }
+  let left = hashes.length
   const digests: { offset: number; path: string }[] = []
-  // A character a byte.
-  const text = document.toString('latin1')
-  for (const [old, list] of waiting) {
-    let count = 0
-    for (let at = text.indexOf(old); at >= 0; at = text.indexOf(old, at + old.length)) {
-      if (!isInPrefix(text, at)) continue
-      const now = list[count++]
-      if (now === undefined) return null
-      data.write('of' in now ? unknown : now.sha256, at, 'latin1')
-      if ('of' in now) digests.push({ offset: at, path: now.of })
-    }
-    if (count < list.length) return null
+  // A character a byte. No other text holds this key unescaped.
+  for (const found of document.toString('latin1').matchAll(/"sha256_in_prefix": ?"([0-9a-f]{64})"/g)) {
+    const list = waiting.get(found[1] as string)
+    if (list === undefined) continue
+    const now = list.shift()
+    if (now === undefined) return null
+    left--
+    const offset = found.index + found[0].length - 65
+    data.write('of' in now ? unknown : now.sha256, offset, 'latin1')
+    if ('of' in now) digests.push({ offset, path: now.of })
   }
-  return { data, digests: digests.sort((a, b) => a.offset - b.offset) }
+  return left === 0 ? { data, digests } : null
 }
-
-/** The hash at `at` is that of an installed file: no other text holds this key unescaped. */
-const isInPrefix = (text: string, at: number): boolean =>
-  text[at + 64] === '"' && ['"sha256_in_prefix": "', '"sha256_in_prefix":"'].some((key) => text.startsWith(key, at - key.length))
 
 export type Recorded = Pick<PrefixRecord, 'noarch' | 'files' | 'paths'>
 

@@ -3,7 +3,8 @@
  * when a file comes is done while the file is written; what is only known at the end is done in a second, small phase. The result is
  * what tar and conda-unpack would give, and more of it is relocated: see ForeignFacts.
  */
-import { rm, writeFile } from 'node:fs/promises'
+import { unlinkSync } from 'node:fs'
+import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { readUnpacker, type Unpacker, unpackHelper, unpackScript } from '../archive/conda-pack.js'
 import type { Batch, Decoded, Member } from '../archive/decode.js'
@@ -86,7 +87,7 @@ class Unpack {
     const notes = unpacker?.notes ?? []
     const replacedInterpreters = unpacker?.producer.startsWith('conda-pack') === true
     const relocated = await relocate({ tree, known, writer, notes, origins, heads, replacedInterpreters, signal })
-    const droppedPyc = await this.dropPyc()
+    const droppedPyc = this.dropPyc()
 
     const links = tree.links(origins)
     const rest = [...links, ...tree.directories()]
@@ -96,9 +97,8 @@ class Unpack {
     const [early, late]: [Entry[], Entry[]] = [[], []]
     for (const entry of rest) (isLate(entry.path) ? late : early).push(entry)
     const [studied, left] = await both(study({ known, writer, signal }, standing, origins), async () => {
-      const [, named] = await both(writer.finish(early), () =>
-        finishMeta({ tree, known, writer, origins, metas: this.metas, rest, signal }),
-      )
+      const meta = finishMeta({ tree, known, writer, origins, metas: this.metas, rest, signal })
+      const [named] = await both(meta, () => writer.finish(early))
       await both(writer.finish(late), () => this.writeIndex(rest))
       return named
     })
@@ -225,7 +225,7 @@ class Unpack {
   }
 
   /** Python would compile these again at every start, or trust what they say about the prefix. */
-  private async dropPyc(): Promise<string[]> {
+  private dropPyc(): string[] {
     const { tree, writer, job } = this
     const dropped: string[] = []
     const sources = new Set(tree.namesOf(writer.rewrittenFiles()).filter((path) => path.endsWith('.py')))
@@ -236,7 +236,7 @@ class Unpack {
     for (const path of stale) {
       const isFile = writer.node(path) !== undefined
       if (!tree.leaveOut(path)) continue
-      if (isFile) await rm(join(job.root, path))
+      if (isFile) removeNow(join(job.root, path))
       writer.delete(path)
       dropped.push(path)
     }
@@ -265,5 +265,14 @@ class Unpack {
       warnings: [...byPathWarning(byPath), ...doubts],
       foreign,
     }
+  }
+}
+
+/** Of a few that were written just now: Node's own `rm` loads what removes folders first. */
+function removeNow(path: string): void {
+  try {
+    unlinkSync(path)
+  } catch (error) {
+    throw fromSystem(error, 'cannot remove', path)
   }
 }
