@@ -81,9 +81,7 @@ class Draft {
     bool hardlink;
     std::string_view path;
     size_t number;  // of an entry; beyond those of a file in columns
-    bool operator<(const Place& other) const {
-      return hardlink != other.hardlink ? other.hardlink : path < other.path;
-    }
+    bool operator<(const Place& other) const { return hardlink != other.hardlink ? other.hardlink : path < other.path; }
   };
   struct Refers {
     size_t entry, spot;

@@ -230,7 +230,8 @@ function checked(name: string, archive: string): string {
 const isRoot = ({ path }: Member): boolean => path === ''
 
 function seenFrom(root: string, batch: Batch, archive: string): Batch {
-  if (root === '') return batch.members.some(isRoot) ? { ...batch, members: batch.members.filter((one) => !isRoot(one)) } : batch
+  if (root === '')
+    return batch.members.some(isRoot) ? { ...batch, members: batch.members.filter((one) => !isRoot(one)) } : batch
   const members: Member[] = []
   for (const member of batch.members) {
     const path = beneath(root, member.path)

@@ -135,10 +135,12 @@ class Unpack {
     const into = { root, prefix, readOnly, threads }
     // The name of the content, unless the plan needed it already; where it fails, who asks for it is told.
     this.supply.digest().catch(() => {})
-    const decoded = await this.supply.feed({ into, limits, receive, signal, progress: this.progress }).catch((error) => {
-      this.records.drop()
-      throw error
-    })
+    const decoded = await this.supply
+      .feed({ into, limits, receive, signal, progress: this.progress })
+      .catch((error) => {
+        this.records.drop()
+        throw error
+      })
     this.records.finish()
     this.known.checkLength(prefix)
     writer.keep(this.admitted, decoded.written)

@@ -1,11 +1,11 @@
 /** Plain tars of environments, deployed, though no packer noted anything in them. */
-import { lstatSync, readFileSync, readlinkSync } from 'node:fs'
+import { existsSync, lstatSync, readFileSync, readlinkSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import { verify } from '../../src/deploy/verify.js'
 import { type Packed, tarOf } from '../support/conda-pack-archive.js'
 import { describeTree, filesWith } from '../support/tree.js'
-import { deployed, failure, onPurpose, origin, unlike } from './foreign-sample.js'
+import { deployed, failure, onPurpose, origin, site, unlike } from './foreign-sample.js'
 
 describe('a plain tar of an environment', () => {
   const plainTar = async (edit: (all: Packed[]) => Packed[] = (all) => all): Promise<Buffer> => {
@@ -45,6 +45,35 @@ describe('a plain tar of an environment', () => {
     )
     expect(result.foreign?.leftOut).toEqual(['.conda-deploy/ready'])
     expect(result.warnings).toEqual(['left out, an archive cannot bring it: .conda-deploy/ready'])
+  })
+
+  test('with a link where a file was has the link', async () => {
+    const twice: Packed[] = [
+      { name: './share/twice', mode: 0o644, data: Buffer.from('first') },
+      { name: './share/twice', type: 'symlink', linkname: 'own.txt' },
+    ]
+    const { prefix, foreign } = await deployed(await plainTar((all) => [...all, ...twice]))
+    expect(foreign?.duplicates).toEqual(['share/twice'])
+    expect(readlinkSync(join(prefix, 'share/twice'))).toBe('own.txt')
+    expect((await verify(prefix)).faults).toEqual([])
+  })
+
+  test('leaves out compiled Python of a relocated source under its other names too', async () => {
+    const compiled = (name: string): string => `${site}/__pycache__/${name}.cpython-311.pyc`
+    const more: Packed[] = [
+      { name: `./${site}/alias.py`, type: 'link', linkname: `./${site}/config.py` },
+      ...['alias', 'config', 'piptool'].map(
+        (name): Packed => ({ name: `./${compiled(name)}`, data: Buffer.from('pyc') }),
+      ),
+      { name: `./${site}/alias.pyc`, data: Buffer.from('pyc') },
+    ]
+    const { prefix, foreign } = await deployed(await plainTar((all) => [...all, ...more]))
+    expect(foreign?.droppedPyc).toEqual(
+      expect.arrayContaining([compiled('alias'), compiled('config'), `${site}/alias.pyc`]),
+    )
+    expect(foreign?.droppedPyc).not.toContain(compiled('piptool'))
+    expect(existsSync(join(prefix, compiled('alias')))).toBe(false)
+    expect((await verify(prefix)).faults).toEqual([])
   })
 
   test('without records is refused', async () => {

@@ -56,7 +56,10 @@ export async function finishMeta(finished: Finished): Promise<string[]> {
     const contents = new Standing(finished)
     const found = new Map<string, readonly NewHash[] | null>()
     for (const { path } of portable)
-      found.set(path, known.newHashes(path, contents, (number, hash) => contents.stands(number, hash)))
+      found.set(
+        path,
+        known.newHashes(path, contents, (number, hash) => contents.stands(number, hash)),
+      )
     return [contents, found] as const
   })
   const named = new Set(outcomes.filter((outcome) => outcome.kept.prefix > 0).map(({ path }) => path))

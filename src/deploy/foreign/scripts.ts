@@ -43,7 +43,6 @@ export function restored(script: Buffer, known: Known | undefined, origins: read
   // What the installer made has no hash of a package.
   if (known === undefined || known.sha256.length === 0) return { data: made(''), placeholder }
   const candidates = [made(''), made(' ')]
-  const isPackage = (data: Buffer): boolean =>
-    known.sha256.includes(native().sha256(data))
+  const isPackage = (data: Buffer): boolean => known.sha256.includes(native().sha256(data))
   return { data: candidates.find(isPackage) ?? (candidates[0] as Buffer), placeholder }
 }
