@@ -37,7 +37,7 @@ export interface Finished {
  * stands.
  */
 export async function finishMeta(finished: Finished): Promise<string[]> {
-  const { tree, known, writer, origins } = finished
+  const { known, writer, origins } = finished
   const left: string[] = []
   let entries: MaterializeEntry[] = []
   let stored: Entry[] = []
