@@ -1,6 +1,6 @@
 /**
  * When the records of an archive are read. Those that name placeholders at once: what comes after them is written with the prefix in it.
- * All others, nine tenths of the bytes, between batches or at the end: their archive is decoded and written meanwhile.
+ * All others, two thirds of the bytes, between batches or at the end: their archive is decoded and written meanwhile.
  */
 import type { Knowledge } from './knowledge.js'
 
