@@ -1,25 +1,9 @@
 #include "exchange.h"
-#include <sys/mman.h>
 #include <algorithm>
 #include <chrono>
 #include <stdexcept>
 
 namespace cd {
-namespace {
-
-[[maybe_unused]] constexpr uintptr_t kHugePage = 2u << 20;
-
-// Where the kernel leaves it to programs. Not for blocks, which are not filled.
-void huge_pages([[maybe_unused]] const Exchange::Buffer& buffer) {
-#ifdef MADV_HUGEPAGE
-  const auto at = reinterpret_cast<uintptr_t>(buffer.data);
-  const uintptr_t begin = (at + kHugePage - 1) & ~(kHugePage - 1), end = (at + buffer.size) & ~(kHugePage - 1);
-  if (begin < end) ::madvise(reinterpret_cast<void*>(begin), end - begin, MADV_HUGEPAGE);
-#endif
-}
-
-}  // namespace
-
 Exchange::Exchange(std::vector<Buffer> buffers) : buffers_(std::move(buffers)), holders_(buffers_.size()) {
   for (size_t i = 0; i < buffers_.size(); ++i) {
     free_.push_back(i);
@@ -27,8 +11,6 @@ Exchange::Exchange(std::vector<Buffer> buffers) : buffers_(std::move(buffers)), 
   }
   std::sort(sizes_.begin(), sizes_.end());
   sizes_.erase(std::unique(sizes_.begin(), sizes_.end()), sizes_.end());
-  for (const Buffer& buffer : buffers_)
-    if (buffer.size > block_size()) huge_pages(buffer);
 }
 
 size_t Exchange::blocks() const {
