@@ -102,34 +102,41 @@ Extracted extract(const ExtractJob& job, Progress progress) {
   std::unique_ptr<Fill> fill;
   const auto write = [&] {
     const uint32_t lost = skeleton.make_directories(root, job.threads);
-    if (base && !stays) reuse = std::make_unique<Reuse>(*base, job, table, root, lost, progress, done);
+    if (!stays && base) reuse = std::make_unique<Reuse>(*base, job, table, root, lost, progress, done);
     if (archive) fill = std::make_unique<Fill>(job, *archive, table, root, lost, progress, done);
     // Files with digest spots hold the hashes of what the first round wrote.
     for (const bool digests : {false, true}) {
       if (reuse) reuse->run(digests);
       if (fill) fill->run(digests);
     }
-    // The index is encoded while links are made: of the table, only its entries' paths and links are looked at by both.
-    run_team(2, job.threads, [&] {
-      return [&](size_t i) {
-        if (i == 1) {
-          skeleton.make_links(root, job.threads, progress);
-          // Names of a stage change, so that its directories stay open to their owner.
-          skeleton.finish(root, job.read_only && !stays, job.threads, progress);
-        } else if (!job.stored) {
-          write_index(root, table, job.prefix, job.read_only);
-        } else if (::unlinkat(root.fd(), kOwnFolder, AT_REMOVEDIR) != 0) {
-          throw Failure::system("rmdir", root.full(kOwnFolder));
-        }
-      };
-    });
   };
+  std::unique_ptr<Indexing> indexing;
+  const auto encode = [&] { indexing = std::make_unique<Indexing>(table, job.prefix, done); };
   Extracted result;
   run_team(stays ? 2 : 1, job.threads, [&] {
     return [&](size_t i) {
       if (i == 0) return write();
       standing->check();
       result.difference = standing->difference();
+      // Most of it stands already, while the few frames of what changed keep one thread.
+      encode();
+      standing.reset();
+      base.reset();
+    };
+  });
+  // The index is encoded while links are made: of the table, only its entries' paths and links are looked at by both.
+  run_team(2, job.threads, [&] {
+    return [&](size_t i) {
+      if (i == 1) {
+        skeleton.make_links(root, job.threads, progress);
+        // Names of a stage change, so that its directories stay open to their owner.
+        skeleton.finish(root, job.read_only && !stays, job.threads, progress);
+      } else if (!job.stored) {
+        if (!indexing) encode();
+        write_index(root, indexing->finish(), job.read_only);
+      } else if (::unlinkat(root.fd(), kOwnFolder, AT_REMOVEDIR) != 0) {
+        throw Failure::system("rmdir", root.full(kOwnFolder));
+      }
     };
   });
 

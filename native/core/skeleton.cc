@@ -3,7 +3,6 @@
 #include <unistd.h>
 #include <algorithm>
 #include <memory>
-#include "table.h"
 #include "team.h"
 
 namespace cd {
@@ -113,11 +112,8 @@ Fd create_file(Walker::Place place, const Entry& entry, bool read_only, uint32_t
   return fd;
 }
 
-void write_index(const Root& root, Table& table, const std::string& prefix, bool read_only) {
-  table.deployed = true;
-  table.root.clear();
-  table.prefixes.push_back(prefix);
-  const std::string bytes = encode_table(table), path = std::string(kOwnFolder) + "/index";
+void write_index(const Root& root, const std::string& bytes, bool read_only) {
+  const std::string path = std::string(kOwnFolder) + "/index";
   const mode_t mode = read_only ? 0444 : 0644;
   Walker walker(root);
   const Walker::Place place = walker.at(path);

@@ -24,7 +24,7 @@ struct Skeleton {
 // A new file for an entry, with its final mode (never setuid, setgid, sticky); `lost` as make_directories told.
 Fd create_file(Walker::Place place, const Entry& entry, bool read_only, uint32_t lost, const Root& root);
 
-// Writes the index of a tree deployed at `prefix`; the table becomes that index.
-void write_index(const Root& root, Table& table, const std::string& prefix, bool read_only);
+// Writes the index of a tree.
+void write_index(const Root& root, const std::string& bytes, bool read_only);
 
 }  // namespace cd

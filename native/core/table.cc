@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 #include "failure.h"
+#include "pages.h"
 #include "rules.h"
 #include "sha256.h"
 
@@ -130,11 +131,18 @@ void read_spots(Reader& r, const std::string& path, std::vector<Spot>& spots) {
   }
 }
 
-void write_entry(Writer& w, const Entry& e, const std::string& path_before, int64_t mtime_before) {
+void write_deployed(Writer& w, const Entry& e) {
+  if (!e.has_deployed) throw corrupt("entry table", e.path + ": has places to rewrite, and was not written");
+  w.varint(e.deployed_size);
+  w.digest(e.deployed_sha256);
+}
+
+// All but its deployed state, which stands at the end; `has_deployed`: it has one.
+void write_entry(Writer& w, const Entry& e, bool has_deployed, const std::string& path_before, int64_t mtime_before) {
   const size_t limit = std::min(e.path.size(), path_before.size());
   size_t shared = 0;
   while (shared < limit && e.path[shared] == path_before[shared]) ++shared;
-  const unsigned flags = (e.spots.empty() ? 0 : kHasSpots) | (e.has_deployed ? kHasDeployed : 0);
+  const unsigned flags = (e.spots.empty() ? 0 : kHasSpots) | (has_deployed ? kHasDeployed : 0);
   w.fixed(static_cast<unsigned>(e.kind) | flags, 1);
   w.varint(shared);
   w.text(e.path, shared);
@@ -146,10 +154,6 @@ void write_entry(Writer& w, const Entry& e, const std::string& path_before, int6
     w.varint(e.offset);
     w.digest(e.sha256);
     if (!e.spots.empty()) write_spots(w, e.spots);
-    if (e.has_deployed) {
-      w.varint(e.deployed_size);
-      w.digest(e.deployed_sha256);
-    }
   } else if (e.kind != Kind::directory) {
     w.text(e.target);
   }
@@ -189,31 +193,70 @@ void read_entry(Reader& r, Entry& e, const std::string& path_before, int64_t mti
   }
 }
 
+void write_head(Writer& w, bool deployed, const std::string& root, const std::vector<std::string>& prefixes,
+                size_t entries) {
+  w.out.reserve(1024 + entries * 96);
+  w.out = "CDTB";
+  w.fixed(kVersion, 2);
+  w.fixed((deployed ? kDeployed : 0) | (root.empty() ? 0 : kHasRoot), 2);
+  if (!root.empty()) w.text(root);
+  w.varint(prefixes.size());
+  for (const std::string& prefix : prefixes) w.text(prefix);
+  w.varint(entries);
+}
+
 }  // namespace
 
 std::string encode_table(const Table& table) {
   Rules rules(table);
-  Writer w;
-  w.out.reserve(1024 + table.entries.size() * 96);
-  w.out = "CDTB";
-  w.fixed(kVersion, 2);
   if (!table.root.empty()) {
     if (table.deployed) throw corrupt("entry table", "a deployed tree has no folder of a tar");
     check_path(table.root);
   }
-  w.fixed((table.deployed ? kDeployed : 0) | (table.root.empty() ? 0 : kHasRoot), 2);
-  if (!table.root.empty()) w.text(table.root);
-  w.varint(table.prefixes.size());
-  for (const std::string& prefix : table.prefixes) w.text(prefix);
-  w.varint(table.entries.size());
+  Writer w;
+  write_head(w, table.deployed, table.root, table.prefixes, table.entries.size());
   const Entry none;
   const Entry* before = &none;
   for (const Entry& entry : table.entries) {
     rules.admit(entry);
-    write_entry(w, entry, before->path, before->mtime);
+    write_entry(w, entry, entry.has_deployed, before->path, before->mtime);
+    if (entry.has_deployed) write_deployed(w, entry);
     before = &entry;
   }
   rules.finish();
+  return std::move(w.out);
+}
+
+Indexing::Indexing(const Table& table, const std::string& prefix, const std::vector<char>& done)
+    : entries_(table.entries) {
+  Writer w;
+  std::vector<std::string> prefixes = table.prefixes;
+  prefixes.push_back(prefix);
+  write_head(w, true, {}, prefixes, table.entries.size());
+  const Entry none;
+  const Entry* before = &none;
+  for (size_t i = 0; i < table.entries.size(); ++i) {
+    const Entry& entry = table.entries[i];
+    const bool has_deployed = !entry.spots.empty();
+    write_entry(w, entry, has_deployed, before->path, before->mtime);
+    if (has_deployed && done[i]) write_deployed(w, entry);
+    if (has_deployed && !done[i]) gaps_.push_back({w.out.size(), static_cast<uint32_t>(i)});
+    before = &entry;
+  }
+  out_ = std::move(w.out);
+}
+
+std::string Indexing::finish() const {
+  Writer w;
+  w.out.reserve(out_.size() + gaps_.size() * 48);
+  size_t at = 0;
+  for (const Gap& gap : gaps_) {
+    const Entry& entry = entries_[gap.entry];
+    w.out.append(out_, at, gap.at - at);
+    write_deployed(w, entry);
+    at = gap.at;
+  }
+  w.out.append(out_, at, std::string::npos);
   return std::move(w.out);
 }
 
@@ -233,6 +276,7 @@ Table decode_table(const uint8_t* data, size_t size) {
   const uint64_t count = r.varint();
   // No claim is believed: an entry of a real table takes 40 bytes and more, larger counts grow as they are read.
   table.entries.reserve(std::min<uint64_t>(count, r.left() / 40));
+  prefer_large_pages(table.entries.data(), table.entries.capacity() * sizeof(Entry));
   Rules rules(table);
   const std::string no_path;
   for (uint64_t i = 0; i < count; ++i) {

@@ -8,6 +8,24 @@ namespace cd {
 std::string encode_table(const Table& table);
 Table decode_table(const uint8_t* data, size_t size);
 
+// The index of a tree deployed at `prefix`, of a table that decode_table gave: such a one obeys the rules, which are not proven again. What
+// can be encoded before all files are written is.
+class Indexing {
+ public:
+  // `done`: entries that have their deployed state; that of the others is not looked at, and may be written meanwhile.
+  Indexing(const Table& table, const std::string& prefix, const std::vector<char>& done);
+  std::string finish() const;  // when all have theirs
+
+ private:
+  struct Gap {
+    size_t at;  // in `out_`, where the deployed state belongs
+    uint32_t entry;
+  };
+  const std::vector<Entry>& entries_;
+  std::string out_;
+  std::vector<Gap> gaps_;
+};
+
 std::string encode_summary(const Summary& summary);
 Summary decode_summary(const uint8_t* data, size_t size);
 
