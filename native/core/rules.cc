@@ -8,6 +8,8 @@
 namespace cd {
 namespace {
 
+constexpr size_t kSlots = 1u << 18;  // at first: a hint of how many entries there will be is believed so far
+
 Failure broken(const Entry& entry, const std::string& message) {
   return Failure("ARCHIVE_CORRUPT", "entry table: " + entry.path + ": " + message, entry.path);
 }
@@ -23,15 +25,15 @@ bool begins_with_own_folder(const std::string& path) {
 
 }  // namespace
 
-void check_path(std::string_view path) {
+void check_path(std::string_view path, size_t known) {
   const auto refuse = [&](const char* why) {
     const std::string shown(path.substr(0, path.find('\0')));
     throw Failure("UNSAFE_PATH", "unsafe path '" + shown + "': " + why, shown);
   };
   if (path.empty()) refuse("empty");
   if (path.size() > kPathMax) refuse("longer than 4095 bytes");
-  if (path.find('\0') != path.npos) refuse("holds a NUL");
-  for (size_t begin = 0;;) {
+  if (path.find('\0', known) != path.npos) refuse("holds a NUL");
+  for (size_t begin = known;;) {
     const size_t at = std::min(path.find('/', begin), path.size()), size = at - begin;
     const char* const name = path.data() + begin;
     if (size == 0) refuse(begin == 0 ? "absolute" : "an empty component");
@@ -59,7 +61,10 @@ SpotLength spot_length(const Spot& spot, const std::array<uint64_t, 3>& prefix_u
   return {prefix, std::max(prefix, spot.slot * unit)};
 }
 
-Rules::Rules(const Table& table) : table_(table), slots_(1024, kNone) {
+Rules::Rules(const Table& table) : table_(table) {
+  size_t slots = 1024;
+  while (slots < kSlots && slots < 2 * table.entries.capacity()) slots *= 2;
+  slots_.assign(slots, kNone);
   if (table.prefixes.size() > kMaxPrefixes + table.deployed)
     throw Failure("ARCHIVE_CORRUPT", "entry table: more prefixes than a table may have");
   for (const std::string& prefix : table.prefixes) {
@@ -97,21 +102,21 @@ void Rules::insert(uint32_t hash) {
 }
 
 void Rules::admit(const Entry& e) {
-  check_path(e.path);
+  const size_t slash = e.path.rfind('/');
+  const bool nested = slash != std::string::npos;
+  if (nested) {
+    const std::string_view parent = std::string_view(e.path).substr(0, slash);
+    if (parent_ == kNone || table_.entries[parent_].path != parent) parent_ = find(parent);
+  }
+  // Of what stands in a directory that was admitted, only the name is new.
+  check_path(e.path, nested && parent_ != kNone ? slash + 1 : 0);
   if (begins_with_own_folder(e.path))
     throw Failure("UNSAFE_PATH", "entry table: " + e.path + " is not for archives", e.path);
   if (admitted_ == kMaxEntries) throw broken(e, "more entries than a table may have");
   if ((path_bytes_ += e.path.size()) > kMaxPathBytes) throw broken(e, "the paths of a table have at most 1 GiB");
+  if (nested && parent_ == kNone) throw broken(e, "its directory is not an entry before it");
+  if (nested && table_.entries[parent_].kind != Kind::directory) throw broken(e, "its parent is not a directory");
 
-  const size_t slash = e.path.rfind('/');
-  if (slash != std::string::npos) {
-    const std::string_view parent = std::string_view(e.path).substr(0, slash);
-    if (parent_ == kNone || table_.entries[parent_].path != parent) {
-      parent_ = find(parent);
-      if (parent_ == kNone) throw broken(e, "its directory is not an entry before it");
-      if (table_.entries[parent_].kind != Kind::directory) throw broken(e, "its parent is not a directory");
-    }
-  }
   const uint32_t hashed = hash(e.path);
   if (find(e.path, hashed) != kNone) throw broken(e, "occurs twice");
 
@@ -139,10 +144,11 @@ void Rules::admit(const Entry& e) {
   insert(hashed);
 }
 
-void Rules::check_spots(const Entry& e) const {
+void Rules::check_spots(const Entry& e) {
   if (e.has_deployed && !table_.deployed) throw broken(e, "deployed state in the table of an archive");
   if (table_.deployed && e.spots.empty() == e.has_deployed) throw broken(e, "deployed state and spots belong together");
   uint64_t end = 0;  // of the spot before
+  bool has_digests = false;
   for (const Spot& s : e.spots) {
     if (s.encoding != Encoding::digest && s.refers >= lengths_.size())
       throw broken(e, s, "prefix number " + std::to_string(s.refers) + " of " + std::to_string(lengths_.size()));
@@ -156,24 +162,24 @@ void Rules::check_spots(const Entry& e) const {
       throw broken(e, s, "slot " + std::to_string(s.slot) + " is shorter than the prefix that stands there");
     }
     end = s.offset + length.prefix;
+    has_digests = has_digests || s.encoding == Encoding::digest;
   }
+  if (has_digests) with_digests_.push_back(admitted_);
 }
 
 void Rules::finish() const {
-  std::vector<bool> has_digests(table_.entries.size());
-  for (size_t i = 0; i < table_.entries.size(); ++i)
-    for (const Spot& s : table_.entries[i].spots)
-      if (s.encoding == Encoding::digest) has_digests[i] = true;
-  for (const Entry& e : table_.entries)
+  for (const uint32_t number : with_digests_) {
+    const Entry& e = table_.entries[number];
     for (const Spot& s : e.spots) {
       if (s.encoding != Encoding::digest) continue;
       if (s.refers >= table_.entries.size())
         throw broken(e, s, "entry number " + std::to_string(s.refers) + " of " + std::to_string(table_.entries.size()));
       const Entry& meant = table_.entries[s.refers];
       // Without the second condition digests could depend on each other in a circle.
-      if (meant.kind != Kind::file || has_digests[s.refers])
+      if (meant.kind != Kind::file || std::binary_search(with_digests_.begin(), with_digests_.end(), s.refers))
         throw broken(e, s, "the digest of " + meant.path + " cannot be meant");
     }
+  }
 }
 
 }  // namespace cd

@@ -26,7 +26,7 @@ class Rules {
   void finish() const;                 // what can only be said of the whole
 
  private:
-  void check_spots(const Entry& entry) const;
+  void check_spots(const Entry& entry);
   static uint32_t hash(std::string_view path);
   uint32_t find(std::string_view path, uint32_t hash) const;  // number of an admitted entry, or kNone
   uint32_t find(std::string_view path) const { return find(path, hash(path)); }
@@ -38,6 +38,7 @@ class Rules {
   uint32_t admitted_ = 0;
   uint64_t path_bytes_ = 0;
   uint32_t parent_ = kNone;  // directory of the entry before
+  std::vector<uint32_t> with_digests_;  // numbers of entries, ascending
   // Open addressing: entry numbers by the hash of their path, which stands in the upper half, so that hardly any path is compared in vain.
   std::vector<uint64_t> slots_;
 };

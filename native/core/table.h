@@ -32,7 +32,7 @@ Summary decode_summary(const uint8_t* data, size_t size);
 // Fills counts and longest_prefix from a table; digest = SHA-256(encoded table ‖ json).
 Summary summarize(const Table& table, const std::string& encoded, std::string json);
 
-// A safe relative path as FORMAT.md demands it; throws UNSAFE_PATH.
-void check_path(std::string_view path);
+// A safe relative path as FORMAT.md demands it; throws UNSAFE_PATH. `known`: what stands before it was looked at, and ends with a slash.
+void check_path(std::string_view path, size_t known = 0);
 
 }  // namespace cd
