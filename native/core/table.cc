@@ -12,6 +12,9 @@ namespace {
 
 constexpr uint16_t kVersion = 1;
 constexpr uint64_t kDeployed = 1, kHasRoot = 2;  // flags of a table
+// The heap of a thread grows by a page at a time, with a system call for each (glibc 2.36): by more at once, when as much was asked for and
+// given back.
+constexpr size_t kHeapStep = 96u << 10, kHeapBlock = 16;  // and what a block takes beside its bytes
 constexpr uint8_t kHasSpots = 0x10, kHasDeployed = 0x20, kKindMask = 0x0F;
 
 Failure corrupt(const std::string& what, const std::string& message) {
@@ -279,7 +282,12 @@ Table decode_table(const uint8_t* data, size_t size) {
   prefer_large_pages(table.entries.data(), table.entries.capacity() * sizeof(Entry));
   Rules rules(table);
   const std::string no_path;
+  size_t used = kHeapStep;
   for (uint64_t i = 0; i < count; ++i) {
+    if (used >= kHeapStep) {
+      ::operator delete(::operator new(kHeapStep));
+      used = 0;
+    }
     table.entries.emplace_back();
     Entry& entry = table.entries.back();
     if (i == 0)
@@ -287,6 +295,7 @@ Table decode_table(const uint8_t* data, size_t size) {
     else
       read_entry(r, entry, table.entries[i - 1].path, table.entries[i - 1].mtime);
     rules.admit(entry);
+    used += kHeapBlock + entry.path.size() + entry.target.size() + entry.spots.size() * sizeof(Spot);
   }
   r.end();
   rules.finish();
