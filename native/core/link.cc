@@ -4,10 +4,12 @@
 #include <unistd.h>
 #include <algorithm>
 #include <climits>
+#include <optional>
 #ifdef __linux__
 #include <linux/fs.h>
 #endif
 #include "jobs.h"
+#include "lanes.h"
 #include "prefix.h"
 #include "room.h"
 #include "root.h"
@@ -22,6 +24,7 @@ constexpr size_t kChunk = 1u << 20;
 constexpr size_t kFew = 16;             // entries at a time that are written: they differ most in size
 constexpr size_t kMany = 512;           // neighbours: threads in one directory wait for each other, and each opens it
 constexpr size_t kPiece = 256u << 10;   // of binaries to be rewritten
+constexpr uint64_t kFile = 5u << 10;    // bytes of binaries in the time that linking a file takes
 constexpr uint64_t kLarge = 32u << 20;  // texts to be rewritten are held in memory: of larger ones one at a time
 
 class Linker {
@@ -34,18 +37,25 @@ class Linker {
 
   Linked run() {
     // Before any file: a link that a package brings must not stand where a directory is made.
-    in_batches(kMany, kMany, [&] {
+    const std::vector<size_t> many = bounds_of(kMany);
+    run_team(many.size() - 1, job_.threads, [&] {
       auto own = std::make_shared<Directories>(root_, 0777);
-      return [&, own](size_t begin, size_t end) {
-        for (size_t i = begin; i < end; ++i) {
+      return [&, own](size_t number) {
+        for (size_t i = many[number]; i < many[number + 1]; ++i) {
           check(job_.entries[i]);
           own->make_parents(job_.entries[i].path);
         }
       };
     });
-    in_batches(kFew, kMany, [&] {
+    std::vector<const LinkEntry*> binaries;
+    const std::vector<Lanes> lanes = in_lanes(binaries);
+    const std::vector<size_t> bounds = bounds_of(kFew);
+    run_team(lanes.size() + bounds.size() - 1, job_.threads, [&] {
       auto own = std::make_shared<Thread>(root_);
-      return [&, own](size_t begin, size_t end) { batch(*own, begin, end); };
+      return [&, own](size_t number) {
+        if (number < lanes.size()) return rewrite_binaries(*own, binaries, lanes[number]);
+        batch(*own, bounds[number - lanes.size()], bounds[number - lanes.size() + 1]);
+      };
     });
     std::sort(result_.written.begin(), result_.written.end(),
               [](const Linked::Written& a, const Linked::Written& b) { return a.path < b.path; });
@@ -83,38 +93,31 @@ class Linker {
     return t.from->at(e.origin());
   }
 
-  // Calls what `starts` makes for each thread with the bounds of batches of entries: few of those that are written, many of those that are shared.
-  template <class Starts>
-  void in_batches(size_t few, size_t many, const Starts& starts) {
+  // Of batches of entries: `few` of those that are written, many of those that are shared.
+  std::vector<size_t> bounds_of(size_t few) const {
     std::vector<size_t> bounds{0};
     for (size_t at = 0; at < job_.entries.size(); bounds.push_back(at))
-      at = std::min(at + (job_.entries[at].how == LinkHow::share ? many : few), job_.entries.size());
-    run_team(bounds.size() - 1, job_.threads, [&] {
-      auto work = starts();
-      return [&bounds, work](size_t number) { work(bounds[number], bounds[number + 1]); };
-    });
+      at = std::min(at + (job_.entries[at].how == LinkHow::share ? kMany : few), job_.entries.size());
+    return bounds;
   }
 
   // Threads count for themselves, and tell a batch at a time: a number that all write to goes from processor to processor.
   void batch(Thread& t, size_t begin, size_t end) {
     progress_.check();
     t.linked = t.cloned = t.copied = 0;
-    const LinkEntry* waiting = nullptr;
+    size_t done = 0;
     for (size_t i = begin; i < end; ++i) {
-      const LinkEntry& e = job_.entries[i];
-      if (e.how != LinkHow::rewrite || e.rewrite.text)
-        one(t, e);
-      else if (!waiting)
-        waiting = &e;
-      else
-        rewrite_binaries(t, *std::exchange(waiting, nullptr), &e);
+      if (is_binary(job_.entries[i])) continue;
+      one(t, job_.entries[i]);
+      ++done;
     }
-    if (waiting) rewrite_binaries(t, *waiting, nullptr);
     linked_ += t.linked;
     cloned_ += t.cloned;
     copied_ += t.copied;
-    progress_.add(end - begin, 0);
+    progress_.add(done, 0);
   }
+
+  static bool is_binary(const LinkEntry& e) { return e.how == LinkHow::rewrite && !e.rewrite.text; }
 
   [[noreturn]] void failed(const char* call, const LinkEntry& e) const {
     const int error = errno;
@@ -306,21 +309,60 @@ class Linker {
     written(b.entry, b.hash.finish(), b.base, {});
   }
 
-  // Two at a time, where there are two: hashing is most of the work, and that of two takes little longer than that of one.
-  void rewrite_binaries(Thread& t, const LinkEntry& first, const LinkEntry* second) {
-    Binary a = begin(t, first, t.content);
-    if (second) {
-      Binary b = begin(t, *second, t.other);
-      bool more = next(b);
-      while (more && next(a)) {
-        Sha256::update_both(a.hash, a.content.data(), a.done, b.hash, b.content.data(), b.done);
-        more = next(b);
-      }
-      for (; more; more = next(b)) b.hash.update(b.content.data(), b.done);
-      end(b);
+  // Hashing is most of the work. No thread is to be at it when all the others have nothing left to do.
+  std::vector<Lanes> in_lanes(std::vector<const LinkEntry*>& binaries) {
+    Thread t(root_);
+    std::vector<uint64_t> sizes;
+    uint64_t all = job_.entries.size() * kFile;
+    for (const LinkEntry& e : job_.entries) {
+      if (!is_binary(e)) continue;
+      struct stat st;
+      const Walker::Place from = source_of(t, e);
+      // What is wrong with it is told when it is opened.
+      const bool found = ::fstatat(from.directory, from.name, &st, AT_SYMLINK_NOFOLLOW) == 0;
+      binaries.push_back(&e);
+      sizes.push_back(kFile + (found ? static_cast<uint64_t>(st.st_size) : 0));
+      all += sizes.back();
     }
-    while (next(a)) a.hash.update(a.content.data(), a.done);
-    end(a);
+    return lanes_of(sizes, all / std::max(1u, job_.threads));
+  }
+
+  struct Lane {
+    const std::vector<const LinkEntry*>& binaries;
+    const std::vector<size_t>& numbers;
+    Room& content;
+    size_t begun = 0;
+    std::optional<Binary> binary;  // of which bytes are done
+  };
+
+  // Has the next bytes of a lane done; false: it has come to its end.
+  bool next(Thread& t, Lane& lane) {
+    for (;;) {
+      if (!lane.binary) {
+        if (lane.begun == lane.numbers.size()) return false;
+        progress_.check();
+        lane.binary.emplace(begin(t, *lane.binaries[lane.numbers[lane.begun++]], lane.content));
+      }
+      if (next(*lane.binary)) return true;
+      end(*lane.binary);
+      lane.binary.reset();
+      progress_.add(1, 0);
+    }
+  }
+
+  void rewrite_binaries(Thread& t, const std::vector<const LinkEntry*>& binaries, const Lanes& lanes) {
+    Lane a{binaries, lanes.of[0], t.content, 0, {}}, b{binaries, lanes.of[1], t.other, 0, {}};
+    bool both = next(t, b);
+    while (next(t, a)) {
+      Binary& one = *a.binary;
+      Binary* const other = both ? &*b.binary : nullptr;
+      if (other)
+        Sha256::update_both(one.hash, one.content.data(), one.done, other->hash, other->content.data(), other->done);
+      else
+        one.hash.update(one.content.data(), one.done);
+      both = both && next(t, b);
+    }
+    for (; both; both = next(t, b)) b.binary->hash.update(b.binary->content.data(), b.binary->done);
   }
 
   const LinkJob& job_;

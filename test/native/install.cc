@@ -124,9 +124,55 @@ void test_link() {
   THROWS("UNSAFE_PATH", link_packages(job, Progress()));
 }
 
+// Binaries of many sizes, some of more than one piece: each is what it is alone, however they are laid beside each other.
+void test_binaries() {
+  const Folder folder;
+  const std::string placeholder = "/placeholder/of/the/package";
+  ::mkdir((folder / "env").c_str(), 0755);
+  LinkJob job;
+  job.prefix = "/new";
+  job.sources = {folder / "package"};
+  std::vector<std::string> expected;
+  for (const size_t size : {900000, 100, 0, 262144, 262145, 5000, 600000, 300}) {
+    const std::string path = "lib/" + std::to_string(size);
+    std::string content(size, 'x'), after = content;
+    const std::string before = placeholder + "/lib" + std::string(9, '\0'), now = "/new/lib";
+    for (size_t at = 10; at + before.size() <= size; at += 77777) {
+      content.replace(at, before.size(), before);
+      after.replace(at, before.size(), now + std::string(before.size() - now.size(), '\0'));
+    }
+    folder.write("package/" + path, content, 0644);
+    expected.push_back(after);
+    LinkEntry e;
+    e.path = job.texts.emplace_back(path);
+    e.how = LinkHow::rewrite;
+    e.rewrite = {placeholder, false};
+    job.entries.push_back(e);
+  }
+  for (const unsigned threads : {1, 2, 5}) {
+    job.root = folder / ("env/" + std::to_string(threads));
+    ::mkdir(job.root.c_str(), 0755);
+    job.threads = threads;
+    const Linked done = link_packages(job, Progress());
+    CHECK(done.written.size() == expected.size());
+    for (size_t i = 0; i < expected.size(); ++i) {
+      const std::string path(job.entries[i].path);
+      CHECK(slurp(job.root + '/' + path) == expected[i]);
+      const auto told = std::find_if(done.written.begin(), done.written.end(),
+                                     [&](const Linked::Written& one) { return one.path == path; });
+      CHECK(told != done.written.end() && told->size == expected[i].size() &&
+            told->sha256 == sha256(expected[i].data(), expected[i].size()));
+    }
+  }
+  job.root = folder / "env";
+  job.entries[0].from = "lib/lost";
+  THROWS("PACKAGE_DAMAGED", link_packages(job, Progress()));
+}
+
 }  // namespace
 
 int main() {
+  test_binaries();
   test_unpack();
   test_link();
   return check::done();

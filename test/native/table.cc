@@ -243,6 +243,34 @@ void writers_obey() {
   THROWS("ARCHIVE_CORRUPT", encode_table(t));
 }
 
+// What an index is that is begun before all is written: the same bytes as of a table in which all is.
+void indexes() {
+  Table deployed = sample(true);
+  Table stored = deployed;
+  stored.deployed = false;
+  stored.root = "folder";
+  stored.prefixes.pop_back();
+  for (Entry& e : stored.entries) e.has_deployed = false;
+  const std::string expected = encode_table(deployed), prefix = deployed.prefixes.back();
+  for (const char all : {0, 1}) {
+    Table table = stored;
+    std::vector<char> done(table.entries.size(), all);
+    const auto write = [&](size_t i) {
+      const Entry& e = deployed.entries[i];
+      Entry& to = table.entries[i];
+      to.has_deployed = e.has_deployed;
+      to.deployed_size = e.deployed_size;
+      to.deployed_sha256 = e.deployed_sha256;
+    };
+    if (all) THROWS("ARCHIVE_CORRUPT", Indexing(table, prefix, done));
+    for (size_t i = 0; all && i < done.size(); ++i) write(i);
+    const Indexing indexing(table, prefix, done);
+    if (!all) THROWS("ARCHIVE_CORRUPT", indexing.finish());
+    for (size_t i = 0; i < done.size(); ++i) write(i);
+    CHECK(indexing.finish() == expected);
+  }
+}
+
 void many_entries() {  // enough for the table of paths to grow several times
   Table t;
   t.entries.push_back(make("d", Kind::directory, 0755, 0));
@@ -291,6 +319,7 @@ int main() {
   hostile_entries();
   hostile_spots();
   writers_obey();
+  indexes();
   many_entries();
   summaries();
   return check::done();
