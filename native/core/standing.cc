@@ -51,17 +51,21 @@ Standing::Standing(const Deployed& base, const ExtractJob& job, Table& table, st
   for (const uint32_t match : matches_)
     if (match != kUnmet) met_[match] = 1;
   // Those with the hashes of others stay only where these do.
-  for (const bool digests : {false, true})
-    for (size_t i = 0; i < matches_.size(); ++i) {
-      Entry& entry = table_.entries[i];
-      if (matches_[i] == kUnmet || entry.kind == Kind::directory || has_digests(entry) != digests) continue;
+  std::vector<size_t> with_digests;
+  for (size_t i = 0; i < matches_.size(); ++i) {
+    const Entry& entry = table_.entries[i];
+    if (matches_[i] == kUnmet || entry.kind == Kind::directory) continue;
+    if (has_digests(entry))
+      with_digests.push_back(i);
+    else
       done_[i] = stays(entry, old()[matches_[i]]);
-    }
+  }
+  for (const size_t i : with_digests) done_[i] = stays(table_.entries[i], old()[matches_[i]]);
   keep_families();
   for (size_t i = 0; i < matches_.size(); ++i) {
-    if (!done_[i]) continue;
-    const Entry& its = old()[matches_[i]];
     Entry& entry = table_.entries[i];
+    if (!done_[i] || entry.spots.empty()) continue;
+    const Entry& its = old()[matches_[i]];
     entry.has_deployed = its.has_deployed;
     entry.deployed_size = its.deployed_size;
     entry.deployed_sha256 = its.deployed_sha256;
@@ -133,7 +137,9 @@ Difference Standing::difference() const {
   Difference result;
   std::unordered_set<std::string_view> touched, filled;
   const auto touch = [&](std::string_view path) { touched.insert(parent_of(path)); };
-  for (const Entry& entry : table_.entries) filled.insert(parent_of(entry.path));
+  std::string_view last;  // neighbours share theirs
+  for (const Entry& entry : table_.entries)
+    if (const std::string_view parent = parent_of(entry.path); parent != last) filled.insert(last = parent);
   for (size_t i = 0; i < table_.entries.size(); ++i) {
     const Entry& entry = table_.entries[i];
     if (done_[i]) {
