@@ -45,17 +45,14 @@ Fill::~Fill() = default;
 
 // The parts of one round by frame; frames in which nothing is wanted have none, and are not read.
 std::vector<std::vector<Part>> Fill::parts_for(bool digests) {
-  auto parts = parts_of(table_, archive_.frames());
-  for (auto& of_frame : parts) {
-    const auto unwanted = [&](const Part& part) { return !wanted(part.entry, digests); };
-    of_frame.erase(std::remove_if(of_frame.begin(), of_frame.end(), unwanted), of_frame.end());
+  auto parts = parts_of(table_, archive_.frames(), [&](uint32_t entry) { return wanted(entry, digests); });
+  for (const auto& of_frame : parts)
     for (const Part& part : of_frame) {
       if (whole(part, table_.entries[part.entry])) continue;
       auto& file = divided_[part.entry];
       if (!file) file = std::make_unique<Divided>();
       ++file->left;
     }
-  }
   return parts;
 }
 

@@ -4,11 +4,12 @@
 
 namespace cd {
 
-std::vector<std::vector<Part>> parts_of(const Table& table, const std::vector<Frame>& frames) {
+std::vector<std::vector<Part>> parts_of(const Table& table, const std::vector<Frame>& frames,
+                                        const std::function<bool(uint32_t)>& wanted) {
   std::vector<std::vector<Part>> parts(frames.size());
   for (size_t i = 0; i < table.entries.size(); ++i) {
     const Entry& entry = table.entries[i];
-    if (entry.kind != Kind::file) continue;
+    if (entry.kind != Kind::file || (wanted && !wanted(static_cast<uint32_t>(i)))) continue;
     Part part;
     part.entry = static_cast<uint32_t>(i);
     part.offset = entry.offset;

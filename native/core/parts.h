@@ -2,6 +2,7 @@
 // extract and verify.
 #pragma once
 #include <condition_variable>
+#include <functional>
 #include <mutex>
 #include <vector>
 #include "entry.h"
@@ -19,8 +20,10 @@ struct Part {  // bytes of one file in one frame
 inline bool whole(const Part& part, const Entry& entry) { return part.size == entry.size; }
 inline bool last(const Part& part, const Entry& entry) { return part.base + part.size == entry.size; }
 
-// For each frame its parts, in the order of the table. The places must have been checked (Archive::table does).
-std::vector<std::vector<Part>> parts_of(const Table& table, const std::vector<Frame>& frames);
+// For each frame its parts, in the order of the table, of the files that are `wanted`, by their numbers; default: all. The places must have
+// been checked (Archive::table does).
+std::vector<std::vector<Part>> parts_of(const Table& table, const std::vector<Frame>& frames,
+                                        const std::function<bool(uint32_t)>& wanted = {});
 
 // Does it hold the hash of another entry as deployed? It can only be written after that one.
 bool has_digests(const Entry& entry);
