@@ -37,7 +37,7 @@ class Rules {
   std::vector<std::array<uint64_t, 3>> lengths_;  // of each prefix in units of 1, 2 and 4 bytes
   uint32_t admitted_ = 0;
   uint64_t path_bytes_ = 0;
-  uint32_t parent_ = kNone;  // directory of the entry before
+  uint32_t parent_ = kNone;             // directory of the entry before
   std::vector<uint32_t> with_digests_;  // numbers of entries, ascending
   // Open addressing: entry numbers by the hash of their path, which stands in the upper half, so that hardly any path is compared in vain.
   std::vector<uint64_t> slots_;
