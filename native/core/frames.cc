@@ -4,7 +4,6 @@
 #include <algorithm>
 #include <cstring>
 #include "failure.h"
-#include "pages.h"
 
 namespace cd {
 namespace {
@@ -119,7 +118,6 @@ void Archive::decode(size_t i, Decompressor& decompressor, const Room& packed, R
   if (!can_hold(frame.packed, frame.size))
     corrupt(what, std::to_string(frame.packed) + " bytes cannot hold " + std::to_string(frame.size));
   out.reserve(most_plain_);
-  prefer_large_pages(out.data(), most_plain_);
   decompressor.decompress(packed.data(), packed.size(), out.fresh(frame.size), frame.size, what);
 }
 
