@@ -38,7 +38,7 @@ Value start(const CallbackInfo& info, Read read, Run run) {
     using Result = decltype(run(*plan, progress));
     return Job<Result>::start(
         env, held.array(), [plan, progress, run] { return run(*plan, progress); },
-        [](Napi::Env e, const Result& result) { return to_js(e, result); });
+        [](Napi::Env e, Result&& result) { return to_js(e, std::move(result)); });
   });
 }
 

@@ -33,7 +33,8 @@ bool flag(Napi::Value value, const char* what);
 // The memory of the shared counters (see `Counters` in src/native.ts), held by `held`.
 std::atomic<uint64_t>* counters(Napi::Value value, Held& held);
 
-std::vector<cd::PackEntry> pack_entries(Napi::Value columns, Held& held);
+void pack_entries(Napi::Value pieces, Held& held, cd::PackEntries& out);
+void pack_entries(Napi::Value pieces, Held& held, std::vector<cd::PackEntry>& out);
 std::unique_ptr<cd::ScanJob> scan_job(Napi::Value value);
 std::unique_ptr<cd::PackJob> pack_job(Napi::Value value, Held& held);
 std::unique_ptr<cd::SealJob> seal_job(Napi::Value value, Held& held);
@@ -62,6 +63,7 @@ std::function<cd::Table()> table(Napi::Value entries, const std::string& prefix,
 // hashed and compared there. As `bytes_` and `wide_` count alike then, ends that were told before stay true.
 class Joined {
  public:
+  void reserve(size_t bytes) { bytes_.reserve(bytes); }
   void add(const std::string& text);
   uint32_t end() const { return static_cast<uint32_t>(wide_.size() + bytes_.size()); }
   napi_value value(napi_env env) const;
@@ -72,7 +74,7 @@ class Joined {
 };
 
 Napi::Value to_js(Napi::Env env, const std::string& text);
-Napi::Value to_js(Napi::Env env, const std::vector<cd::Scanned>& found);
+Napi::Value to_js(Napi::Env env, std::vector<cd::Scanned>&& found);
 Napi::Value to_js(Napi::Env env, const cd::Packed& packed);
 Napi::Value to_js(Napi::Env env, const cd::Sealed& sealed);
 Napi::Value to_js(Napi::Env env, const cd::Extracted& extracted);

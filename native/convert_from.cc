@@ -127,7 +127,7 @@ static void archive_job(const Fields& f, Job& job, Held& held) {
   job.level = static_cast<int>(integer(f.get("level"), "level"));
   job.frame_bytes = natural(f.get("frameBytes"), "frameBytes");
   job.threads = f.threads();
-  job.entries = pack_entries(f.get("entries"), held);
+  pack_entries(f.get("entries"), held, job.entries);
 }
 
 std::unique_ptr<cd::PackJob> pack_job(Value value, Held& held) {
@@ -145,6 +145,7 @@ std::unique_ptr<cd::SealJob> seal_job(Value value, Held& held) {
   auto job = std::make_unique<cd::SealJob>();
   job->json = f.text("json");
   archive_job(f, *job, held);
+  if (const Value v = f.get("spool"); !v.IsUndefined()) job->spool = static_cast<int>(natural(v, "spool", INT32_MAX));
   held.add(f.get("draft"), "draft", &job->draft);
   return job;
 }

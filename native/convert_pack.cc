@@ -1,10 +1,10 @@
-// JavaScript → core: the entries of an archive, in the columns of src/packed-entries.ts.
+// JavaScript → core: the entries of an archive, in the pieces of src/packed-entries.ts.
 #include "convert_fields.h"
 
 namespace border {
 namespace {
 
-constexpr size_t kTexts = 4, kNumbers = 7, kDigits = 64;
+constexpr size_t kNumbers = 7;
 enum Bits : unsigned {
   kPolicy = 3,
   kData = 4,
@@ -15,49 +15,32 @@ enum Bits : unsigned {
   kSame = 128,
   kText = 256,
   kBinary = 512,
-  kAll = 1023
+  kSpooled = 1024,
+  kAll = 2047
 };
 
-// What stands one behind another, a piece at a time; ends exactly when it was all taken.
+// What stands one behind another, divided by NUL; ends exactly when it was all taken.
 class Texts {
  public:
-  Texts(Value value, const char* what) : env_(value.Env()), what_(what) {
+  Texts(Value all, const char* what) : env_(all.Env()), what_(what) {
     size_t size = 0;
-    if (napi_get_value_string_utf16(env_, value, nullptr, 0, &size) != napi_ok) wrong(env_, what, "a string");
+    if (napi_get_value_string_utf16(env_, all, nullptr, 0, &size) != napi_ok) wrong(env_, what, "a string");
     all_.resize(size + 1);  // with a NUL behind the last one too
-    must(env_, napi_get_value_string_utf16(env_, value, &all_[0], all_.size(), &size));
+    must(env_, napi_get_value_string_utf16(env_, all, &all_[0], all_.size(), &size));
   }
   std::string next() {
-    if (at_ >= all_.size()) wrong(env_, what_, "four for each entry");
     const size_t end = all_.find(u'\0', at_);
+    if (end == all_.npos) wrong(env_, what_, "as many as the entries say");
     std::string out = utf8(env_, &all_[at_], end - at_, what_);
     at_ = end + 1;
     return out;
   }
-  bool is_done() const { return at_ == all_.size(); }
+  bool is_done() const { return at_ == all_.size() || all_.size() == 1; }
 
  private:
   napi_env env_;
   const char* what_;
   std::u16string all_;
-  size_t at_ = 0;
-};
-
-class Hashes {
- public:
-  explicit Hashes(Value value) : env_(value.Env()), all_(text(value, "hashes")) {}
-  cd::Digest next() {
-    cd::Digest out;
-    if (all_.size() - at_ < kDigits || !cd::from_hex(std::string_view(all_).substr(at_, kDigits), out))
-      wrong(env_, "hashes", "64 hexadecimal digits each");
-    at_ += kDigits;
-    return out;
-  }
-  bool is_done() const { return at_ == all_.size(); }
-
- private:
-  napi_env env_;
-  std::string all_;
   size_t at_ = 0;
 };
 
@@ -76,19 +59,21 @@ class Items {
   const char* what_;
 };
 
-}  // namespace
-
-std::vector<cd::PackEntry> pack_entries(Value columns, Held& held) {
-  const Napi::Env env = columns.Env();
-  const Fields f(columns, "entries");
-  const std::vector<std::string> placeholders = texts(f.get("placeholders"), "placeholders");
-  Texts names(f.get("texts"), "texts");
-  Hashes hashes(f.get("hashes"));
-  Items data(f.get("data"), "data"), digests(f.get("digests"), "digests");
+Napi::Float64Array numbers_of(const Fields& f) {
   const Value list = f.get("numbers");
   if (!list.IsTypedArray() || list.As<Napi::TypedArray>().TypedArrayType() != napi_float64_array)
-    wrong(env, "numbers", "a Float64Array");
-  const Napi::Float64Array numbers = list.As<Napi::Float64Array>();
+    wrong(f.env(), "numbers", "a Float64Array");
+  return list.As<Napi::Float64Array>();
+}
+
+// Of the columns of one piece; returns how many there were.
+template <class Add>
+size_t each_of(const Fields& f, Held& held, Add add) {
+  const Napi::Env env = f.env();
+  const Napi::Float64Array numbers = numbers_of(f);
+  const std::vector<std::string> placeholders = texts(f.get("placeholders"), "placeholders");
+  Texts names(f.get("texts"), "texts"), hashes(f.get("hashes"), "hashes");
+  Items data(f.get("data"), "data"), digests(f.get("digests"), "digests"), spooled(f.get("spooled"), "spooled");
   // Read by number each time: what is read of a list in between may be code of the caller, and move a buffer.
   const auto whole = [&](size_t i, const char* what, double least, double most) {
     const double number = numbers[i];
@@ -96,10 +81,15 @@ std::vector<cd::PackEntry> pack_entries(Value columns, Held& held) {
       wrong(env, what, "an integer in its bounds");
     return static_cast<int64_t>(number);
   };
-  std::vector<cd::PackEntry> out(numbers.ElementLength() / kNumbers);
-  for (size_t i = 0; i < out.size(); ++i) {
+  const auto hash = [&] {
+    cd::Digest out;
+    if (!cd::from_hex(hashes.next(), out)) wrong(env, "hashes", "64 hexadecimal digits each");
+    return out;
+  };
+  const size_t count = numbers.ElementLength() / kNumbers;
+  for (size_t i = 0; i < count; ++i) {
     const Napi::HandleScope scope(env);
-    cd::PackEntry& e = out[i];
+    cd::PackEntry e;
     const size_t at = kNumbers * i;
     e.entry.path = names.next();
     e.entry.target = names.next();
@@ -113,25 +103,57 @@ std::vector<cd::PackEntry> pack_entries(Value columns, Held& held) {
     const auto bits = static_cast<unsigned>(whole(at + 5, "bits", 0, kAll));
     e.policy = static_cast<cd::Policy>(std::min(bits & kPolicy, 2u));
     e.pristine = bits & kPristine;
-    if (bits & kData) {
-      e.in_memory = true;
-      held.add(data.next(), "data", &e.data);
-    }
+    e.in_memory = bits & kData;
+    e.spooled = bits & kSpooled;
+    if (e.spooled) e.spool_offset = natural(spooled.next(), "spooled");
     if (bits & kDigests)
       each(digests.next(), "digests", [&](Value spot, uint32_t) {
         const Fields s(spot, "a digest");
         e.digests.emplace_back(natural(s.get("offset"), "offset"), s.text("path"));
       });
-    if (bits & kSha256) e.has_sha256 = true, e.sha256 = hashes.next();
-    if (bits & kInstalled) e.has_in_prefix = true, e.in_prefix = bits & kSame ? e.sha256 : hashes.next();
+    if (bits & kSha256) e.has_sha256 = true, e.sha256 = hash();
+    if (bits & kInstalled) e.has_in_prefix = true, e.in_prefix = bits & kSame ? e.sha256 : hash();
     if (bits & (kText | kBinary)) e.mode = bits & kBinary ? 1 : 0;
     const auto placeholder =
         static_cast<size_t>(whole(at + 6, "placeholder", 0, static_cast<double>(placeholders.size())));
     if (placeholder > 0) e.placeholder = placeholders[placeholder - 1];
+    cd::Bytes* const content = add(std::move(e));
+    if (bits & kData) held.add(data.next(), "data", content);
   }
-  if (!out.empty() && !names.is_done()) wrong(env, "texts", "four for each entry");
+  if (!names.is_done()) wrong(env, "texts", "four for each entry");
   if (!hashes.is_done()) wrong(env, "hashes", "as many as the entries say");
-  return out;
+  return count;
+}
+
+// `add` takes an entry, and returns where its content is to be found if it is in memory.
+template <class Entries, class Add>
+void each_entry(Value pieces, Held& held, Entries& out, Add add) {
+  const Fields f(pieces, "entries");
+  const size_t length = natural(f.get("length"), "length", UINT32_MAX);
+  out.reserve(length);
+  const Value next = f.get("next");
+  if (!next.IsFunction()) wrong(f.env(), "next", "a function");
+  while (out.size() < length) {
+    const Napi::HandleScope scope(f.env());
+    const Fields columns(next.As<Napi::Function>().Call(pieces, {}), "columns");
+    if (each_of(columns, held, add) == 0 || out.size() > length)
+      wrong(f.env(), "columns", "those of as many entries as were told");
+  }
+}
+
+}  // namespace
+
+void pack_entries(Value pieces, Held& held, cd::PackEntries& out) {
+  each_entry(pieces, held, out, [&](cd::PackEntry&& e) { return out.push_back(e); });
+}
+
+void pack_entries(Value pieces, Held& held, std::vector<cd::PackEntry>& out) {
+  // Contents are referred to by where an entry stands: there is room for as many as were told.
+  each_entry(pieces, held, out, [&](cd::PackEntry&& e) {
+    if (out.size() == out.capacity()) wrong(pieces.Env(), "columns", "those of as many entries as were told");
+    out.push_back(std::move(e));
+    return &out.back().data;
+  });
 }
 
 }  // namespace border

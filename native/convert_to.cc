@@ -2,6 +2,7 @@
 #include <algorithm>
 #include "convert.h"
 #include "failure.h"
+#include "give_back.h"
 #include "sha256.h"
 
 namespace border {
@@ -213,10 +214,13 @@ napi_value Joined::value(napi_env env) const {
 
 Value to_js(Env env, const std::string& s) { return Value(env, text(env, s)); }
 
-// In columns: an object for each of tens of thousands is made in a third of the time by JavaScript.
-Value to_js(Env env, const std::vector<cd::Scanned>& found) {
+// In columns: an object for each of tens of thousands is made in a third of the time by JavaScript. Nothing is there three times.
+Value to_js(Env env, std::vector<cd::Scanned>&& found) {
   constexpr size_t kNames = 3, kNumbers = 5;
+  size_t bytes = 0;
+  for (const cd::Scanned& s : found) bytes += s.path.size() + s.target.size() + s.inode.size();
   Joined names;
+  names.reserve(bytes);
   Napi::Uint32Array ends = Napi::Uint32Array::New(env, kNames * found.size());
   Napi::Float64Array numbers = Napi::Float64Array::New(env, kNumbers * found.size());
   uint32_t* end = ends.Data();
@@ -232,6 +236,9 @@ Value to_js(Env env, const std::vector<cd::Scanned>& found) {
     *n++ = static_cast<double>(s.size);
     *n++ = static_cast<double>(s.outside);
   }
+  const size_t count = found.size();
+  std::vector<cd::Scanned>().swap(found);
+  cd::give_back(count);
   return Made(env).set("names", names.value(env)).set("ends", ends).set("numbers", numbers).value();
 }
 

@@ -12,7 +12,7 @@ template <class Result>
 class Job final : public Napi::AsyncWorker {
  public:
   using Work = std::function<Result()>;
-  using Answer = std::function<Napi::Value(Napi::Env, const Result&)>;
+  using Answer = std::function<Napi::Value(Napi::Env, Result&&)>;
 
   static Napi::Value start(Napi::Env env, Napi::Array held, Work work, Answer answer) {
     auto job = std::unique_ptr<Job>(new Job(env, held, std::move(work), std::move(answer)));
@@ -44,7 +44,7 @@ class Job final : public Napi::AsyncWorker {
     if (napi_has_named_property(env, env.Global(), "Object", &found) != napi_ok) return;
     try {
       if (result_)
-        deferred_.Resolve(answer_(env, *result_));
+        deferred_.Resolve(answer_(env, std::move(*result_)));
       else
         deferred_.Reject(to_error(env, *failure_).Value());
     } catch (const Napi::Error& error) { deferred_.Reject(error.Value()); } catch (const std::exception& exception) {

@@ -2,6 +2,7 @@
  * The jobs of the C++ core, as plain data: what each is given and what it answers. Paths are texts in which bytes that are not UTF-8 stand
  * as U+DC80..U+DCFF. What runs them is native.ts.
  */
+import type { List } from './list.js'
 import type { Entry, Kind } from './tree/entry.js'
 
 /** Shared with a running job: [0] entries done, [1] bytes done, [2] set to 1 by JavaScript to cancel, [3] entries in all. */
@@ -65,8 +66,10 @@ export interface PackEntry {
   readonly data?: Uint8Array
   /** Another path to read it from, relative to the root or absolute: what a link that is packed as a file leads to. */
   readonly source?: string
+  /** Or it stands in the spool of `seal`, from here on, `size` bytes. */
+  readonly spooled?: number
   /**
-   * Digest spots of `data`, for `seal` alone: offset and the path of the entry meant, itself or as a hardlink. Where that entry has no
+   * Digest spots of the content, for `seal` alone: offset and the path of the entry meant, itself or as a hardlink. Where that entry has no
    * spots its hash is written at once.
    */
   readonly digests?: readonly { readonly offset: number; readonly path: string }[]
@@ -85,7 +88,7 @@ export type Codec = 'zstd' | 'gzip' | 'stored'
 
 export interface PackJob {
   readonly root: string
-  readonly entries: readonly PackEntry[]
+  readonly entries: List<PackEntry>
   /** Spellings of the prefix to look for: as given, and resolved. */
   readonly prefixes: readonly string[]
   /** Text that betrays a build placeholder left in a file, e.g. `_placehold_placehold`; hits are reported. */
@@ -142,7 +145,9 @@ export interface SealJob {
   readonly dest?: string
   readonly draft: Uint8Array
   /** Generated entries, appended after those already written. */
-  readonly entries: readonly PackEntry[]
+  readonly entries: List<PackEntry>
+  /** An open file that contents wait in; default: none do. */
+  readonly spool?: number
   /** Text spots for generated entries: prefixes to record in texts among `entries`, as in `PackJob`. */
   readonly prefixes: readonly string[]
   /** The identity, put into the summary. */

@@ -31,7 +31,8 @@ import type {
   Verified,
   VerifyJob,
 } from './jobs.js'
-import { type PackColumns, packColumns } from './packed-entries.js'
+import type { List } from './list.js'
+import { type PackPieces, packPieces } from './packed-entries.js'
 import { type ScannedColumns, scannedOf } from './scanned.js'
 import type { Traced, TraceJob } from './traced.js'
 import type { Entry } from './tree/entry.js'
@@ -41,7 +42,7 @@ export type * from './jobs.js'
 export { type JobOptions, runJob } from './run-job.js'
 
 export interface NativeBinding {
-  scan(job: ScanJob, counters: Counters): Promise<Scanned[]>
+  scan(job: ScanJob, counters: Counters): Promise<List<Scanned>>
   pack(job: PackJob, counters: Counters): Promise<Packed>
   seal(job: SealJob, counters: Counters): Promise<Sealed>
   extract(job: ExtractJob, counters: Counters): Promise<Extracted>
@@ -130,18 +131,18 @@ function opened(path: string): NativeBinding {
   return {
     ...raw,
     scan: (job, counters) => raw.scan(job, counters).then(scannedOf),
-    pack: (job, counters) => raw.pack({ ...job, entries: packColumns(job.entries) }, counters),
-    seal: (job, counters) => raw.seal({ ...job, entries: packColumns(job.entries) }, counters),
+    pack: (job, counters) => raw.pack({ ...job, entries: packPieces(job.entries) }, counters),
+    seal: (job, counters) => raw.seal({ ...job, entries: packPieces(job.entries) }, counters),
   }
 }
 
-type InColumns<Job> = Omit<Job, 'entries'> & { readonly entries: PackColumns }
+type InPieces<Job> = Omit<Job, 'entries'> & { readonly entries: PackPieces }
 
 /** As it is beneath the surface. */
 interface Addon extends Omit<NativeBinding, 'scan' | 'pack' | 'seal'> {
   scan(job: ScanJob, counters: Counters): Promise<ScannedColumns>
-  pack(job: InColumns<PackJob>, counters: Counters): Promise<Packed>
-  seal(job: InColumns<SealJob>, counters: Counters): Promise<Sealed>
+  pack(job: InPieces<PackJob>, counters: Counters): Promise<Packed>
+  seal(job: InPieces<SealJob>, counters: Counters): Promise<Sealed>
 }
 
 /** The same functions, with every error they throw or reject with turned into EnvError. */

@@ -1,17 +1,28 @@
-/** What is to be packed crosses the border in columns: read property by property, twenty thousand entries cost a tenth of a second. */
+/**
+ * What is to be packed crosses the border in columns, because read property by property twenty thousand entries cost a tenth of a second; and
+ * in pieces, because all columns at once would take as much memory as what the core makes of them.
+ */
 import type { PackEntry } from './jobs.js'
+import type { List } from './list.js'
+
+export interface PackPieces {
+  readonly length: number
+  /** The columns of some more of them. */
+  next(): PackColumns
+}
 
 export interface PackColumns {
-  /** Path, target, unlessRewritten and source of each, empty where there is none; all divided by NUL. */
+  /** Path, target, unlessRewritten and source of each, empty where there is none; divided by NUL. */
   readonly texts: string
   /** Seven an entry: kind, mode, mtime, size, slot, bits, and the placeholder's number in the list, from 1 on. */
   readonly numbers: Float64Array
-  /** 64 digits each, of those whose bits say that they have them: in the package, and as installed where that is not the same. */
+  /** Likewise 64 digits each, of those whose bits say that they have them: in the package, and as installed where that is not the same. */
   readonly hashes: string
   readonly placeholders: readonly string[]
   /** Of those whose bits say so, in their order. */
   readonly data: readonly Uint8Array[]
   readonly digests: readonly NonNullable<PackEntry['digests']>[]
+  readonly spooled: readonly number[]
 }
 
 /** Numbers of the core. */
@@ -27,29 +38,51 @@ const bits = {
   same: 128,
   text: 256,
   binary: 512,
+  spooled: 1024,
 } as const
 
 const width = 7
 
-export function packColumns(entries: readonly PackEntry[]): PackColumns {
+/** Entries to a piece. */
+const most = 512
+
+export function packPieces(entries: List<PackEntry>): PackPieces {
+  let next = 0
+  return {
+    length: entries.length,
+    next() {
+      const first = next
+      next = Math.min(first + most, entries.length)
+      return packColumns(entries, first, next)
+    },
+  }
+}
+
+function packColumns(entries: List<PackEntry>, first: number, end: number): PackColumns {
   const texts: string[] = []
-  const numbers = new Float64Array(width * entries.length)
+  const numbers = new Float64Array(width * (end - first))
   const hashes: string[] = []
   const placeholders = new Map<string, number>()
   const data: Uint8Array[] = []
   const digests: NonNullable<PackEntry['digests']>[] = []
+  const spooled: number[] = []
   const hash = (digits: string): void => {
     if (digits.length !== 64) throw new TypeError(`a hash must be 64 hexadecimal digits, not '${digits}'`)
     hashes.push(digits)
   }
   let at = 0
-  for (const entry of entries) {
+  for (let i = first; i < end; i++) {
+    const entry = entries.at(i) as PackEntry
     texts.push(entry.path, entry.target ?? '', entry.unlessRewritten ?? '', entry.source ?? '')
     let said: number = policies[entry.policy ?? 'detect']
     let placeholder = 0
     if (entry.data !== undefined) {
       said |= bits.data
       data.push(entry.data)
+    }
+    if (entry.spooled !== undefined) {
+      said |= bits.spooled
+      spooled.push(entry.spooled)
     }
     if (entry.digests !== undefined) {
       said |= bits.digests
@@ -83,11 +116,7 @@ export function packColumns(entries: readonly PackEntry[]): PackColumns {
     numbers[at++] = placeholder
   }
   return {
-    texts: texts.join('\0'),
-    numbers,
-    hashes: hashes.join(''),
-    placeholders: [...placeholders.keys()],
-    data,
-    digests,
+    ...{ texts: texts.join('\0'), numbers, hashes: hashes.join('\0') },
+    ...{ placeholders: [...placeholders.keys()], data, digests, spooled },
   }
 }

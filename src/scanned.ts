@@ -1,5 +1,6 @@
-/** What a scan finds crosses the border in columns, and becomes objects here: see `Scanned`. */
+/** What a scan finds crosses the border in columns, and stays there: a `Scanned` is made when it is asked for. */
 import type { Scanned } from './jobs.js'
+import { type List, lazyList } from './list.js'
 
 export interface ScannedColumns {
   /** Path, target and inode of each, one behind another, and where each ends: three an entry, equal where there is none. */
@@ -14,27 +15,22 @@ const kinds: Readonly<Record<number, Scanned['kind']>> = { 0: 'directory', 1: 'f
 
 type Writable<T> = { -readonly [K in keyof T]: T[K] }
 
-/** An integer of 32 bits that V8 keeps in the object: what comes from an array of doubles takes 16 bytes of its own. */
-const small = (value: number): number => ((value | 0) === value ? value | 0 : value)
-
-export function scannedOf({ names, ends, numbers }: ScannedColumns): Scanned[] {
-  const at = (list: ArrayLike<number>, i: number): number => list[i] as number
-  const all: Scanned[] = []
-  for (let i = 0, begin = 0; 3 * i < ends.length; i++) {
-    const [path, target, end] = [at(ends, 3 * i), at(ends, 3 * i + 1), at(ends, 3 * i + 2)]
+export function scannedOf({ names, ends, numbers }: ScannedColumns): List<Scanned> {
+  const number = (i: number): number => numbers[i] as number
+  const end = (i: number): number => ends[i] ?? 0
+  return lazyList(ends.length / 3, (i) => {
+    const [path, target, inode] = [end(3 * i), end(3 * i + 1), end(3 * i + 2)]
     const one: Writable<Scanned> = {
-      path: names.slice(begin, path),
-      kind: kinds[at(numbers, 5 * i)] ?? 'other',
-      mode: small(at(numbers, 5 * i + 1)),
-      mtime: small(at(numbers, 5 * i + 2)),
-      size: small(at(numbers, 5 * i + 3)),
+      path: names.slice(end(3 * i - 1), path),
+      kind: kinds[number(5 * i)] ?? 'other',
+      mode: number(5 * i + 1),
+      mtime: number(5 * i + 2),
+      size: number(5 * i + 3),
     }
     if (one.kind === 'symlink') one.target = names.slice(path, target)
-    if (end > target) one.inode = names.slice(target, end)
-    const outside = at(numbers, 5 * i + 4)
+    if (inode > target) one.inode = names.slice(target, inode)
+    const outside = number(5 * i + 4)
     if (outside > 0) one.outside = outside
-    all.push(one)
-    begin = end
-  }
-  return all
+    return one
+  })
 }

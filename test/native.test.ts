@@ -135,7 +135,7 @@ describe('what crosses', () => {
     linkSync(path, join(folder, `${name.length}.outside`))
     symlinkSync(path, join(root, 'link'))
     const job = { root, skip: [], threads: 2, outside: true }
-    const found = await native().scan(job, new BigUint64Array(4))
+    const found = [...(await native().scan(job, new BigUint64Array(4)))]
     const { mtime, inode } = found[1] ?? {}
     const file = { kind: 'file', mode: 0o644, size: 4, mtime, inode, outside: 1 }
     expect(inode).toMatch(/^\d+:\d+$/)

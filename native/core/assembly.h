@@ -31,6 +31,7 @@ class Assembly {
   void put(size_t number, Room& packed, uint32_t size);
   // After the last frame: bytes that are no frame of the tar.
   void append(const std::string& bytes) { append(bytes.data(), bytes.size()); }
+  void append(const char* bytes, size_t count);
   void finish();  // closes the file, which stays
 
   void decide(size_t entry);  // what the entry is, is known now
@@ -46,7 +47,6 @@ class Assembly {
 
  private:
   enum class Fate : uint8_t { open, awaited, decided };
-  void append(const char* bytes, size_t count);
   void write_next(const Room& packed, uint32_t size);
   void stop_if_failed() const;
   std::string path_;

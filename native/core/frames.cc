@@ -32,6 +32,14 @@ void tune(ZSTD_CCtx* ctx, int level, size_t size) {
   }
 }
 
+std::string skippable_head(uint32_t magic, size_t size) {
+  if (size > UINT32_MAX) throw Failure("UNSUPPORTED", "a skippable frame of " + std::to_string(size) + " bytes");
+  std::string out;
+  put32(out, magic);
+  put32(out, static_cast<uint32_t>(size));
+  return out;
+}
+
 }  // namespace
 
 // A compressed block has at least three bytes and holds at most 128 KiB: no frame grows by more.
@@ -83,13 +91,14 @@ void Decompressor::decompress(const void* packed, size_t packed_size, void* out,
 }
 
 std::string skippable(uint32_t magic, const std::string& content) {
-  if (content.size() > UINT32_MAX)
-    throw Failure("UNSUPPORTED", "a skippable frame of " + std::to_string(content.size()) + " bytes");
-  std::string out;
-  out.reserve(content.size() + 8);
-  put32(out, magic);
-  put32(out, static_cast<uint32_t>(content.size()));
-  return out += content;
+  return skippable_head(magic, content.size()) + content;
+}
+
+std::string table_head(uint64_t size, size_t packed) {
+  std::string out = skippable_head(kTableMagic, 8 + packed);
+  put32(out, static_cast<uint32_t>(size));
+  put32(out, static_cast<uint32_t>(size >> 32));
+  return out;
 }
 
 std::string seek_table(const std::vector<Frame>& frames) {

@@ -47,6 +47,8 @@ class Decompressor {  // one thread's
 };
 
 std::string skippable(uint32_t magic, const std::string& content);
+// What stands before the packed table, which is too large to be copied: the head of its skippable frame, and its own size.
+std::string table_head(uint64_t size, size_t packed);
 std::string seek_table(const std::vector<Frame>& frames);  // the whole skippable frame
 
 // An archive of ours, opened for reading.

@@ -7,15 +7,11 @@
 #include <utility>
 #include "codec.h"
 #include "entry.h"
+#include "plan.h"
 #include "prefix.h"
 #include "progress.h"
 
 namespace cd {
-
-struct Bytes {  // borrowed from the caller for the length of the job
-  const uint8_t* data = nullptr;
-  size_t size = 0;
-};
 
 // scan.cc
 struct Scanned {
@@ -36,28 +32,11 @@ struct ScanJob {
 };
 std::vector<Scanned> scan(const ScanJob&, Progress);  // ascending by path (bytes); parents before children
 
-// pack.cc: removes the output when it fails, unless it is a descriptor. Digests are for seal alone; `unless_rewritten` names an entry before this one.
-enum class Policy : uint8_t { detect, any, report };
+// pack.cc: removes the output when it fails, unless it is a descriptor.
 enum class State : uint8_t { proven, installed, modified, unknown };
-struct PackEntry {
-  Entry entry;  // path kind mode mtime size target
-  bool in_memory = false;
-  Bytes data;
-  std::vector<std::pair<uint64_t, std::string>> digests;  // offset, path of the entry meant
-  bool has_sha256 = false, has_in_prefix = false;
-  Digest sha256{}, in_prefix{};
-  std::string placeholder;  // empty: none
-  bool pristine =
-      false;      // the file is as its package has it: its placeholder stands in it, and no prefix of an installation
-  int mode = -1;  // -1 not recorded, 0 text, 1 binary
-  Policy policy = Policy::detect;
-  uint32_t slot = 0;
-  std::string unless_rewritten;
-  std::string source;  // where the file is read from, beneath the root or absolute; empty: its own path
-};
 struct PackJob {
   std::string root;
-  std::vector<PackEntry> entries;
+  PackEntries entries;
   std::vector<std::string> prefixes;
   std::string marker;
   std::string output;   // empty: study only, unless there is a descriptor
@@ -85,7 +64,7 @@ struct Packed {
   uint64_t entries = 0, bytes = 0;
   std::vector<std::string> by_path;  // scripts that find their interpreter by PATH now, because of `dest`
 };
-Packed pack(PackJob, Progress);  // whose entries it takes apart: there may be hundreds of thousands
+Packed pack(PackJob, Progress);
 
 // seal.cc: continues the output as pack left it, and removes it when it fails. What is no zstd gets no table. `dest` takes the place
 // of the prefixes in the generated texts.
@@ -95,7 +74,8 @@ struct SealJob {
   Codec codec = Codec::zstd;
   std::string dest;
   Bytes draft;
-  std::vector<PackEntry> entries;  // all in memory
+  std::vector<PackEntry> entries;  // all in memory, or in the spool
+  int spool = -1;                  // a descriptor to read from
   std::vector<std::string> prefixes;
   std::string json;
   int level = 4;

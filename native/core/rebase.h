@@ -21,7 +21,7 @@ class Rebase {
   Rebased part(const std::string& stored, uint64_t base, uint64_t moved) const;
 
  private:
-  const std::string& path_;
+  const std::string path_;
   const std::string& to_;
   std::vector<std::string> prefixes_;
   std::vector<Spot> spots_;

@@ -61,19 +61,53 @@ SpotLength spot_length(const Spot& spot, const std::array<uint64_t, 3>& prefix_u
   return {prefix, std::max(prefix, spot.slot * unit)};
 }
 
-Rules::Rules(const Table& table) : table_(table) {
+void AdmittedPaths::add(const Entry& entry, uint32_t directory) {
+  names_.append(entry.path, entry.path.rfind('/') + 1, std::string::npos);
+  ends_.push_back(static_cast<uint32_t>(names_.size()));
+  directories_.push_back(directory);
+  kinds_.push_back(entry.kind);
+}
+
+std::string_view AdmittedPaths::name(uint32_t number) const {
+  const uint32_t begin = number == 0 ? 0 : ends_[number - 1];
+  return std::string_view(names_).substr(begin, ends_[number] - begin);
+}
+
+bool AdmittedPaths::is(uint32_t number, std::string_view path) const {
+  for (;;) {
+    const std::string_view own = name(number);
+    if (path.size() < own.size() || path.substr(path.size() - own.size()) != own) return false;
+    path.remove_suffix(own.size());
+    number = directories_[number];
+    if (number == Rules::kNone) return path.empty();
+    if (path.empty() || path.back() != '/') return false;
+    path.remove_suffix(1);
+  }
+}
+
+std::string AdmittedPaths::path(uint32_t number) const {
+  const std::string own(name(number));
+  return directories_[number] == Rules::kNone ? own : path(directories_[number]) + '/' + own;
+}
+
+Rules::Rules(const std::vector<std::string>& prefixes, bool deployed, const Admitted& admitted, size_t expected)
+    : prefixes_(prefixes), deployed_(deployed), entries_(admitted) {
   size_t slots = 1024;
-  while (slots < kSlots && slots < 2 * table.entries.capacity()) slots *= 2;
+  while (slots < kSlots && slots < 2 * expected) slots *= 2;
   slots_.assign(slots, kNone);
-  if (table.prefixes.size() > kMaxPrefixes + table.deployed)
+  take_prefixes();
+  if (deployed && prefixes.empty()) throw Failure("ARCHIVE_CORRUPT", "entry table: a deployed tree without a prefix");
+}
+
+void Rules::take_prefixes() {
+  if (prefixes_.size() > kMaxPrefixes + deployed_)
     throw Failure("ARCHIVE_CORRUPT", "entry table: more prefixes than a table may have");
-  for (const std::string& prefix : table.prefixes) {
+  while (lengths_.size() < prefixes_.size()) {
+    const std::string& prefix = prefixes_[lengths_.size()];
     if (prefix.empty() || prefix.size() > kPathMax || prefix.find('\0') != std::string::npos)
       throw Failure("ARCHIVE_CORRUPT", "entry table: a prefix is empty, longer than 4095 bytes or holds a NUL");
     lengths_.push_back(units_of(prefix));
   }
-  if (table.deployed && table.prefixes.empty())
-    throw Failure("ARCHIVE_CORRUPT", "entry table: a deployed tree without a prefix");
 }
 
 uint32_t Rules::hash(std::string_view path) { return static_cast<uint32_t>(std::hash<std::string_view>()(path)); }
@@ -82,7 +116,7 @@ uint32_t Rules::find(std::string_view path, uint32_t hash) const {
   for (size_t at = hash;; ++at) {
     const uint64_t slot = slots_[at & (slots_.size() - 1)];
     const auto number = static_cast<uint32_t>(slot);
-    if (number == kNone || (slot >> 32 == hash && table_.entries[number].path == path)) return number;
+    if (number == kNone || (slot >> 32 == hash && entries_.is(number, path))) return number;
   }
 }
 
@@ -106,16 +140,18 @@ void Rules::admit(const Entry& e) {
   const bool nested = slash != std::string::npos;
   if (nested) {
     const std::string_view parent = std::string_view(e.path).substr(0, slash);
-    if (parent_ == kNone || table_.entries[parent_].path != parent) parent_ = find(parent);
+    if (directory_ == kNone || !entries_.is(directory_, parent)) directory_ = find(parent);
+  } else {
+    directory_ = kNone;
   }
   // Of what stands in a directory that was admitted, only the name is new.
-  check_path(e.path, nested && parent_ != kNone ? slash + 1 : 0);
+  check_path(e.path, directory_ != kNone ? slash + 1 : 0);
   if (begins_with_own_folder(e.path))
     throw Failure("UNSAFE_PATH", "entry table: " + e.path + " is not for archives", e.path);
   if (admitted_ == kMaxEntries) throw broken(e, "more entries than a table may have");
   if ((path_bytes_ += e.path.size()) > kMaxPathBytes) throw broken(e, "the paths of a table have at most 1 GiB");
-  if (nested && parent_ == kNone) throw broken(e, "its directory is not an entry before it");
-  if (nested && table_.entries[parent_].kind != Kind::directory) throw broken(e, "its parent is not a directory");
+  if (nested && directory_ == kNone) throw broken(e, "its directory is not an entry before it");
+  if (nested && entries_.kind(directory_) != Kind::directory) throw broken(e, "its parent is not a directory");
 
   const uint32_t hashed = hash(e.path);
   if (find(e.path, hashed) != kNone) throw broken(e, "occurs twice");
@@ -134,7 +170,7 @@ void Rules::admit(const Entry& e) {
       break;
     case Kind::hardlink: {
       const uint32_t file = find(e.target);
-      if (file == kNone || table_.entries[file].kind != Kind::file)
+      if (file == kNone || entries_.kind(file) != Kind::file)
         throw broken(e, "hard link to " + e.target + ", which is not a file entry before it");
       break;
     }
@@ -145,10 +181,10 @@ void Rules::admit(const Entry& e) {
 }
 
 void Rules::check_spots(const Entry& e) {
-  if (e.has_deployed && !table_.deployed) throw broken(e, "deployed state in the table of an archive");
-  if (table_.deployed && e.spots.empty() == e.has_deployed) throw broken(e, "deployed state and spots belong together");
+  if (lengths_.size() < prefixes_.size()) take_prefixes();
+  if (e.has_deployed && !deployed_) throw broken(e, "deployed state in the table of an archive");
+  if (deployed_ && e.spots.empty() == e.has_deployed) throw broken(e, "deployed state and spots belong together");
   uint64_t end = 0;  // of the spot before
-  bool has_digests = false;
   for (const Spot& s : e.spots) {
     if (s.encoding != Encoding::digest && s.refers >= lengths_.size())
       throw broken(e, s, "prefix number " + std::to_string(s.refers) + " of " + std::to_string(lengths_.size()));
@@ -162,23 +198,27 @@ void Rules::check_spots(const Entry& e) {
       throw broken(e, s, "slot " + std::to_string(s.slot) + " is shorter than the prefix that stands there");
     }
     end = s.offset + length.prefix;
-    has_digests = has_digests || s.encoding == Encoding::digest;
+    if (s.encoding == Encoding::digest) digests_.push_back({admitted_, s.refers, s.offset});
   }
-  if (has_digests) with_digests_.push_back(admitted_);
 }
 
 void Rules::finish() const {
-  for (const uint32_t number : with_digests_) {
-    const Entry& e = table_.entries[number];
-    for (const Spot& s : e.spots) {
-      if (s.encoding != Encoding::digest) continue;
-      if (s.refers >= table_.entries.size())
-        throw broken(e, s, "entry number " + std::to_string(s.refers) + " of " + std::to_string(table_.entries.size()));
-      const Entry& meant = table_.entries[s.refers];
-      // Without the second condition digests could depend on each other in a circle.
-      if (meant.kind != Kind::file || std::binary_search(with_digests_.begin(), with_digests_.end(), s.refers))
-        throw broken(e, s, "the digest of " + meant.path + " cannot be meant");
-    }
+  const auto has_digests = [&](uint32_t entry) {
+    const auto at = std::lower_bound(digests_.begin(), digests_.end(), entry,
+                                     [](const Meant& meant, uint32_t number) { return meant.entry < number; });
+    return at != digests_.end() && at->entry == entry;
+  };
+  for (const Meant& meant : digests_) {
+    const auto refuse = [&](const std::string& message) {
+      const std::string path = entries_.path(meant.entry);
+      throw Failure("ARCHIVE_CORRUPT",
+                    "entry table: " + path + ": spot at " + std::to_string(meant.offset) + ": " + message, path);
+    };
+    if (meant.number >= admitted_)
+      refuse("entry number " + std::to_string(meant.number) + " of " + std::to_string(admitted_));
+    // Without the second condition digests could depend on each other in a circle.
+    if (entries_.kind(meant.number) != Kind::file || has_digests(meant.number))
+      refuse("the digest of " + entries_.path(meant.number) + " cannot be meant");
   }
 }
 

@@ -17,26 +17,25 @@ namespace cd {
 namespace {
 
 constexpr size_t kDigits = 64;
-constexpr size_t kBatch = 4;  // frames to a thread that may wait: 290,000 files have 128 MB of records
 
 // Generated entries are few: one thread makes their frames, all compress them. Their contents are copied one at a time.
 class Sealing {
  public:
   Sealing(const SealJob& job, Progress progress)
-      : job_(job), progress_(progress), draft_(decode_draft(job.draft)), prefixes_(draft_.table.prefixes),
-        made_before_(draft_.table.entries.size()),
+      : job_(job), progress_(progress), draft_(decode_draft(job.draft)),
         assembly_(job.output, Assembly::Output::append, draft_.position, draft_.frames, 0, job.threads, job.descriptor),
+        table_prefixes_(draft_.table.head().prefixes),
+        prefixes_(table_prefixes_), table_(draft_.table.head().root, table_prefixes_), made_before_(read_draft()),
         marks_(job.entries.size(), Mark::open), contents_(job.entries.size()) {
-    draft_.table.entries.reserve(made_before_ + job.entries.size());
+    entries_.reserve(job.entries.size());
     for (const PackEntry& e : job.entries) {
-      if (e.entry.kind == Kind::file && !e.in_memory)
+      if (e.entry.kind == Kind::file && !e.in_memory && !(e.spooled && job.spool >= 0))
         throw Failure("INVALID_OPTION", "seal: " + e.entry.path + " has no content", e.entry.path);
-      draft_.table.entries.push_back(e.entry);
-      total_ += e.data.size;
+      numbers_.emplace(e.entry.path, static_cast<uint32_t>(made_before_ + entries_.size()));
+      entries_.push_back(e.entry);
+      total_ += planned(e);
     }
     left_ = total_;
-    for (size_t i = 0; i < draft_.table.entries.size(); ++i)
-      numbers_.emplace(draft_.table.entries[i].path, static_cast<uint32_t>(i));
   }
 
   Sealed run() {
@@ -44,8 +43,9 @@ class Sealing {
     for (size_t i = 0; i < job_.entries.size(); ++i) {
       complete(i);
       append_member(i);
-      if (frames_.size() > kBatch * job_.threads) write_frames(false);
+      if (frames_.size() >= job_.threads) write_frames(false);
     }
+    for (const Entry& e : entries_) table_.add(e);
     flush();
     if (frames_.empty()) frames_.emplace_back();
     frames_.back().append(kTarEnd, '\0');
@@ -79,19 +79,32 @@ class Sealing {
     frames_.clear();
   }
 
-  Entry& entry(size_t i) { return draft_.table.entries[made_before_ + i]; }
+  Entry& entry(size_t i) { return entries_[i]; }
+  static uint64_t planned(const PackEntry& e) { return e.spooled ? e.entry.size : e.data.size; }
+
+  // What is packed already, of which no more is kept than others may ask for.
+  size_t read_draft() {
+    size_t count = 0;
+    for (Entry e; draft_.table.next(e); ++count) {
+      table_.pass(e);
+      hashes_.push_back(e.sha256);
+      has_spots_.push_back(!e.spots.empty());
+      if (e.kind == Kind::hardlink) shared_.emplace(static_cast<uint32_t>(count), table_.find(e.target));
+    }
+    return count;
+  }
 
   void find_text_spots(size_t i, Digests& digests) {
     if (job_.entries[i].policy == Policy::report) return;
     std::vector<Spot>& spots = entry(i).spots;
-    const Bytes content = job_.entries[i].data;
+    const auto* content = reinterpret_cast<const uint8_t*>(contents_[i].data());
     struct Hit {
       Spot spot;
       size_t length;
     };
     std::vector<Hit> hits;
     for (const std::string& prefix : job_.prefixes)
-      for (const Spot& s : find_text(content.data, content.size, prefix, true)) {
+      for (const Spot& s : find_text(content, contents_[i].size(), prefix, true)) {
         hits.push_back({s, prefix.size()});
         hits.back().spot.refers = static_cast<uint32_t>(&prefix - job_.prefixes.data());
       }
@@ -131,16 +144,31 @@ class Sealing {
     }
   }
 
-  // Number of the file entry that `path` names, itself or as a hard link.
-  uint32_t file_named(const std::string& path, const Entry& by) const {
-    auto found = numbers_.find(path);
-    if (found != numbers_.end() && draft_.table.entries[found->second].kind == Kind::hardlink)
-      found = numbers_.find(draft_.table.entries[found->second].target);
-    if (found == numbers_.end() || draft_.table.entries[found->second].kind != Kind::file)
+  // What is known of the file entry that is meant by its path, or that of a hard link to it.
+  struct Meant {
+    uint32_t number;
+    Digest sha256;
+    bool has_spots;
+  };
+
+  Meant file_named(const std::string& path, const Entry& by) {
+    const uint32_t before = table_.find(path);
+    if (const auto made = numbers_.find(path); before == Rules::kNone && made != numbers_.end()) {
+      const size_t i = made->second - made_before_;
+      const Entry& e = entries_[i];
+      if (e.kind == Kind::hardlink && e.target != path) return file_named(e.target, by);
+      if (e.kind == Kind::file) {
+        complete(i);
+        return {made->second, e.sha256, !e.spots.empty()};
+      }
+    }
+    const auto link = shared_.find(before);
+    const uint32_t number = link == shared_.end() ? before : link->second;
+    if (number == Rules::kNone || table_.kind(number) != Kind::file)
       throw Failure("INVALID_OPTION",
                     "seal: " + by.path + " asks for the digest of '" + path + "', which is no file of the archive",
                     path);
-    return found->second;
+    return {number, hashes_[number], has_spots_[number]};
   }
 
   // Writes the digests which an entry asks for, and its own hash. A file that is stored as it will be deployed has its hash written now;
@@ -152,18 +180,21 @@ class Sealing {
       throw Failure("INVALID_OPTION", "seal: " + e.path + " asks for its own digest", e.path);
     marks_[i] = Mark::busy;
     const PackEntry& plan = job_.entries[i];
-    contents_[i].assign(reinterpret_cast<const char*>(plan.data.data), plan.data.size);
+    if (plan.spooled) {
+      contents_[i].resize(static_cast<size_t>(plan.entry.size));
+      read_at(job_.spool, &contents_[i][0], contents_[i].size(), plan.spool_offset, "the spool");
+    } else {
+      contents_[i].assign(reinterpret_cast<const char*>(plan.data.data), plan.data.size);
+    }
     Digests digests = plan.digests;
     find_text_spots(i, digests);
     for (const auto& [offset, path] : digests) {
       if (offset > contents_[i].size() || contents_[i].size() - offset < kDigits)
         throw Failure("INVALID_OPTION", "seal: a digest of " + e.path + " lies outside its content", e.path);
-      const uint32_t number = file_named(path, e);
-      if (number >= made_before_) complete(number - made_before_);
-      const Entry& meant = draft_.table.entries[number];
-      if (!meant.spots.empty()) e.spots.push_back({Encoding::digest, offset, number, 0});
+      const Meant meant = file_named(path, e);
+      if (meant.has_spots) e.spots.push_back({Encoding::digest, offset, meant.number, 0});
       // With a prefix in place, what is stored is what will be deployed there.
-      const bool known = meant.spots.empty() || !job_.dest.empty();
+      const bool known = !meant.has_spots || !job_.dest.empty();
       contents_[i].replace(static_cast<size_t>(offset), kDigits, known ? hex(meant.sha256) : std::string(kDigits, '0'));
     }
     std::sort(e.spots.begin(), e.spots.end(), [](const Spot& a, const Spot& b) { return a.offset < b.offset; });
@@ -177,8 +208,10 @@ class Sealing {
     std::string& content = contents_[i];
     if (raw_.empty()) limit_ = frame_limit(job_.frame_bytes, total_, left_);
     if (e.size > job_.frame_bytes || raw_.size() + e.size > limit_) flush();
-    left_ -= job_.entries[i].data.size;
-    raw_ += tar_header(e, draft_.table.root);
+    if (raw_.empty())
+      raw_.reserve(static_cast<size_t>(job_.frame_bytes));  // growing step by step would take twice that
+    left_ -= planned(job_.entries[i]);
+    raw_ += tar_header(e, draft_.table.head().root);
     if (e.kind == Kind::file) {
       e.frame = static_cast<uint32_t>(draft_.frames.size() + written_ + frames_.size());
       e.offset = raw_.size();
@@ -192,7 +225,7 @@ class Sealing {
       }
       if (parts > 1) flush();
     }
-    content = {};
+    std::string().swap(content);  // an assignment would keep what it took
     progress_.add(1, e.size);
   }
 
@@ -200,7 +233,7 @@ class Sealing {
     std::vector<Range> solid;
     for (const Spot& s : e.spots)
       solid.push_back(
-          {s.offset, s.offset + (s.encoding == Encoding::digest ? kDigits : draft_.table.prefixes[s.refers].size())});
+          {s.offset, s.offset + (s.encoding == Encoding::digest ? kDigits : table_prefixes_[s.refers].size())});
     return solid;
   }
 
@@ -210,11 +243,13 @@ class Sealing {
   }
 
   void pack_table() {
-    const std::string encoded = encode_table(draft_.table);
-    summary_ = summarize(draft_.table, encoded, job_.json);
+    summary_ = table_.counts();
+    const std::string encoded = table_.finish(draft_.table.entries());
+    summary_.digest = digest_of(encoded, job_.json);
+    summary_.json = job_.json;
     if (job_.codec != Codec::zstd) return;
-    for (int k = 0; k < 8; ++k) table_.push_back(static_cast<char>(uint64_t{encoded.size()} >> (8 * k)));
-    table_ += Compressor(job_.level).compressed(encoded.data(), encoded.size());
+    table_bytes_ = encoded.size();
+    Compressor(job_.level).compress(encoded.data(), encoded.size(), packed_table_);
   }
 
   Sealed write_index() {
@@ -229,29 +264,40 @@ class Sealing {
 
   void append_index(const std::string& summary) {
     std::vector<Frame> all = assembly_.frames();
-    for (const std::string& part : {skippable(kTableMagic, table_), skippable(kSummaryMagic, summary)}) {
-      all.push_back({assembly_.position(), static_cast<uint32_t>(part.size()), 0});
-      assembly_.append(part);
-    }
+    const auto begin = [&](size_t size) { all.push_back({assembly_.position(), static_cast<uint32_t>(size), 0}); };
+    const std::string sized = table_head(table_bytes_, packed_table_.size());
+    begin(sized.size() + packed_table_.size());
+    assembly_.append(sized);
+    assembly_.append(packed_table_.data(), packed_table_.size());
+    const std::string part = skippable(kSummaryMagic, summary);
+    begin(part.size());
+    assembly_.append(part);
     assembly_.append(seek_table(all));
   }
 
   const SealJob& job_;
   Progress progress_;
   Draft draft_;
-  PrefixList prefixes_;
-  const size_t made_before_;
-  Assembly assembly_;
+  Assembly assembly_;  // removes the output whatever fails from here on
+  std::vector<std::string> table_prefixes_;
+  PrefixList prefixes_;  // the same
+  TableWriter table_;
+  std::vector<Digest> hashes_;  // of the entries made before
+  std::vector<bool> has_spots_;
+  std::unordered_map<uint32_t, uint32_t> shared_;  // of hard links among them: the file
+  const size_t made_before_;                       // their number
   std::vector<Mark> marks_;
-  std::vector<std::string> contents_;  // of those that are complete and not appended yet
-  std::unordered_map<std::string, uint32_t> numbers_;
+  std::vector<std::string> contents_;                  // of those that are complete and not appended yet
+  std::vector<Entry> entries_;                         // to append
+  std::unordered_map<std::string, uint32_t> numbers_;  // theirs, by path
   std::string raw_;
   uint64_t limit_ = 0;               // bytes that it holds
   uint64_t total_ = 0;               // bytes of all contents, as planned
   uint64_t left_ = 0;                // and of those that are neither in it nor before it
   std::vector<std::string> frames_;  // that wait
   size_t written_ = 0;               // frames before them
-  std::string table_;                // its size, and packed
+  Room packed_table_;
+  uint64_t table_bytes_ = 0;  // before
   Summary summary_;
 };
 

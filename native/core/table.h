@@ -29,7 +29,9 @@ class Indexing {
 std::string encode_summary(const Summary& summary);
 Summary decode_summary(const uint8_t* data, size_t size);
 
-// Fills counts and longest_prefix from a table; digest = SHA-256(encoded table ‖ json).
+Digest digest_of(const std::string& encoded, const std::string& json);  // SHA-256(encoded table ‖ json)
+void count(Summary& summary, const Entry& entry);                       // one more of the table
+// Fills counts and longest_prefix from a table.
 Summary summarize(const Table& table, const std::string& encoded, std::string json);
 
 // A safe relative path as FORMAT.md demands it; throws UNSAFE_PATH. `known`: what stands before it was looked at, and ends with a slash.

@@ -10,10 +10,8 @@ namespace {
 constexpr uint64_t kFrames = 64, kFrame = 4 << 20;         // into so many at least, or of so many bytes
 constexpr uint64_t kLastFrames = 8, kLastFrame = 2 << 20;  // the same for what is left
 
-uint64_t member_bytes(const Entry& entry) {
-  const uint64_t size = entry.kind == Kind::file ? entry.size : 0;
-  return 512 + size + tar_padding(size);
-}
+uint64_t bytes_of(const PackEntries& entries, size_t i) { return entries.kind(i) == Kind::file ? entries.bytes(i) : 0; }
+uint64_t member_bytes(uint64_t size) { return 512 + size + tar_padding(size); }
 
 }  // namespace
 
@@ -21,27 +19,28 @@ uint64_t frame_limit(uint64_t frame_bytes, uint64_t total, uint64_t left) {
   return std::min({frame_bytes, std::max(kFrame, total / kFrames), std::max(kLastFrame, left / kLastFrames)});
 }
 
-std::vector<size_t> companions_of(const std::vector<PackEntry>& entries) {
-  std::unordered_map<std::string, size_t> numbers;
-  for (const PackEntry& e : entries)
-    if (!e.unless_rewritten.empty()) numbers.emplace(e.unless_rewritten, kNone);
+std::vector<size_t> companions_of(const PackEntries& entries) {
+  std::unordered_map<std::string_view, size_t> numbers;
+  for (size_t i = 0; i < entries.size(); ++i)
+    if (const std::string_view named = entries.unless_rewritten(i); !named.empty()) numbers.emplace(named, kNone);
   std::vector<size_t> companions(entries.size(), kNone);
   if (numbers.empty()) return companions;
   for (size_t i = 0; i < entries.size(); ++i) {
-    const auto own = numbers.find(entries[i].entry.path);
+    const auto own = numbers.find(entries.path(i));
     if (own != numbers.end()) own->second = i;
-    const std::string& named = entries[i].unless_rewritten;
+    const std::string_view named = entries.unless_rewritten(i);
     if (named.empty()) continue;
     companions[i] = numbers[named];
-    if (companions[i] >= i)  // to wait for a later entry could be to wait for oneself
+    if (companions[i] >= i) {  // to wait for a later entry could be to wait for oneself
+      const std::string path(entries.path(i));
       throw Failure("INVALID_OPTION",
-                    "pack: " + entries[i].entry.path + " depends on " + named + ", which is no entry before it",
-                    entries[i].entry.path);
+                    "pack: " + path + " depends on " + std::string(named) + ", which is no entry before it", path);
+    }
   }
   return companions;
 }
 
-Division divide(const std::vector<PackEntry>& entries, const std::vector<size_t>& companions, uint64_t frame_bytes,
+Division divide(const PackEntries& entries, const std::vector<size_t>& companions, uint64_t frame_bytes,
                 unsigned threads) {
   Division out;
   struct Placed {
@@ -50,7 +49,7 @@ Division divide(const std::vector<PackEntry>& entries, const std::vector<size_t>
   };
   std::vector<Placed> placed;
   uint64_t total = 0;
-  for (const PackEntry& e : entries) total += member_bytes(e.entry);
+  for (size_t i = 0; i < entries.size(); ++i) total += member_bytes(bytes_of(entries, i));
   uint64_t position = 0, begin = 0;  // bytes of members before this one, and before the frame
   size_t first = 0, frame = 0;
   const auto flush = [&](size_t end) {
@@ -59,8 +58,7 @@ Division divide(const std::vector<PackEntry>& entries, const std::vector<size_t>
     begin = position;
   };
   for (size_t i = 0; i < entries.size(); ++i) {
-    const Entry& entry = entries[i].entry;
-    const uint64_t size = entry.kind == Kind::file ? entry.size : 0, member = member_bytes(entry);
+    const uint64_t size = bytes_of(entries, i), member = member_bytes(size);
     const uint64_t alone = frame_limit(frame_bytes, total, total - position);
     if (size > alone) {
       flush(i);

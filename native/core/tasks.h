@@ -23,7 +23,7 @@ struct Division {
 };
 
 // Of each entry: the one before it that decides whether it is left out, or kNone. INVALID_OPTION when that is no entry before it.
-std::vector<size_t> companions_of(const std::vector<PackEntry>& entries);
+std::vector<size_t> companions_of(const PackEntries& entries);
 
 // Bytes for the frame that begins when `left` of `total` bytes of members are to come, at most `frame_bytes`. More of a large archive, which
 // is smaller for it and has frames enough for all threads; less towards the end, so that threads that take one frame after another end
@@ -31,7 +31,7 @@ std::vector<size_t> companions_of(const std::vector<PackEntry>& entries);
 uint64_t frame_limit(uint64_t frame_bytes, uint64_t total, uint64_t left);
 
 // Cuts by planned sizes alone, so that the frames do not depend on the threads.
-Division divide(const std::vector<PackEntry>& entries, const std::vector<size_t>& companions, uint64_t frame_bytes,
+Division divide(const PackEntries& entries, const std::vector<size_t>& companions, uint64_t frame_bytes,
                 unsigned threads);
 
 }  // namespace cd

@@ -13,7 +13,7 @@ export interface Listed {
 /** What is beneath `root`, without a deployment's own folder. */
 export async function listDirectory(root: string, threads: number, signal?: AbortSignal): Promise<Listed> {
   const job = { root, skip: ['.conda-deploy'], threads }
-  return { root, found: await runJob((counters) => native().scan(job, counters), { signal }) }
+  return { root, found: [...(await runJob((counters) => native().scan(job, counters), { signal }))] }
 }
 
 /** Names the tree: SHA-256 over names, kinds, modes, times, links and the SHA-256 of all contents. Reads every file. */

@@ -1,5 +1,6 @@
 /** Our own format, `.tar.zst` as FORMAT.md describes it: the settings of the core's jobs that make and read it. */
 import { EnvError } from '../errors.js'
+import type { List } from '../list.js'
 import {
   type Codec,
   type Index,
@@ -9,6 +10,7 @@ import {
   type Packed,
   runJob,
   type Sealed,
+  type SealJob,
 } from '../native.js'
 
 /** Most bytes of members to a frame: of 8 MiB it would take 1 % less, and deploying a tenth longer, as two threads' frames leave the cache. */
@@ -37,7 +39,7 @@ const form = ({ codec, dest }: Writing): Pick<Writing, 'codec' | 'dest'> => ({
 /** What to pack: entries of the tree at `root`, and the spellings of its prefix. */
 export interface Packing {
   readonly root: string
-  readonly entries: readonly PackEntry[]
+  readonly entries: List<PackEntry>
   readonly prefixes: readonly string[]
 }
 
@@ -52,17 +54,18 @@ export function packTarZst(packing: Packing, output: string | number | null, wri
 /** Appends generated entries and the index: the file at `output` is an archive then. `identity`: JSON. */
 export function sealTarZst(
   draft: Uint8Array,
-  packing: Omit<Packing, 'root'>,
+  packing: Omit<Packing, 'root'> & Pick<SealJob, 'spool'>,
   identity: string,
   output: string | number,
   writing: Writing,
 ): Promise<Sealed> {
-  const { entries, prefixes } = packing
+  const { entries, prefixes, spool } = packing
   const job = {
     output,
     draft,
     entries,
     prefixes,
+    ...(spool === undefined ? {} : { spool }),
     ...form(writing),
     json: identity,
     level: writing.level,

@@ -5,26 +5,25 @@
 import { open, readdir, readFile } from 'node:fs/promises'
 import { basename, join, resolve } from 'node:path'
 import { EnvError, fromSystem } from '../errors.js'
+import type { List } from '../list.js'
 import { ifThere } from '../tree/if-there.js'
 import { changeName, inChange, inUpdate, isChanging, isUpdating, unfinished, unfinishedMark } from './changing.js'
 import { longestFirst, spellingsOf, type Variables } from './find.js'
-import { defaultSitePackages, installedPath } from './noarch.js'
+import { defaultSitePackages } from './noarch.js'
 import { originByScripts } from './origin.js'
-import { readPackagePaths } from './package-cache.js'
-import type { PathRecord } from './paths.js'
+import { type OwnedFile, ownedBy } from './owned.js'
 import { type PrefixRecord, parseRecord } from './record.js'
 
-/** A path that a package owns in the prefix. */
-export interface OwnedFile {
-  readonly path: string
-  /** Null: the package only lists it. */
-  readonly recorded: PathRecord | null
+export interface Package {
+  readonly record: PackageRecord
+  readonly owned: List<OwnedFile>
 }
 
-export interface Package {
-  readonly record: PrefixRecord
-  readonly owned: readonly OwnedFile[]
-}
+/** What is kept of a record: its paths are in `owned`, its document is read again where it is needed. */
+export type PackageRecord = Pick<
+  PrefixRecord,
+  'file' | 'name' | 'version' | 'build' | 'subdir' | 'noarch' | 'sitePackages'
+>
 
 export interface Environment {
   /** Absolute, as given. */
@@ -46,41 +45,95 @@ export interface Environment {
  * for noarch python packages without a python, and for an environment in the midst of a change.
  */
 export async function openEnvironment(prefix: string, variables: Variables = process.env): Promise<Environment> {
-  const records = await readRecords(prefix)
-  const { python, packages } = packagesOf(prefix, records)
+  const installed = new Installed(prefix)
+  await eachRecord(prefix, (record, number) => installed.add(record, number))
+  const { python, platform, packages } = installed.all()
   const heads = await scriptHeads(prefix, packages)
   const same = spellingsOf(prefix, heads.flatMap(namedBy), variables)
   const [origin] = originByScripts(heads)
   const movedFrom = origin === undefined || same.includes(resolve(origin)) ? null : resolve(origin)
   const spellings = movedFrom === null ? same : longestFirst([...same, movedFrom])
-  return { prefix, spellings, movedFrom, name: basename(prefix), platform: platformOf(records), python, packages }
+  return { prefix, spellings, movedFrom, name: basename(prefix), platform, python, packages }
 }
 
 /** An environment that stands nowhere: of its records, as if they were at `prefix`. */
 export function unplacedEnvironment(name: string, prefix: string, records: readonly PrefixRecord[]): Environment {
   const sorted = [...records].sort((a, b) => (a.file < b.file ? -1 : 1))
-  const platform = platformOf(sorted)
-  return { prefix, spellings: [prefix], movedFrom: null, name, platform, ...packagesOf(prefix, sorted) }
+  const installed = new Installed(prefix)
+  for (const [number, record] of sorted.entries()) installed.add(record, number)
+  return { prefix, spellings: [prefix], movedFrom: null, name, ...installed.all() }
 }
 
-function packagesOf(prefix: string, records: readonly PrefixRecord[]): Pick<Environment, 'python' | 'packages'> {
-  const python = pythonOf(prefix, records)
-  const packages: Package[] = []
-  for (const record of records) {
-    if (record.noarch === 'python' && python === null) {
-      const message = `noarch: python package installed ('${record.name}'), but Python not found in environment ('${prefix}')`
-      throw new EnvError('ENV_DAMAGED', message, { path: join(prefix, record.file) })
-    }
-    packages.push({ record, owned: ownedBy(record, python?.sitePackages ?? '') })
+/** The packages at a prefix, gathered record by record, so that no two documents have to be in memory. */
+class Installed {
+  private readonly prefix: string
+  private readonly packages: Package[] = []
+  private readonly pythons: PackageRecord[] = []
+  /** Until it is known where python has its packages. */
+  private readonly waiting: (readonly [record: PrefixRecord, number: number])[] = []
+
+  constructor(prefix: string) {
+    this.prefix = prefix
   }
-  return { python, packages }
+
+  /** `number`: its place among all. */
+  add(record: PrefixRecord, number: number): void {
+    if (record.name === 'python') this.pythons.push(kept(record))
+    if (record.noarch === 'python' && this.pythons.length === 0) this.waiting.push([record, number])
+    else this.own(record, number, pythonOf(this.pythons[0]))
+  }
+
+  all(): Pick<Environment, 'python' | 'platform' | 'packages'> {
+    const [first, ...others] = this.pythons
+    if (others.length > 0) {
+      const message = `Unexpected failure, multiple versions of python found in prefix '${this.prefix}'`
+      throw new EnvError('ENV_DAMAGED', message, { path: this.prefix, hint: 'reinstall python in this environment' })
+    }
+    const python = pythonOf(first)
+    const [orphan] = this.waiting
+    if (python === null && orphan !== undefined) {
+      const [{ name, file }] = orphan
+      const message = `noarch: python package installed ('${name}'), but Python not found in environment ('${this.prefix}')`
+      throw new EnvError('ENV_DAMAGED', message, { path: join(this.prefix, file) })
+    }
+    for (const [record, number] of this.waiting.splice(0)) this.own(record, number, python)
+    const packages = this.packages.filter((one) => one !== undefined)
+    return { python, platform: platformOf(packages.map(({ record }) => record)), packages }
+  }
+
+  private own(record: PrefixRecord, number: number, python: Environment['python']): void {
+    this.packages[number] = { record: kept(record), owned: ownedBy(record, python?.sitePackages ?? '') }
+  }
 }
+
+const kept = ({ file, name, version, build, subdir, noarch, sitePackages }: PrefixRecord): PackageRecord => ({
+  ...{ file, name, version, build, subdir, noarch, sitePackages },
+})
+
+const pythonOf = (python: PackageRecord | undefined): Environment['python'] =>
+  python === undefined
+    ? null
+    : { version: python.version, sitePackages: python.sitePackages ?? defaultSitePackages(python.version) }
+
+/** The records of an environment, by their names. Throws what `eachRecord` throws. */
+export async function readRecords(prefix: string, changing = false): Promise<PrefixRecord[]> {
+  const records: PrefixRecord[] = []
+  await eachRecord(prefix, (record, number) => (records[number] = record), changing)
+  return records.filter((record) => record !== undefined)
+}
+
+/** Documents that are read at a time. */
+const readAhead = 8
 
 /**
- * The records of an environment, by their names. Throws ENV_DAMAGED for what is none, and for an environment in the midst of a change,
- * unless the caller is who changes it.
+ * Hands over every record of an environment with its number in the order of their names; that of python comes early, because others are
+ * understood by it. Throws ENV_DAMAGED for what is none, and for an environment in the midst of a change, unless the caller is who changes it.
  */
-export async function readRecords(prefix: string, changing = false): Promise<PrefixRecord[]> {
+async function eachRecord(
+  prefix: string,
+  use: (record: PrefixRecord, number: number) => void,
+  changing = false,
+): Promise<void> {
   const folder = join(prefix, 'conda-meta')
   try {
     const all = await readdir(folder)
@@ -88,8 +141,16 @@ export async function readRecords(prefix: string, changing = false): Promise<Pre
     if (!changing && all.includes(changeName)) throw inChange(prefix)
     if (isUpdating(prefix)) throw inUpdate(prefix)
     const names = all.filter((name) => name.endsWith('.json') && !name.startsWith('.')).sort()
-    const texts = await Promise.all(names.map((name) => recordFile(join(folder, name))))
-    return texts.flatMap((text, i) => (text === null ? [] : [parseRecord(`conda-meta/${names[i]}`, text)]))
+    const isPython = (number: number): boolean => /^python-\d/.test(names[number] ?? '')
+    const order = [...names.keys()].sort((a, b) => Number(isPython(b)) - Number(isPython(a)))
+    for (let first = 0; first < order.length; first += readAhead) {
+      const some = order.slice(first, first + readAhead)
+      const texts = await Promise.all(some.map((number) => recordFile(join(folder, names[number] ?? ''))))
+      for (const [i, number] of some.entries()) {
+        const text = texts[i]
+        if (typeof text === 'string') use(parseRecord(`conda-meta/${names[number]}`, text), number)
+      }
+    }
   } catch (error) {
     throw error instanceof EnvError ? error : fromSystem(error, 'cannot read', folder)
   }
@@ -126,41 +187,7 @@ async function recordFile(path: string): Promise<string | null> {
   }
 }
 
-function pythonOf(prefix: string, records: readonly PrefixRecord[]): Environment['python'] {
-  const [python, ...others] = records.filter((record) => record.name === 'python')
-  if (others.length > 0) {
-    const message = `Unexpected failure, multiple versions of python found in prefix '${prefix}'`
-    throw new EnvError('ENV_DAMAGED', message, { path: prefix, hint: 'reinstall python in this environment' })
-  }
-  if (!python) return null
-  return { version: python.version, sitePackages: python.sitePackages ?? defaultSitePackages(python.version) }
-}
-
-/** Every path once; `.nonadmin` is a marker of installers on Windows, never a file of the package. */
-function ownedBy(record: PrefixRecord, sitePackages: string): OwnedFile[] {
-  const files = new Set(record.files)
-  const paths = record.paths ?? (record.source === '' ? null : readPackagePaths(record.source)) ?? []
-  const owned = new Map<string, OwnedFile>()
-  for (const recorded of paths) {
-    const path = ownPath(record, files, recorded.path, sitePackages)
-    owned.set(path, { path, recorded })
-  }
-  for (const path of files) if (!owned.has(path)) owned.set(path, { path, recorded: null })
-  owned.delete('.nonadmin')
-  return [...owned.values()]
-}
-
-/** Where a recorded path was installed: `files` has the real paths, whoever wrote the record. */
-export function ownPath(
-  record: Pick<PrefixRecord, 'noarch'>,
-  files: ReadonlySet<string>,
-  path: string,
-  sitePackages: string,
-): string {
-  return record.noarch !== 'python' || files.has(path) ? path : installedPath(path, sitePackages)
-}
-
-function platformOf(records: readonly PrefixRecord[]): string {
+function platformOf(records: readonly PackageRecord[]): string {
   const counts = new Map<string, number>()
   for (const { subdir } of records)
     if (subdir !== '' && subdir !== 'noarch') counts.set(subdir, (counts.get(subdir) ?? 0) + 1)
@@ -176,8 +203,10 @@ async function scriptHeads(prefix: string, packages: readonly Package[]): Promis
   const isScript = ({ path, recorded }: OwnedFile): boolean =>
     path.startsWith('bin/') &&
     (recorded?.type === 'unix_python_entry_point' || (recorded?.mode === 'text' && recorded.placeholder !== undefined))
-  const scripts = packages.flatMap((one) => one.owned.filter(isScript)).slice(0, scriptsRead)
-  return await Promise.all(scripts.map(({ path }) => head(join(prefix, path))))
+  const scripts: string[] = []
+  for (const { owned } of packages)
+    for (const file of owned) if (scripts.length < scriptsRead && isScript(file)) scripts.push(file.path)
+  return await Promise.all(scripts.map((path) => head(join(prefix, path))))
 }
 
 /** The prefix in the first line of a script, whatever interpreter it calls there. */

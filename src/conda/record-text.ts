@@ -1,7 +1,7 @@
 /** conda-meta for an environment that will stand elsewhere: records and the history, true after deployment. Pure. */
 import { createHash } from 'node:crypto'
 import { EnvError } from '../errors.js'
-import { ownPath } from './environment.js'
+import { ownPath } from './owned.js'
 import type { PathRecord } from './paths.js'
 import type { PrefixRecord } from './record.js'
 

@@ -87,7 +87,7 @@ async function nodesOf({ parts }: LinkPlan, { signal }: Request): Promise<Map<st
     // By the core, which follows no link: what a package says lies behind one of its links is not there.
     const job = { root: source, skip: [ownFolder], threads: 1 }
     const found = source === '' ? [] : await runJob((counters) => native().scan(job, counters), { signal })
-    const there = new Map(found.map((node) => [node.path, node]))
+    const there = new Map([...found].map((node) => [node.path, node]))
     const add = (path: string, how: How, from = path): void => {
       nodes.set(path, nodeOf(path, how, join(source, from), there.get(from)))
     }
@@ -153,7 +153,7 @@ function environmentOf(
   else if (meta.kind !== 'directory') throw inTheWay('conda-meta/history', 'conda-meta')
   const records = wanted.map((one, number) => {
     const { name: file, document } = recordDocument(one, number, plan)
-    add(made(`conda-meta/${file}`, Buffer.alloc(0)))
+    add(made(`conda-meta/${file}`, Buffer.from(JSON.stringify(document))))
     return recordOf(`conda-meta/${file}`, document)
   })
   const added = wanted.map(({ record }) => noteOf(record))

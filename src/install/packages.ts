@@ -259,7 +259,7 @@ async function ended(folder: string, patience: number): Promise<void> {
   if (begun === null || Date.now() - begun.ctimeMs > longest) return
   const grown = async (): Promise<string> => {
     const all = await runJob((counters) => native().scan({ root: folder, skip: [], threads: 1 }, counters))
-    return `${all.length} ${all.reduce((sum, { size }) => sum + size, 0)}`
+    return `${all.length} ${[...all].reduce((sum, { size }) => sum + size, 0)}`
   }
   const pause = Math.min(patience, 500)
   try {

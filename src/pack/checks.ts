@@ -5,10 +5,10 @@ import { join } from 'node:path'
 import type { Environment } from '../conda/environment.js'
 import { EnvError, fromSystem } from '../errors.js'
 import type { PackEntry, Scanned } from '../native.js'
-import type { MissingFiles } from './plan.js'
+import type { MissingFiles } from './nodes.js'
 
 /** Names of packages installed in editable form (`pip install -e`, `setup.py develop`): their files are not in the environment. */
-export async function editablePackages(environment: Environment, scanned: readonly Scanned[]): Promise<string[]> {
+export async function editablePackages(environment: Environment, scanned: Iterable<Scanned>): Promise<string[]> {
   const site = environment.python?.sitePackages
   if (site === undefined) return []
   const names = new Set<string>()
@@ -75,11 +75,12 @@ export function missingError(missing: readonly MissingFiles[]): EnvError {
  * What ended packing; where that was a file that this user may not read, all such files are named: the core stops at the first. Asked only
  * then, so that nothing is spent where all is well.
  */
-export function withUnreadable(error: unknown, prefix: string, entries: readonly PackEntry[]): unknown {
+export function withUnreadable(error: unknown, prefix: string, entries: Iterable<PackEntry>): unknown {
   const inside = error instanceof EnvError && error.code === 'PERMISSION' && error.path?.startsWith(`${prefix}/`)
   if (!inside) return error
-  const files = entries.filter(({ kind, data }) => kind === 'file' && data === undefined).map(({ path }) => path)
-  const unreadable = files.filter((path) => !isReadable(join(prefix, path)))
+  const unreadable: string[] = []
+  for (const { path, kind, data } of entries)
+    if (kind === 'file' && data === undefined && !isReadable(join(prefix, path))) unreadable.push(path)
   if (unreadable.length === 0) return error
   const few = unreadable.slice(0, named)
   const more = unreadable.length > named ? [`+ ${unreadable.length - named} others`] : []

@@ -27,10 +27,14 @@ export function contentsOf(
   fate: (entry: PackEntry) => Fate,
   reserved: readonly string[],
 ): Contents {
-  const nodes = new Map<string, PackEntry | Node>()
-  for (const list of [plan.entries, plan.meta]) for (const entry of list) nodes.set(entry.path, entry)
-  for (const path of dropped) nodes.delete(path)
-  for (const path of reserved) nodes.set(path, { kind: 'file' })
+  const gone = new Set(dropped)
+  const later = new Set(reserved)
+  const nodes = {
+    get(path: string): PackEntry | Node | undefined {
+      if (later.has(path)) return { kind: 'file' }
+      return gone.has(path) ? undefined : plan.find(path)
+    },
+  }
   // A record asks three questions of a path before it comes to the next, and few lead over links.
   let last: string | undefined
   let answer: PackEntry | Node | undefined
@@ -48,7 +52,8 @@ export function contentsOf(
   }
   return {
     has(path) {
-      return nodeAt(path) !== undefined || follow(nodes, path, false) !== null
+      const direct = later.has(path) || (plan.has(path) && !gone.has(path))
+      return direct || follow(nodes, path, false) !== null
     },
     hash(path) {
       const there = reached(path, true)

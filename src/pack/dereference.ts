@@ -15,13 +15,13 @@ import type { Plan } from './plan.js'
 /** `onDisk`: the scan is of a tree that is there. Without hard links; without symbolic ones too, except for those that lead nowhere, or to a folder around themselves. */
 export function dereference(
   { prefix }: Pick<Environment, 'prefix'>,
-  scanned: readonly Scanned[],
+  scanned: Iterable<Scanned>,
   { links, onDisk }: { readonly links: boolean; readonly onDisk: boolean },
 ): Scanned[] {
-  const single = scanned.map(({ inode: _, ...node }): Scanned => node)
+  const single = [...scanned].map(({ inode: _, ...node }): Scanned => node)
   if (links) return single
   const out: Scanned[] = []
-  const beneath = childrenOf(scanned)
+  const beneath = childrenOf(single)
   const nodes = new Map(single.map((node) => [node.path, node]))
   const root = onDisk ? realpathSync(prefix) : prefix
   const endOf = (path: string): string | null => {
@@ -110,13 +110,14 @@ function namesIn(path: string): string[] {
 export function checkZip(plan: Pick<Plan, 'entries' | 'meta'>, options: Pick<Settled, 'zipSymlinks' | 'zip64'>): void {
   // With conda-unpack.
   if (!options.zip64 && plan.entries.length + plan.meta.length + 1 > mostEntries) throw largeZip()
-  for (const { path, kind } of [...plan.entries, ...plan.meta]) {
-    if (kind === 'symlink' && !options.zipSymlinks) throw danglingError(path)
-    // Lone surrogates stand for bytes that are not UTF-8.
-    if (/(?<![\ud800-\udbff])[\udc80-\udcff]/.test(path)) throw nameError(path, 'not UTF-8')
-    if (path.includes('\\')) throw nameError(path, 'a backslash in it')
-    if (/^[a-zA-Z]:/.test(path)) throw nameError(path, 'what looks like a drive')
-  }
+  for (const list of [plan.entries, plan.meta])
+    for (const { path, kind } of list) {
+      if (kind === 'symlink' && !options.zipSymlinks) throw danglingError(path)
+      // Lone surrogates stand for bytes that are not UTF-8.
+      if (/(?<![\ud800-\udbff])[\udc80-\udcff]/.test(path)) throw nameError(path, 'not UTF-8')
+      if (path.includes('\\')) throw nameError(path, 'a backslash in it')
+      if (/^[a-zA-Z]:/.test(path)) throw nameError(path, 'what looks like a drive')
+    }
 }
 
 const nameError = (path: string, why: string): EnvError =>

@@ -2,6 +2,7 @@
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Environment } from '../conda/environment.js'
+import { parseRecord } from '../conda/record.js'
 import { historyText, recordText } from '../conda/record-text.js'
 import { fromSystem } from '../errors.js'
 import type { Outcome, PackEntry } from '../native.js'
@@ -11,6 +12,10 @@ import type { Plan } from './plan.js'
 import type { UnpackFile } from './scripts/index.js'
 
 const history = 'conda-meta/history'
+/** Documents that are read at a time: few, because each takes ten times its size while it is parsed and written. */
+const readAhead = 8
+/** Bytes, about, of those that are made at a time. */
+const batch = 16 << 20
 
 /** Paths whose content is made anew. */
 export function remadePaths(environment: Environment): Set<string> {
@@ -18,34 +23,42 @@ export function remadePaths(environment: Environment): Set<string> {
 }
 
 /**
- * The entries of conda-meta with their content: records and the history for another prefix, everything else as it is. `outcomes`: of what is
+ * The entries of conda-meta with their content, some at a time: records and the history for another prefix, everything else as it is. `outcomes`: of what is
  * packed already; `reserved`: paths that are made later.
  */
-export async function metaEntries(
+export async function* metaEntries(
   environment: Environment,
   plan: Plan,
   outcomes: ReadonlyMap<string, Outcome>,
   reserved: readonly string[],
-): Promise<PackEntry[]> {
-  const records = new Map(environment.packages.map(({ record }) => [record.file, record]))
+): AsyncGenerator<PackEntry[]> {
+  const records = new Set(environment.packages.map(({ record }) => record.file))
   const dropped = [...outcomes.values()].filter((outcome) => outcome.dropped).map(({ path }) => path)
   const contents = contentsOf(plan, dropped, (entry) => fateOf(entry, outcomes.get(entry.path)), reserved)
   const sitePackages = environment.python?.sitePackages ?? ''
-  return Promise.all(
-    plan.meta.map(async ({ path, kind, mode, mtime, size, target, data: known, source }): Promise<PackEntry> => {
-      if (kind !== 'file') return { path, kind, mode, mtime, size, ...(target === undefined ? {} : { target }) }
-      const record = records.get(path)
-      if (!record) {
-        const bytes = known ?? (await read(source ?? join(environment.prefix, path)))
-        if (path !== history) return { path, kind, mode, mtime, size: bytes.length, data: bytes }
-        const data = Buffer.from(historyText(Buffer.from(bytes).toString('latin1')), 'latin1')
-        return { path, kind, mode, mtime: plan.mtime, size: data.length, data }
-      }
-      const { text, digests } = recordText(record, contents, sitePackages)
+  const make = ({ path, kind, mode, mtime, size, target }: PackEntry, bytes: Buffer): PackEntry => {
+    if (kind !== 'file') return { path, kind, mode, mtime, size, ...(target === undefined ? {} : { target }) }
+    if (records.has(path)) {
+      const { text, digests } = recordText(parseRecord(path, bytes.toString()), contents, sitePackages)
       const data = Buffer.from(text, 'latin1') // it is ASCII
       return { path, kind, mode, mtime: plan.mtime, size: data.length, data, digests }
-    }),
-  )
+    }
+    if (path !== history) return { path, kind, mode, mtime, size: bytes.length, data: bytes }
+    const data = Buffer.from(historyText(bytes.toString('latin1')), 'latin1')
+    return { path, kind, mode, mtime: plan.mtime, size: data.length, data }
+  }
+  const contentOf = async ({ path, kind, data, source }: PackEntry): Promise<Buffer> =>
+    kind === 'file' ? Buffer.from(data ?? (await read(source ?? join(environment.prefix, path)))) : Buffer.alloc(0)
+  let made: PackEntry[] = []
+  for (let first = 0; first < plan.meta.length; first += readAhead) {
+    const some = plan.meta.slice(first, first + readAhead)
+    const read = await Promise.all(some.map(contentOf))
+    for (const [i, entry] of some.entries()) made.push(make(entry, read[i] as Buffer))
+    const bytes = made.reduce((sum, { size }) => sum + size, 0)
+    if (bytes < batch && first + readAhead < plan.meta.length) continue
+    yield made
+    made = []
+  }
 }
 
 async function read(path: string): Promise<Buffer> {
@@ -56,7 +69,7 @@ async function read(path: string): Promise<Buffer> {
   }
 }
 
-/** The files that conda-unpack has to complete. `meta`: with content; `outcomes`: of all of them. */
+/** The files that conda-unpack has to complete. `meta`: with content; `outcomes`: of all of them, in the order of the archive. */
 export function unpackFiles(
   plan: Plan,
   meta: readonly PackEntry[],
@@ -65,15 +78,13 @@ export function unpackFiles(
   const links = new Map<string, string[]>()
   for (const [path, target] of plan.shared) links.set(target, [...(links.get(target) ?? []), path])
   const files: UnpackFile[] = []
-  for (const list of [plan.entries, meta])
-    for (const { path, kind, digests = [] } of list) {
-      const outcome = kind === 'file' ? outcomes.get(path) : undefined
-      if (!outcome || outcome.dropped) continue
-      const found = outcome.spots ?? []
-      if (found.length + digests.length === 0) continue
-      const hashes = digests.map(({ offset, path: refers }): Spot => ({ encoding: 'digest', offset, refers, slot: 0 }))
-      const spots = [...found, ...hashes].sort((a, b) => a.offset - b.offset)
-      files.push({ path, size: outcome.size, sha256: outcome.sha256, spots, links: links.get(path) ?? [] })
-    }
+  const waiting = new Map(meta.map(({ path, digests = [] }) => [path, digests]))
+  for (const { path, size, sha256, spots: found = [], dropped } of outcomes.values()) {
+    const digests = waiting.get(path) ?? []
+    if (dropped || found.length + digests.length === 0) continue
+    const hashes = digests.map(({ offset, path: refers }): Spot => ({ encoding: 'digest', offset, refers, slot: 0 }))
+    const spots = [...found, ...hashes].sort((a, b) => a.offset - b.offset)
+    files.push({ path, size, sha256, spots, links: links.get(path) ?? [] })
+  }
   return files
 }

@@ -1,6 +1,6 @@
 /** Fills the identity of an archive, and the counts and lists of a pack's result, from what the core found. Pure. */
 import type { Environment } from '../conda/environment.js'
-import type { Outcome } from '../native.js'
+import type { Outcome, PackEntry } from '../native.js'
 import type { Counts, Identity, Kept, LeftOut, Listed, OutsideLink } from '../tree/manifest.js'
 import { version } from '../version.js'
 import type { Plan } from './plan.js'
@@ -24,15 +24,16 @@ export interface Findings {
   readonly editable: readonly string[]
 }
 
-/** `remade`: paths of conda-meta whose content is made anew. */
+/** `unpack`: entries beside those of the plan; `remade`: paths of conda-meta whose content is made anew. */
 export function findingsOf(
   plan: Plan,
+  unpack: readonly PackEntry[],
   outcomes: ReadonlyMap<string, Outcome>,
   remade: ReadonlySet<string>,
   editable: readonly string[],
 ): Findings {
   const counts = { proven: 0, installed: 0, modified: 0, unhashed: 0, unmanaged: 0, generated: 0 }
-  for (const list of [plan.entries, plan.meta])
+  for (const list of [plan.entries, unpack, plan.meta])
     for (const { path, kind, data, expect } of list) {
       if (kind !== 'file') continue
       const outcome = outcomes.get(path)
@@ -40,7 +41,7 @@ export function findingsOf(
       const state = outcome?.state ?? (expect?.sha256 === undefined ? 'unknown' : 'proven')
       if (data !== undefined || remade.has(path)) counts.generated++
       else if (state !== 'unknown') counts[state]++
-      else counts[plan.owners.has(path) ? 'unhashed' : 'unmanaged']++
+      else counts[plan.ownerOf(path) ? 'unhashed' : 'unmanaged']++
     }
   const said = [...outcomes.values()]
   const kept = said.filter((outcome) => !outcome.dropped)

@@ -15,19 +15,27 @@ export function foldersOf(paths: Iterable<string>): Set<string> {
   return folders
 }
 
+/** What the order depends on, by numbers. */
+export interface Members {
+  path(number: number): string
+  kind(number: number): PackEntry['kind'] | 'other'
+  /** Of what may become a hard link. */
+  inode(number: number): string | undefined
+}
+
 interface Shelf {
-  readonly files: PackEntry[]
-  readonly compiled: PackEntry[]
-  readonly links: PackEntry[]
-  readonly folders: PackEntry[]
+  readonly files: number[]
+  readonly compiled: number[]
+  readonly links: number[]
+  readonly folders: number[]
 }
 
 /**
  * Directory by directory, each whole before the next: GNU tar gives a directory its time when it leaves it. In a directory
  * come files, compiled Python (after its sources), symbolic links, subdirectories, each by name; of those of the root `bin` and
- * `conda-meta` come last, because what is made anew goes there. Every parent of an entry must be among `folders`.
+ * `conda-meta` come last, because what is made anew goes there. Every parent must be among them.
  */
-export function inOrder(folders: readonly PackEntry[], content: readonly PackEntry[]): PackEntry[] {
+export function inOrder(numbers: Iterable<number>, members: Members): number[] {
   const shelves = new Map<string, Shelf>()
   let last: { readonly path: string; readonly shelf: Shelf } | undefined
   const shelf = (path: string): Shelf => {
@@ -37,71 +45,100 @@ export function inOrder(folders: readonly PackEntry[], content: readonly PackEnt
     shelves.set(path, there)
     return there
   }
-  for (const entry of folders) shelf(parentOf(entry.path)).folders.push(entry)
-  for (const entry of content) {
-    const { files, compiled, links } = shelf(parentOf(entry.path))
-    if (entry.kind === 'symlink') links.push(entry)
-    else if (entry.path.endsWith('.pyc')) compiled.push(entry)
-    else files.push(entry)
+  for (const number of numbers) {
+    const [path, kind] = [members.path(number), members.kind(number)]
+    const { files, compiled, links, folders } = shelf(parentOf(path))
+    if (kind === 'directory') folders.push(number)
+    else if (kind === 'symlink') links.push(number)
+    else if (path.endsWith('.pyc')) compiled.push(number)
+    else files.push(number)
   }
-  const ordered: PackEntry[] = []
+  const ordered: number[] = []
+  const byPath = (a: number, b: number): number => compare(members.path(a), members.path(b))
+  const byRank = (a: number, b: number): number => rank(members.path(a)) - rank(members.path(b)) || byPath(a, b)
   const visit = (path: string): void => {
     const { files, compiled, links, folders } = shelf(path)
-    for (const list of [files, compiled, links]) for (const entry of list.sort(byPath)) ordered.push(entry)
-    for (const entry of folders.sort(path === '' ? byRank : byPath)) {
-      ordered.push(entry)
-      visit(entry.path)
+    for (const list of [files, compiled, links]) for (const number of list.sort(byPath)) ordered.push(number)
+    for (const number of folders.sort(path === '' ? byRank : byPath)) {
+      ordered.push(number)
+      visit(members.path(number))
     }
   }
   visit('')
   return ordered
 }
 
-const byPath = (a: PackEntry, b: PackEntry): number => (a.path < b.path ? -1 : a.path > b.path ? 1 : 0)
+const compare = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0)
 const lastOnes = ['bin', 'conda-meta']
-const byRank = (a: PackEntry, b: PackEntry): number =>
-  lastOnes.indexOf(a.path) - lastOnes.indexOf(b.path) || byPath(a, b)
+const rank = (path: string): number => lastOnes.indexOf(path)
+
+export interface Joined {
+  /** Those that stay, in order. */
+  readonly numbers: readonly number[]
+  /** The entry of a number with what was found for it. */
+  readonly entry: (entry: PackEntry, number: number) => PackEntry
+  /** For the path of a hard link the file that it shares. */
+  readonly shared: ReadonlyMap<string, string>
+  /** Compiled from what stands later; they cannot be judged. */
+  readonly orphans: readonly string[]
+}
 
 /**
  * Makes files of one inode hard links to the first of them, and names for each `.pyc` the source that it goes with. A `.pyc` never
- * shares, since it may be left out while its namesake stays. `orphans`: compiled from what stands later; they cannot be judged.
+ * shares, since it may be left out while its namesake stays.
  */
 export function joinFiles(
-  ordered: readonly PackEntry[],
-  inodeOf: (path: string) => string | undefined,
-  sourceOf: (path: string) => string | null,
-): { entries: PackEntry[]; shared: Map<string, string>; orphans: string[] } {
+  ordered: readonly number[],
+  members: Members,
+  sourceOf: (path: string) => number | undefined,
+): Joined {
+  /** By numbers: of a `.pyc` its source, of a hard link the file that it shares. */
+  const sources = new Map<number, number>()
+  const targets = new Map<number, number>()
+  const asked = new Set<number>()
+  for (const number of ordered) {
+    const path = members.path(number)
+    const source = members.kind(number) === 'file' && path.endsWith('.pyc') ? sourceOf(path) : undefined
+    if (source === undefined) continue
+    sources.set(number, source)
+    asked.add(source)
+  }
+  const wanted = new Set(ordered.filter((number) => asked.has(number)))
+  const first = new Map<string, number>()
+  const placed = new Set<number>()
+  const numbers: number[] = []
   const shared = new Map<string, string>()
-  const first = new Map<string, string>()
-  const isCompiled = ({ kind, path }: PackEntry): boolean => kind === 'file' && path.endsWith('.pyc')
-  const sources = ordered.map((entry) => (isCompiled(entry) ? sourceOf(entry.path) : null))
-  const asked = new Set(sources)
-  const wanted = new Set<string>()
-  for (const { path } of ordered) if (asked.has(path)) wanted.add(path)
-  const placed = new Set<string>()
-  const entries: PackEntry[] = []
   const orphans: string[] = []
-  for (let i = 0; i < ordered.length; i++) {
-    const entry = ordered[i] as PackEntry
-    if (entry.kind !== 'file') entries.push(entry)
-    else if (isCompiled(entry)) {
-      const source = sources[i] ?? null
-      const file = source === null ? undefined : (shared.get(source) ?? source)
-      if (source === null || file === undefined || !wanted.has(source)) entries.push(entry)
-      else if (placed.has(file)) entries.push({ ...entry, unlessRewritten: file })
-      else orphans.push(entry.path)
-    } else {
-      const inode = entry.data === undefined ? inodeOf(entry.path) : undefined
+  for (const number of ordered) {
+    const [path, kind] = [members.path(number), members.kind(number)]
+    const source = sources.get(number)
+    if (source !== undefined && wanted.has(source)) {
+      const file = targets.get(source) ?? source
+      sources.set(number, file)
+      if (!placed.has(file)) {
+        orphans.push(path)
+        continue
+      }
+    } else if (kind === 'file' && !path.endsWith('.pyc')) {
+      const inode = members.inode(number)
       const target = inode === undefined ? undefined : first.get(inode)
-      if (target === undefined) {
-        if (inode !== undefined) first.set(inode, entry.path)
-        if (inode !== undefined || asked.has(entry.path)) placed.add(entry.path)
-        entries.push(entry)
+      if (target !== undefined) {
+        targets.set(number, target)
+        shared.set(path, members.path(target))
       } else {
-        shared.set(entry.path, target)
-        entries.push({ path: entry.path, kind: 'hardlink', mode: entry.mode, mtime: entry.mtime, size: 0, target })
+        if (inode !== undefined) first.set(inode, number)
+        if (inode !== undefined || asked.has(number)) placed.add(number)
       }
     }
+    numbers.push(number)
   }
-  return { entries, shared, orphans }
+  const entry = (plain: PackEntry, number: number): PackEntry => {
+    const target = shared.get(plain.path)
+    if (target !== undefined) return { ...linkOf(plain), target }
+    const source = sources.get(number)
+    return source !== undefined && placed.has(source) ? { ...plain, unlessRewritten: members.path(source) } : plain
+  }
+  return { numbers, entry, shared, orphans }
 }
+
+const linkOf = ({ path, mode, mtime }: PackEntry): PackEntry => ({ path, kind: 'hardlink', mode, mtime, size: 0 })

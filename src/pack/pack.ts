@@ -11,6 +11,7 @@ import { type Environment, openEnvironment } from '../conda/environment.js'
 import { findPrefix } from '../conda/find.js'
 import type { Layout, Resolved } from '../conda/layout.js'
 import { fromSystem } from '../errors.js'
+import type { List } from '../list.js'
 import { native, runJob, type Scanned } from '../native.js'
 import { editableError, editablePackages, missingError, withUnreadable } from './checks.js'
 import { checkZip, dereference } from './dereference.js'
@@ -21,7 +22,7 @@ import { checkOutput, discard, makeFolder, partOf, publish, sweep } from './outp
 import { type Parcel, parcelOf, parcelScripts } from './parcel.js'
 import { ignored, type Plan, planPack } from './plan.js'
 import { activationScripts } from './scripts/index.js'
-import { settledValue, type Totals, unpackPath, writeArchive } from './write.js'
+import { beginArchive, settledValue, type Totals, unpackPath } from './write.js'
 
 export type { PackOptions } from './options.js'
 
@@ -67,8 +68,64 @@ export async function pack(options: PackOptions = {}): Promise<PackResult> {
   const { output, arcroot } = place
   if (!dryRun && output !== null) checkOutput(output, force, format.via === 'directory' ? arcroot : undefined)
 
+  const part = dryRun || output === null ? null : partOf(output)
+  let takeBack = (): void => undefined
+  const ready = (): Target | null => {
+    if (output !== null && part !== null) {
+      if (force) takeBack = makeFolder(output)
+      sweep(output)
+      return { path: part }
+    }
+    return dryRun || options.stream === undefined ? null : { stream: options.stream }
+  }
+  try {
+    const { archive, notices, name, platform, python, packages } = await begin(options, {
+      settled,
+      place,
+      prefix,
+      clock,
+      ready,
+    })
+    const totals = await archive.seal()
+    if (output !== null && part !== null) publish(part, output, force)
+    takeBack = () => undefined
+    clock.lap('seal')
+    for (const warning of notices) reporter.warn(warning)
+    return {
+      output: part === null ? null : output,
+      format: format.name,
+      name,
+      prefix,
+      resolved: layout?.resolved ?? null,
+      destPrefix: place.dest ?? null,
+      ...{ platform, python, packages },
+      ...totals,
+      ...archive.findings,
+      threads,
+      seconds: clock.seconds(),
+      warnings: [...(layout?.warnings ?? []), ...notices],
+    }
+  } finally {
+    if (part !== null) discard(part)
+    takeBack()
+  }
+}
+
+interface Start {
+  readonly settled: Settled
+  readonly place: Place
+  /** Null: of a layout. */
+  readonly prefix: string | null
+  readonly clock: Clock<'read' | 'scan' | 'pack'>
+  /** Called once all is planned: where the archive goes. */
+  readonly ready: () => Target | null
+}
+
+/** All but the end of the archive. What was found and planned is let go with this function, and not before. */
+async function begin(options: PackOptions, { settled, place, prefix, clock, ready }: Start) {
+  const { reporter } = settled
   reporter.phase('scan')
-  const found = prefix === null ? foundIn(layout) : await foundAt(prefix, settled, clock)
+  const found = prefix === null ? foundIn(options.layout) : await foundAt(prefix, settled, clock)
   const { environment, scanned } = found
   const editable = await editablePackages(environment, scanned)
   if (editable.length > 0 && !options.ignoreEditablePackages) throw editableError(editable)
@@ -76,55 +133,25 @@ export async function pack(options: PackOptions = {}): Promise<PackResult> {
   if (plan.missing.length > 0 && !options.ignoreMissingFiles) throw missingError(plan.missing)
   clock.lap('scan')
 
-  const planned = plan.entries.reduce((sum, entry) => sum + entry.size, 0)
-  reporter.phase('pack', planned, 'bytes')
-  const part = dryRun || output === null ? null : partOf(output)
-  let target: Target | null = null
-  if (part !== null) target = { path: part }
-  else if (!dryRun && options.stream !== undefined) target = { stream: options.stream }
-  let takeBack = (): void => undefined
+  reporter.phase('pack', plan.bytes, 'bytes')
+  const target = ready()
   try {
-    if (output !== null && part !== null) {
-      if (force) takeBack = makeFolder(output)
-      sweep(output)
-    }
-    const done = await writeArchive({
-      ...{ environment, root: prefix ?? '/', plan, editable, target, arcroot, settled },
+    const archive = await beginArchive({
+      ...{ environment, root: prefix ?? '/', plan, editable, target, arcroot: place.arcroot, settled },
       dest: place.dest,
       progress: (bytes) => reporter.progress(bytes),
       packed: () => clock.lap('pack'),
     })
-    if (output !== null && part !== null) publish(part, output, force)
-    takeBack = () => undefined
-    clock.lap('seal')
-    const warnings = [
-      ...(layout?.warnings ?? []),
+    const { name, platform, python, packages } = environment
+    const { findings, byPath } = archive
+    const notices = [
       ...movedWarning(environment),
-      ...warningsOf(done.findings, remadePaths(environment).add(unpackPath)),
-      ...(done.byPath.length > 0 ? [`scripts that find their interpreter by PATH: ${done.byPath.join(', ')}`] : []),
+      ...warningsOf(findings, remadePaths(environment).add(unpackPath)),
+      ...(byPath.length > 0 ? [`scripts that find their interpreter by PATH: ${byPath.join(', ')}`] : []),
     ]
-    for (const warning of warnings.slice(layout?.warnings.length ?? 0)) reporter.warn(warning)
-    return {
-      output: part === null ? null : output,
-      format: format.name,
-      name: environment.name,
-      prefix,
-      resolved: layout?.resolved ?? null,
-      destPrefix: place.dest ?? null,
-      platform: environment.platform,
-      python: environment.python?.version ?? null,
-      packages: environment.packages.length,
-      ...done.totals,
-      ...done.findings,
-      threads,
-      seconds: clock.seconds(),
-      warnings,
-    }
+    return { archive, notices, name, platform, python: python?.version ?? null, packages: packages.length }
   } catch (error) {
     throw prefix === null ? error : withUnreadable(error, prefix, plan.entries)
-  } finally {
-    if (part !== null) discard(part)
-    takeBack()
   }
 }
 
@@ -163,7 +190,7 @@ const givenName = ({ format = 'infer' }: PackOptions, name: string): string => (
 interface Found {
   readonly environment: Environment
   /** Without what is ignored. */
-  readonly scanned: readonly Scanned[]
+  readonly scanned: List<Scanned>
   /** Names directly beneath the prefix that are ignored. */
   readonly skipped: readonly string[]
   readonly onDisk: boolean

@@ -2,16 +2,18 @@
  * What goes into the archive: an environment and what a scan found of it become the list of entries for the native core. Pure: reads
  * no file, decides all policy. The content of conda-meta is made anew: see conda/record-text.ts; the order of entries: see order.ts.
  */
-import type { Environment, OwnedFile } from '../conda/environment.js'
+import type { Environment } from '../conda/environment.js'
 import { pycSource } from '../conda/noarch.js'
-import type { PathRecord } from '../conda/paths.js'
+import type { OwnedFile } from '../conda/owned.js'
 import { EnvError } from '../errors.js'
+import { type List, lazyList } from '../list.js'
 import type { Expectation, PackEntry, Policy, Scanned } from '../native.js'
 import { excludes, type Filter } from '../tree/filter.js'
 import { follow } from '../tree/follow.js'
 import type { LeftOut, OutsideLink } from '../tree/manifest.js'
-import { linkInside, linkText } from '../tree/safe-path.js'
-import { foldersOf, inOrder, joinFiles, parentOf } from './order.js'
+import { linkInside } from '../tree/safe-path.js'
+import { type MissingFiles, Nodes, Owners } from './nodes.js'
+import { foldersOf, inOrder, joinFiles, type Members, parentOf } from './order.js'
 
 /** Names directly beneath a prefix that are no part of an environment: conda's own, those of HPC overlays, and ours. */
 export const ignored: readonly string[] = [
@@ -25,21 +27,20 @@ const strays: ReadonlySet<string> = new Set(['bin/conda', 'bin/activate', 'bin/d
 /** Length of the placeholder that conda-build has used since 2015: what mamba, which does not record it, replaced. */
 const usualPlaceholder = 255
 
-export interface MissingFiles {
-  readonly name: string
-  readonly version: string
-  readonly paths: readonly string[]
-}
-
 export interface Plan {
   /** For the core's pack: everything but conda-meta. */
-  readonly entries: readonly PackEntry[]
+  readonly entries: List<PackEntry>
   /** conda-meta, without content: it is made anew, or read, once the core has said what it found. */
   readonly meta: readonly PackEntry[]
+  /** Of the content of `entries`. */
+  readonly bytes: number
+  readonly has: (path: string) => boolean
+  /** The entry at a path, of either. */
+  readonly find: (path: string) => PackEntry | undefined
   /** Links into the environment that are relative now, with the text they had. */
   readonly relinked: ReadonlyMap<string, string>
-  /** Who owns a path; the last one is the one whose record is trusted. */
-  readonly owners: ReadonlyMap<string, readonly OwnedFile[]>
+  /** Of those who own a path the one whose record is trusted. */
+  readonly ownerOf: (path: string) => OwnedFile | undefined
   /** For the path of a hardlink the file entry that it shares. */
   readonly shared: ReadonlyMap<string, string>
   /** mtime of everything that is made anew: of the newest record, so that equal trees give equal archives. */
@@ -61,65 +62,95 @@ export interface PlanOptions {
   readonly output?: string
 }
 
-type Nodes = ReadonlyMap<string, Scanned>
-
-export function planPack(environment: Environment, scanned: readonly Scanned[], options: PlanOptions): Plan {
+/**
+ * Nodes have the numbers of the scan, what is made beside them (folders, scripts) those behind: an object for each of hundreds of thousands
+ * of entries would take more memory than everything else.
+ */
+export function planPack(environment: Environment, scanned: List<Scanned>, options: PlanOptions): Plan {
   const isExcluded = excludes(options.filters)
-  const nodes = new Map<string, Scanned>()
-  const relinked = new Map<string, string>()
-  const inodes = new Map<string, string>()
-  for (const found of scanned) {
-    const node = found.kind === 'symlink' ? relativeLink(environment, found) : found
-    nodes.set(node.path, node)
-    if (node !== found) relinked.set(node.path, found.target ?? '')
-    if (node.inode !== undefined) inodes.set(node.path, node.inode)
-  }
-  const { owners, missing } = compare(environment, nodes, isExcluded)
-  const made = new Set([...options.scripts.map((script) => script.path), ...options.reserved])
+  const nodes = new Nodes(environment, scanned)
+  const owners = new Owners(environment, nodes, isExcluded)
+  const ownerOf = (path: string): OwnedFile | undefined => owners.of(nodes.find(path))
+  const replaced = new Set([...options.scripts.map((script) => script.path), ...options.reserved])
   const records = new Set(environment.packages.map(({ record }) => record.file)).add('conda-meta/history')
-  const mtime = [...records].reduce((newest, path) => Math.max(newest, nodes.get(path)?.mtime ?? 0), 0)
+  let mtime = 0
+  for (const path of records) {
+    const number = nodes.find(path)
+    if (number !== undefined) mtime = Math.max(mtime, nodes.at(number).mtime)
+  }
 
   const leftOut: LeftOut[] = options.skipped.map((path) => ({ path, why: 'ignored' }))
-  const kept: Scanned[] = []
-  for (const node of nodes.values()) {
-    const why = reason(node, options, made, owners)
-    if (why !== null) leftOut.push({ path: node.path, why })
-    else if (node.kind === 'directory' || !isExcluded(node.path)) kept.push(node)
-    else leftOut.push({ path: node.path, why: 'excluded' })
+  const outsideLinks: OutsideLink[] = []
+  const content: number[] = []
+  const kept: string[] = []
+  for (let number = 0; number < nodes.length; number++) {
+    const [path, kind] = [nodes.path(number), nodes.kind(number)]
+    const why = reason(path, kind, options, replaced, ownerOf)
+    if (why !== null) leftOut.push({ path, why })
+    else if (kind === 'directory') kept.push(path)
+    else if (isExcluded(path)) leftOut.push({ path, why: 'excluded' })
+    else {
+      content.push(number)
+      const target = kind === 'symlink' ? (nodes.get(path)?.target ?? '') : ''
+      if (kind === 'symlink' && linkInside(path, target) === null) outsideLinks.push({ path, target })
+    }
   }
-  const content = kept.filter((node) => node.kind !== 'directory')
   const scripts = options.scripts.map(
     ({ path, text, mode }): PackEntry => ({
-      path,
-      kind: 'file',
-      mode,
-      mtime,
-      size: Buffer.byteLength(text),
-      data: Buffer.from(text),
+      ...{ path, kind: 'file', mode, mtime, size: Buffer.byteLength(text), data: Buffer.from(text) },
     }),
   )
-  const anew = [...scripts.map((entry) => entry.path), ...options.reserved]
-  const folders = directories(nodes, kept, [...content.map((node) => node.path), ...anew], isExcluded, mtime)
-  const entries = content.map((node) =>
-    contentEntry(node, node.kind === 'file' ? owners.get(node.source ?? node.path)?.at(-1) : undefined),
-  )
-  const ordered = inOrder(folders, [...entries, ...scripts])
-  const sourceOf = (path: string): string | null => follow(nodes, pycSource(path) ?? '', true)
-  const isMeta = (path: string): boolean => path === 'conda-meta' || path.startsWith('conda-meta/')
+  const needed = directories(nodes, kept, holders(nodes, content, [...replaced]), isExcluded)
+  const folders = needed.map((path) => folderEntry(nodes, path, mtime))
+  const made = [...folders, ...scripts]
+  const beyond = (number: number): PackEntry | undefined =>
+    number < nodes.length ? undefined : made[number - nodes.length]
+  const all: Members = {
+    path: (number) => beyond(number)?.path ?? nodes.path(number),
+    kind: (number) => beyond(number)?.kind ?? nodes.kind(number),
+    inode: (number) => nodes.inode(number),
+  }
+  const ordered = inOrder([...content, ...made.map((_, i) => nodes.length + i)], all)
+  const isMeta = (number: number): boolean => {
+    const path = all.path(number)
+    return path === 'conda-meta' || path.startsWith('conda-meta/')
+  }
   const joined = joinFiles(
-    ordered.filter(({ path }) => !isMeta(path)),
-    (path) => inodes.get(path),
-    sourceOf,
+    ordered.filter((number) => !isMeta(number)),
+    all,
+    (path) => nodes.find(follow(nodes, pycSource(path) ?? '', true) ?? ''),
   )
+  const planned = (number: number): PackEntry => {
+    const entry = beyond(number)
+    if (entry !== undefined) return entry
+    const node = nodes.at(number)
+    if (node.kind !== 'file') return contentEntry(node, undefined)
+    return contentEntry(node, node.source === undefined ? owners.of(number) : ownerOf(node.source))
+  }
+  const entryOf = (number: number): PackEntry => joined.entry(planned(number), number)
+  const meta = ordered.filter(isMeta)
+  const there = new Uint8Array(nodes.length)
+  for (const list of [joined.numbers, meta]) for (const number of list) if (number < there.length) there[number] = 1
+  const beside = new Map(made.map((entry) => [entry.path, entry]))
+  const numberOf = (path: string): number | undefined => {
+    const number = nodes.find(path)
+    return number === undefined || there[number] === 0 ? undefined : number
+  }
   return {
-    entries: joined.entries,
-    meta: ordered.filter(({ path }) => isMeta(path)),
-    relinked,
-    owners,
+    entries: lazyList(joined.numbers.length, (i) => entryOf(joined.numbers[i] as number)),
+    meta: meta.map(planned),
+    bytes: joined.numbers.reduce((sum, number) => sum + (beyond(number)?.size ?? nodes.size(number)), 0),
+    has: (path) => numberOf(path) !== undefined || beside.has(path),
+    find(path) {
+      const number = numberOf(path)
+      return number === undefined ? beside.get(path) : entryOf(number)
+    },
+    relinked: nodes.relinked,
+    ownerOf,
     shared: joined.shared,
     mtime,
-    missing,
-    outsideLinks: content.filter(leavesTree).map(({ path, target }) => ({ path, target: target ?? '' })),
+    missing: owners.missing,
+    outsideLinks,
     leftOut: [
       ...leftOut,
       ...joined.orphans.map((path) => ({ path, why: 'compiled from a source that a link leads to' })),
@@ -127,86 +158,59 @@ export function planPack(environment: Environment, scanned: readonly Scanned[], 
   }
 }
 
+/** Folders of what the archive will hold: nodes, and paths that are made. */
+function holders(nodes: Nodes, content: readonly number[], paths: readonly string[]): Set<string> {
+  const folders = foldersOf(paths)
+  let last: string | undefined
+  for (const number of content) {
+    const folder = parentOf(nodes.path(number))
+    if (folder !== last) folders.add(folder)
+    last = folder
+  }
+  return folders
+}
+
 /** Why a node stays out whatever the filters say; null: it does not. */
-function reason(node: Scanned, options: PlanOptions, made: ReadonlySet<string>, owners: Plan['owners']): string | null {
-  const slash = node.path.indexOf('/')
-  const top = slash < 0 ? node.path : node.path.slice(0, slash)
+function reason(
+  path: string,
+  kind: Scanned['kind'],
+  options: PlanOptions,
+  replaced: ReadonlySet<string>,
+  ownerOf: Plan['ownerOf'],
+): string | null {
+  const slash = path.indexOf('/')
+  const top = slash < 0 ? path : path.slice(0, slash)
   if (top.endsWith('~') || top.endsWith('.DS_STORE')) return 'ignored'
-  if (node.kind === 'other') return 'socket, fifo or device'
-  if (node.path === options.output) return 'the archive itself'
-  if (node.kind === 'directory') return null
-  if (made.has(node.path)) return 'replaced by that of the archive'
-  if (strays.has(node.path) && !owners.has(node.path)) return 'stray file of an old conda'
+  if (kind === 'other') return 'socket, fifo or device'
+  if (path === options.output) return 'the archive itself'
+  if (kind === 'directory') return null
+  if (replaced.has(path)) return 'replaced by that of the archive'
+  if (strays.has(path) && ownerOf(path) === undefined) return 'stray file of an old conda'
   return null
 }
 
-/** An absolute link into the environment, by any spelling of its prefix, or one that leaves it and comes back, made relative. */
-function relativeLink(environment: Environment, node: Scanned): Scanned {
-  const target = node.target
-  if (node.kind !== 'symlink' || target === undefined || linkInside(node.path, target) !== null) return node
-  for (const prefix of environment.spellings) {
-    const absolute = target.startsWith('/') ? target : `${prefix}/${node.path}/../${target}`
-    const inside = linkInside('', absolute.replace(/^\/+/, ''))
-    const root = prefix.slice(1)
-    if (inside === root) return { ...node, target: linkText(node.path, '') }
-    if (inside?.startsWith(`${root}/`)) return { ...node, target: linkText(node.path, inside.slice(root.length + 1)) }
-  }
-  return node
-}
-
-const leavesTree = (node: Scanned): boolean =>
-  node.kind === 'symlink' && linkInside(node.path, node.target ?? '') === null
-
-/** What packages own, by where it is found in the tree, and what of it is not there. */
-function compare(environment: Environment, nodes: Nodes, isExcluded: (path: string) => boolean) {
-  const owners = new Map<string, OwnedFile[]>()
-  const missing: MissingFiles[] = []
-  for (const { record, owned } of environment.packages) {
-    const absent: string[] = []
-    for (const file of owned) {
-      const path = follow(nodes, file.path, false)
-      if (path === null) {
-        const type = file.recorded?.type
-        const dispensable = type === 'directory' || type === 'pyc_file' || file.path.endsWith('.pyc')
-        if (!dispensable && !isExcluded(file.path)) absent.push(file.path)
-        continue
-      }
-      const others = owners.get(path)
-      if (others) others.push(file)
-      else owners.set(path, [file])
-    }
-    if (absent.length > 0) missing.push({ name: record.name, version: record.version, paths: absent.sort() })
-  }
-  for (const [path, several] of owners) if (several.length > 1) trustLast(several, nodes.get(path)?.size ?? 0)
-  return { owners, missing }
-}
-
-/** Of packages that claim one path, the one whose recorded size is that of the file comes last. */
-function trustLast(several: OwnedFile[], size: number): void {
-  const trust = ({ recorded }: OwnedFile): number =>
-    recorded?.sha256 === undefined ? 0 : recorded.size === size ? 2 : 1
-  several.sort((a, b) => trust(a) - trust(b))
-}
-
-/** Directories that will hold something, and those that were empty before any filter. */
+/** Directories that will hold something, and those that were empty before any filter. `kept`: that may stay; `holding`: that have content. */
 function directories(
   nodes: Nodes,
-  kept: readonly Scanned[],
-  content: readonly string[],
+  kept: readonly string[],
+  holding: ReadonlySet<string>,
   isExcluded: (path: string) => boolean,
-  mtime: number,
-): PackEntry[] {
-  const parents = foldersOf(nodes.keys())
-  const empty = kept.filter(({ kind, path }) => kind === 'directory' && !parents.has(path) && !isExcluded(path))
-  const needed = new Set(empty.map((node) => node.path))
-  for (const folder of [...foldersOf(content), ...empty.map((node) => parentOf(node.path))])
+): string[] {
+  const parents = foldersOf(lazyList(nodes.length, (number) => nodes.path(number)))
+  const empty = kept.filter((path) => !parents.has(path) && !isExcluded(path))
+  const needed = new Set(empty)
+  for (const folder of [...holding, ...empty.map(parentOf)])
     for (let at = folder; at !== '' && !needed.has(at); at = parentOf(at)) needed.add(at)
-  return [...needed].map((path): PackEntry => {
-    const node = nodes.get(path)
-    if (node && node.kind !== 'directory')
-      throw new EnvError('UNSUPPORTED', `${path} is not a directory: the archive has to put files into it`, { path })
-    return { path, kind: 'directory', mode: 0o755, mtime: node?.mtime ?? mtime, size: 0 }
-  })
+  return [...needed]
+}
+
+/** `mtime`: of one that is not there. */
+function folderEntry(nodes: Nodes, path: string, mtime: number): PackEntry {
+  const number = nodes.find(path)
+  if (number !== undefined && nodes.kind(number) !== 'directory')
+    throw new EnvError('UNSUPPORTED', `${path} is not a directory: the archive has to put files into it`, { path })
+  const own = number === undefined ? mtime : nodes.at(number).mtime
+  return { path, kind: 'directory', mode: 0o755, mtime: own, size: 0 }
 }
 
 function contentEntry(node: Scanned, owner: OwnedFile | undefined): PackEntry {
@@ -238,7 +242,7 @@ interface Known {
 const nothingKnown: Known = { policy: 'detect' }
 
 /** What is recorded about a file, and what may be done with prefixes in it when that cannot be proven. */
-function knownOf(recorded: PathRecord | null | undefined): Known {
+function knownOf(recorded: OwnedFile['recorded'] | undefined): Known {
   if (!recorded) return nothingKnown
   // Made at installation, for this prefix: rattler's sha256 is of that, and no package has it.
   if (recorded.type === 'unix_python_entry_point') return nothingKnown

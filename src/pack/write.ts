@@ -1,19 +1,18 @@
 /** Runs the core's jobs for one archive: what was planned, then what can only be made once it is known what was found. */
-import { mkdirSync } from 'node:fs'
-import { join } from 'node:path'
-import { openSink, type Target } from '../archive/sink.js'
-import { packTarZst, sealTarZst, type Writing } from '../archive/tar-zst.js'
+import type { Target } from '../archive/sink.js'
+import { packTarZst, type Writing } from '../archive/tar-zst.js'
 import type { Environment } from '../conda/environment.js'
-import { EnvError, fromSystem } from '../errors.js'
-import { native, type Outcome, type PackEntry, type Packed, runJob, type Sealed } from '../native.js'
+import { EnvError } from '../errors.js'
+import type { Outcome, PackEntry, Packed, Sealed } from '../native.js'
 import { checkFits, longestPrefix } from '../prefix/plan.js'
+import { collectGarbage } from '../v8-flag.js'
 import { version } from '../version.js'
 import { metaEntries, remadePaths, unpackFiles } from './generate.js'
 import { type Findings, findingsOf, identityJson } from './identity.js'
 import type { Settled } from './options.js'
-import { discard } from './output.js'
 import type { Plan } from './plan.js'
 import { unpackScript } from './scripts/index.js'
+import { type Rest, Writer } from './writer.js'
 
 export const unpackPath = 'bin/conda-unpack'
 
@@ -50,55 +49,85 @@ export interface Task {
   readonly packed: () => void
 }
 
+/** An archive that is whole but for its end. It holds nothing of the plan, which takes as much memory as sealing does. */
+export interface Begun {
+  readonly findings: Findings
+  readonly byPath: readonly string[]
+  /** Has to be called. Throws NO_SPACE, IO, CANCELLED; then nothing is left but the target, which the caller removes. */
+  seal(): Promise<Totals>
+}
+
 /** Throws what pack throws; then nothing is left but the target, which the caller removes. */
-export async function writeArchive(task: Task): Promise<{ findings: Findings; totals: Totals; byPath: string[] }> {
-  const { environment, plan, dest, settled, target } = task
-  const { format, level, threads, signal } = settled
-  const packing = { root: task.root, prefixes: environment.spellings }
-  const quiet: Writing = { level, threads, signal, ...(dest === undefined ? {} : { dest }) }
-  await checkDest(task, packing)
+export async function beginArchive(task: Task): Promise<Begun> {
+  const { environment, plan, arcroot, settled, target } = task
+  const packing = { root: task.root, entries: plan.entries, prefixes: environment.spellings }
+  await checkDest(task)
   if (target === null) {
-    const studying = { ...quiet, progress: task.progress }
-    const packed = await packTarZst({ ...packing, entries: plan.entries }, null, studying)
+    const packed = await packTarZst(packing, null, { ...quiet(task), progress: task.progress })
     task.packed()
-    const rest = await remainder(task, packed, quiet)
-    return { ...rest, totals: studyTotals(plan, packed.bytes, rest.generated, rest.outcomes), byPath: rest.byPath }
+    const rest = await remainder(task, packed, ({ data: _, ...entry }) => entry)
+    return begun(rest, studyTotals(plan, packed.bytes, rest.generated, rest.outcomes), async (totals) => totals)
   }
-  const directory = format.via === 'directory' && 'path' in target ? target.path : null
-  // A directory is unpacked from an archive: what it is made of is looked at, and rewritten, but once.
-  const writing: Writing =
-    directory === null
-      ? { ...quiet, codec: format.codec, ...(task.arcroot === '' ? {} : { arcroot: task.arcroot }) }
-      : { ...quiet, codec: format.codec, level: 1 }
-  const archive = `${directory}.tar.zst`
-  const to = directory === null ? target : { path: archive }
-  const time = [...plan.entries, ...plan.meta].reduce((newest, { mtime }) => Math.max(newest, mtime), plan.mtime)
-  const sink = openSink(format, to, { ...settled, time })
-  try {
-    const showing = { ...writing, progress: task.progress }
-    const packed = await packTarZst({ ...packing, entries: plan.entries }, sink.output, showing)
+  const time = settled.format.via === 'squashfs' ? newest(plan) : 0
+  const writer = new Writer({ target, writing: quiet(task), arcroot, settled, time })
+  return await writer.attempt(async () => {
+    tidy(plan.entries.length)
+    const job = writer.pack(packing, task.progress)
+    setImmediate(tidy, plan.entries.length)
+    const packed = await job
     task.packed()
-    const { generated, ...rest } = await remainder(task, packed, quiet)
+    const rest = await remainder(task, packed, (entry) => writer.keep(entry))
     const json = identityJson(environment, rest.findings)
-    const sealing = { entries: generated, prefixes: environment.spellings }
-    const sealed = await sealTarZst(packed.draft, sealing, json, sink.output, writing)
-    const packedBytes = (await sink.end()) ?? sealed.packedBytes
-    if (directory === null) return { ...rest, totals: totalsOf(sealed, format.name === 'tar.zst', packedBytes) }
-    await unpack(archive, join(directory, task.arcroot), settled)
-    return { ...rest, totals: totalsOf(sealed, false, null) }
-  } catch (error) {
-    throw await sink.abandon(error)
-  } finally {
-    if (directory !== null) discard(archive)
-  }
+    const named = settled.format.name === 'tar.zst'
+    const generated = rest.generated.map(uncut)
+    const { prefixes } = packing
+    return begun(rest, { writer, packed, generated, prefixes, json, named }, sealed)
+  })
+}
+
+/** A function of its own: what `seal` holds on to is what is given here. */
+function begun<T>(rest: Pick<Begun, 'findings' | 'byPath'>, given: T, seal: (given: T) => Promise<Totals>): Begun {
+  return { findings: uncut(rest.findings), byPath: rest.byPath, seal: () => seal(given) }
+}
+
+/** A copy: a path that was cut from the text of all paths would hold on to that. Contents stay. */
+function uncut<T extends object & Partial<Pick<PackEntry, 'data'>>>({ data, ...rest }: T): T {
+  return { ...structuredClone(rest), ...(data === undefined ? {} : { data }) } as T
+}
+
+async function sealed({ writer, named, ...rest }: Rest & { writer: Writer; named: boolean }): Promise<Totals> {
+  tidy(rest.packed.entries)
+  const { sealed, packedBytes } = await writer.attempt(() => writer.seal(rest))
+  return totalsOf(sealed, named, packedBytes)
+}
+
+/** Entries from which on garbage is worth a tenth of a second: planning 290,000 leaves 300 MB behind. */
+const many = 50_000
+
+/** Before the core takes memory: V8 would keep all of its own until it needs some itself. */
+function tidy(entries: number): void {
+  if (entries >= many) collectGarbage()
+}
+
+const quiet = ({ dest, settled: { level, threads, signal } }: Task): Writing => ({
+  ...{ level, threads, signal },
+  ...(dest === undefined ? {} : { dest }),
+})
+
+/** Asked for only where it is noted, because it takes a look at every entry. */
+function newest(plan: Plan): number {
+  let time = plan.mtime
+  for (const list of [plan.entries, plan.meta]) for (const { mtime } of list) time = Math.max(time, mtime)
+  return time
 }
 
 /** With a prefix that is longer than one in the files it is known only afterwards where it fits: then everything is read twice. */
-async function checkDest({ environment, plan, dest, settled }: Task, packing: Packing): Promise<void> {
-  const shortest = Math.min(...environment.spellings.map((prefix) => Buffer.byteLength(prefix)))
+async function checkDest({ environment, root, plan, dest, settled }: Task): Promise<void> {
+  const { spellings: prefixes } = environment
+  const shortest = Math.min(...prefixes.map((prefix) => Buffer.byteLength(prefix)))
   if (dest === undefined || Buffer.byteLength(dest) <= shortest) return
   const { level, threads, signal } = settled
-  const { outcomes } = await packTarZst({ ...packing, entries: plan.entries }, null, { level, threads, signal })
+  const { outcomes } = await packTarZst({ root, entries: plan.entries, prefixes }, null, { level, threads, signal })
   try {
     checkFits(outcomes, dest)
   } catch (error) {
@@ -108,8 +137,6 @@ async function checkDest({ environment, plan, dest, settled }: Task, packing: Pa
   }
 }
 
-type Packing = Omit<Parameters<typeof packTarZst>[0], 'entries'>
-
 /** Of two that had to end before either may fail the whole. */
 export function settledValue<T>(settled: PromiseSettledResult<T>): T {
   if (settled.status === 'rejected') throw settled.reason
@@ -118,15 +145,21 @@ export function settledValue<T>(settled: PromiseSettledResult<T>): T {
 
 const reservedFor = (dest: string | undefined): string[] => (dest === undefined ? [unpackPath] : [])
 
-/** The entries that are made once the rest is packed, and what is known about all of them. */
-async function remainder({ environment, root, plan, editable, dest }: Task, packed: Packed, writing: Writing) {
+/** The entries that are made once the rest is packed, and what is known about all of them. `keep`: what is kept of one of conda-meta. */
+async function remainder(task: Task, packed: Packed, keep: (entry: PackEntry) => PackEntry) {
+  const { environment, root, plan, editable, dest } = task
+  const writing = quiet(task)
   const packing = { root, prefixes: environment.spellings }
   const outcomes = byPath(packed.outcomes)
-  const meta = await metaEntries(environment, plan, outcomes, reservedFor(dest))
-  // Studied by the core too, so that there is one judgement of where a prefix stands in a text.
-  const texts = meta.filter((entry) => entry.kind === 'file').map(({ digests: _, ...entry }) => entry)
-  const studied = await packTarZst({ ...packing, entries: texts }, null, writing)
-  for (const outcome of studied.outcomes) outcomes.set(outcome.path, outcome)
+  const meta: PackEntry[] = []
+  for await (const some of metaEntries(environment, plan, outcomes, reservedFor(dest))) {
+    // Studied by the core too, so that there is one judgement of where a prefix stands in a text.
+    const texts = some.filter((entry) => entry.kind === 'file').map(({ digests: _, ...entry }) => entry)
+    const studied = await packTarZst({ ...packing, entries: texts }, null, writing)
+    for (const outcome of studied.outcomes) outcomes.set(outcome.path, outcome)
+    for (const entry of some) meta.push(keep(entry))
+    tidy(plan.entries.length)
+  }
   const unpack =
     dest === undefined
       ? [unpackEntry(unpackScript({ producer: version, files: unpackFiles(plan, meta, outcomes) }), plan.mtime)]
@@ -134,7 +167,7 @@ async function remainder({ environment, root, plan, editable, dest }: Task, pack
   const said = await packTarZst({ ...packing, entries: unpack }, null, writing)
   for (const outcome of said.outcomes) outcomes.set(outcome.path, outcome)
   const remade = remadePaths(environment).add(unpackPath)
-  const findings = findingsOf({ ...plan, entries: [...plan.entries, ...unpack] }, outcomes, remade, editable)
+  const findings = findingsOf(plan, unpack, outcomes, remade, editable)
   return { findings, outcomes, generated: [...unpack, ...meta], byPath: [...packed.byPath] }
 }
 
@@ -146,17 +179,6 @@ function unpackEntry(text: string, mtime: number): PackEntry {
 
 const byPath = (outcomes: readonly Outcome[]): Map<string, Outcome> =>
   new Map(outcomes.map((outcome) => [outcome.path, outcome]))
-
-/** The files of an archive as they stand in it, at `root`. */
-async function unpack(archive: string, root: string, { threads, signal }: Settled): Promise<void> {
-  try {
-    mkdirSync(root, { recursive: true })
-  } catch (error) {
-    throw fromSystem(error, 'cannot make', root)
-  }
-  const job = { archive, root, prefix: null, readOnly: false, threads }
-  await runJob((counters) => native().extract(job, counters), { signal })
-}
 
 function totalsOf(sealed: Sealed, named: boolean, packedBytes: number | null): Totals {
   const { digest, entries, files, bytes, rewritten, longestPrefix } = sealed
@@ -170,13 +192,15 @@ function studyTotals(
   generated: readonly PackEntry[],
   outcomes: ReadonlyMap<string, Outcome>,
 ): Totals {
-  const all = [...plan.entries, ...generated].filter(({ path }) => !outcomes.get(path)?.dropped)
+  const dropped = [...outcomes.values()].filter((outcome) => outcome.dropped).length
+  let regular = 0
+  for (const list of [plan.entries, generated]) for (const { kind } of list) regular += kind === 'file' ? 1 : 0
   const files = [...outcomes.values()].filter((outcome) => !outcome.dropped)
   const hashed = new Set(generated.filter(({ digests = [] }) => digests.length > 0).map(({ path }) => path))
   return {
     digest: null,
-    entries: all.length,
-    files: all.filter((entry) => entry.kind === 'file').length,
+    entries: plan.entries.length + generated.length - dropped,
+    files: regular - dropped,
     bytes: bytes + generated.reduce((sum, entry) => sum + entry.size, 0),
     packedBytes: null,
     ratio: null,

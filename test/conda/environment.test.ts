@@ -30,12 +30,12 @@ describe.each(['conda', 'mamba', 'pixi'] as const)('as %s writes it', (style) =>
       python: { version: '3.11.4', sitePackages: 'lib/python3.11/site-packages' },
     })
     const pure = environment.packages.find(({ record }) => record.name === 'pure')
-    expect(pure?.owned.map((file) => file.path)).toEqual([
+    expect([...(pure?.owned ?? [])].map((file) => file.path)).toEqual([
       'lib/python3.11/site-packages/pure.py',
       'bin/tool',
       'bin/pure',
     ])
-    expect(pure?.owned.every((file) => file.recorded !== null)).toBe(true)
+    expect([...(pure?.owned ?? [])].every((file) => file.recorded !== null)).toBe(true)
   })
 })
 
@@ -82,14 +82,14 @@ test('case 4: a record without paths is completed from the package cache, where 
     record: { files: ['lib/old.txt', '.nonadmin'], paths_data: null, link: { source } },
   })
   const [there] = (await openEnvironment(make({ packages: [old(cache)] }), variables)).packages
-  expect(there?.owned).toEqual([
+  expect([...(there?.owned ?? [])]).toEqual([
     {
       path: 'lib/old.txt',
-      recorded: { path: 'lib/old.txt', type: 'hardlink', placeholder: '/a/placeholder', mode: 'text' },
+      recorded: { type: 'hardlink', placeholder: '/a/placeholder', mode: 'text' },
     },
   ])
   const [gone] = (await openEnvironment(make({ packages: [old('/nonexistent/old')] }), variables)).packages
-  expect(gone?.owned).toEqual([{ path: 'lib/old.txt', recorded: null }])
+  expect([...(gone?.owned ?? [])]).toEqual([{ path: 'lib/old.txt', recorded: null }])
 })
 
 test('scripts tell by which spelling the environment was installed', async () => {

@@ -80,10 +80,10 @@ static void archives() {
   Folder source, out;
   source.write("small", "#!" + source.path() + "/bin/x\n");
   source.write("large", text(300000));
-  PackJob job = job_of(source, {"small", "large"});
+  PlannedJob job = job_of(source, {"small", "large"});
   const std::string content = "made";
   const auto make = [&](Codec codec, const std::string& name, unsigned threads) {
-    PackJob own = job;
+    PlannedJob own = job;
     own.output = out / name;
     own.codec = codec;
     own.threads = threads;
@@ -113,7 +113,7 @@ static void archives() {
 static void descriptors() {
   Folder source, out;
   source.write("f", text(200000));
-  PackJob job = job_of(source, {"f"});
+  PlannedJob job = job_of(source, {"f"});
   job.codec = Codec::stored;
   job.threads = 2;
   const int fd = open((out / "x").c_str(), O_CREAT | O_RDWR, 0600);

@@ -70,7 +70,7 @@ static void archives() {
                                  "lib/b.py",      "lib/b.pyc",     "lib/a.pyc",     "lib/empty", "lib/large.so",
                                  "lib/large.txt", "lib/proven.so", "lib/proven.txt"};
   for (int i = 0; i < 300; ++i) paths.push_back("many/" + std::to_string(i));
-  PackJob job = job_of(source, paths);
+  PlannedJob job = job_of(source, paths);
   for (PackEntry& e : job.entries) {
     const std::string& path = e.entry.path;
     if (path.size() > 4 && path.substr(path.size() - 4) == ".pyc") {
@@ -144,7 +144,7 @@ static void as_tar() {
   source.write("lib/large", std::string(500000, 'x') + source.path());
   std::filesystem::create_directory(source / "lib/empty");
   std::filesystem::create_symlink("../bin/tool", source / "lib/link");
-  PackJob job =
+  PlannedJob job =
       job_of(source, {"bin", "bin/tool", "lib", "lib/large", "lib/link", "lib/empty", "lib/" + std::string(120, 'n'),
                       "lib/" + std::string(120, 'n') + "/" + std::string(120, 'm')});
   job.entries.push_back(link("lib/tool2", Kind::hardlink, "bin/tool"));
@@ -171,7 +171,7 @@ static void one_string_to_the_end() {
   Folder source, out;
   const std::string string = source.path() + '/' + std::string(1300, 'y') + zeros(1);
   source.write("f", "\177ELF" + zeros(1) + std::string(1200, 'x') + zeros(1) + string, 0755);
-  PackJob job = job_of(source, {"f"});
+  PlannedJob job = job_of(source, {"f"});
   job.frame_bytes = 1024;
   pack_and_seal(job, out / "a.tar.zst", 2, {});
   deploys_to(ReadBack(out / "a.tar.zst"), source.path(), source);
@@ -181,17 +181,17 @@ static void failures() {
   Folder source, out;
   source.write("f", "content");
   source.write("g", "content");
-  PackJob job = job_of(source, {"f", "g"});
+  PlannedJob job = job_of(source, {"f", "g"});
   job.output = out / "x";
-  const auto refuses = [&](const char* code, const PackJob& bad) {
+  const auto refuses = [&](const char* code, const PlannedJob& bad) {
     for (const unsigned threads : {1u, 4u}) {
-      PackJob j = bad;
+      PlannedJob j = bad;
       j.threads = threads;
       THROWS(code, pack(j, Progress()));
       CHECK(!std::filesystem::exists(j.output));  // removed, or never made
     }
   };
-  PackJob bad = job;
+  PlannedJob bad = job;
   bad.entries[1].entry.size = 6;
   refuses("SOURCE_CHANGED", bad);
   bad = job;
@@ -215,8 +215,9 @@ static void failures() {
   bad.entries[0].unless_rewritten = "f";
   refuses("INVALID_OPTION", bad);
   bad = job;
-  bad.entries[1].entry.path = "f";  // twice
-  refuses("ARCHIVE_CORRUPT", bad);
+  bad.entries[1].entry.path = "f";  // twice, which is found in the whole table
+  THROWS("ARCHIVE_CORRUPT", pack_and_seal(bad, bad.output, 2, {}));
+  CHECK(!std::filesystem::exists(bad.output));
   bad = job;
   bad.entries[1].entry.kind = Kind::other;
   refuses("INVALID_OPTION", bad);
@@ -271,11 +272,11 @@ static void changes() {
 
 // How many bytes of members the frames of `count` files of 1 MiB hold, by the plan alone.
 static std::vector<uint64_t> planned_frames(size_t count) {
-  std::vector<PackEntry> entries(count);
-  for (PackEntry& e : entries) {
-    e.entry.kind = Kind::file;
-    e.entry.size = (1 << 20) - 512;
-  }
+  PackEntry e;
+  e.entry.kind = Kind::file;
+  e.entry.size = (1 << 20) - 512;
+  PackEntries entries;
+  for (size_t i = 0; i < count; ++i) entries.push_back(e);
   std::vector<uint64_t> sizes;
   for (const Task& task : divide(entries, companions_of(entries), 8 << 20, 2).tasks)
     sizes.push_back((task.last - task.first) << 20);

@@ -52,8 +52,18 @@ inline cd::PackEntry link(const std::string& path, cd::Kind kind, const std::str
   return e;
 }
 
-inline cd::PackJob job_of(const Folder& folder, const std::vector<std::string>& paths) {
-  cd::PackJob job;
+// A job whose entries may still be changed.
+struct PlannedJob : cd::PackJob {
+  std::vector<cd::PackEntry> entries;
+};
+
+inline cd::Packed pack(PlannedJob job, cd::Progress progress) {
+  for (const cd::PackEntry& e : job.entries) job.PackJob::entries.push_back(e);
+  return cd::pack(std::move(static_cast<cd::PackJob&>(job)), progress);
+}
+
+inline PlannedJob job_of(const Folder& folder, const std::vector<std::string>& paths) {
+  PlannedJob job;
   job.root = folder.path();
   job.prefixes = {folder.path()};
   job.marker = "_placehold_placehold";
@@ -74,11 +84,11 @@ inline cd::SealJob seal_of(const cd::PackJob& job, const cd::Packed& packed, con
   return seal;
 }
 
-inline cd::Sealed pack_and_seal(cd::PackJob job, const std::string& output, unsigned threads,
+inline cd::Sealed pack_and_seal(PlannedJob job, const std::string& output, unsigned threads,
                                 const std::vector<cd::PackEntry>& made, cd::Packed* result = nullptr) {
   job.output = output;
   job.threads = threads;
-  cd::Packed packed = cd::pack(job, cd::Progress());
+  cd::Packed packed = pack(job, cd::Progress());
   const cd::Sealed sealed = cd::seal(seal_of(job, packed, made), cd::Progress());
   if (result) *result = std::move(packed);
   return sealed;

@@ -13,9 +13,9 @@ struct Both {
   ReadBack plain, rebased;
 };
 
-static Both both(PackJob job, const Folder& out, const std::string& dest) {
+static Both both(PlannedJob job, const Folder& out, const std::string& dest) {
   const auto make = [&](const std::string& name, const std::string& to, const std::string& arcroot) {
-    PackJob own = job;
+    PlannedJob own = job;
     own.output = out / name;
     own.dest = to;
     own.arcroot = arcroot;
@@ -57,7 +57,7 @@ static void same(const std::string& dest) {
   source.write("wide", kElf + utf16(p + ":" + p) + zeros(2 * 2 * 255));
   source.write("large", large);
   source.write("none", "nothing");
-  PackJob job = job_of(source, {"text", "script", "bin", "wide", "large", "none"});
+  PlannedJob job = job_of(source, {"text", "script", "bin", "wide", "large", "none"});
   for (PackEntry& e : job.entries) e.slot = 255;
   job.entries.push_back(link("twin", Kind::hardlink, "text"));
   const Both made = both(job, out, dest);
@@ -89,7 +89,7 @@ static void refusals() {
   Folder source, out;
   const std::string p = source.path();
   source.write("bin", kElf + p + zeros(1));
-  PackJob job = job_of(source, {"bin"});
+  PlannedJob job = job_of(source, {"bin"});
   job.output = out / "x";
   job.dest = "/" + std::string(300, 'd');
   THROWS("PREFIX_TOO_LONG", pack(job, Progress()));

@@ -1,5 +1,7 @@
 // Sealing: digests that are known now are written, others become spots; generated files of any size; what fails leaves nothing.
+#include <fcntl.h>
 #include "packing.h"
+#include "root.h"
 
 using namespace cd;
 
@@ -14,7 +16,7 @@ static void digests() {
   Folder source, out;
   source.write("tool", "#!" + source.path() + "/bin/python\n");
   source.write("plain", "plain\n");
-  PackJob job = job_of(source, {"tool", "plain"});
+  PlannedJob job = job_of(source, {"tool", "plain"});
   job.entries.push_back(link("tool2", Kind::hardlink, "tool"));
   const std::string record =
       "{\"tool\":\"" + kDashes + "\",\"plain\":\"" + kDashes + "\",\"at\":\"" + source.path() + "\"}";
@@ -46,7 +48,7 @@ static void digests() {
 
 static void large() {
   Folder source, out;
-  PackJob job = job_of(source, {});
+  PlannedJob job = job_of(source, {});
   std::string text;
   while (text.size() < 300000) text += "path " + source.path() + "\n";
   const std::string small = "small";
@@ -65,9 +67,51 @@ static void large() {
     for (const Spot& s : b.spots) CHECK(!(s.offset < base && base < s.offset + source.path().size()));
 }
 
+// A content that waits in a file is written like one in memory.
+static void spooled() {
+  Folder source, out;
+  source.write("f", source.path());
+  PlannedJob job = job_of(source, {"f"});
+  const std::string a = "of " + source.path() + "\n" + kDashes, b(200000, 'b');
+  const std::vector<PackEntry> made{with_digests(generated("a", a), {{a.size() - kDashes.size(), "f"}}),
+                                    generated("b", b)};
+  pack_and_seal(job, out / "memory", 2, made);
+  out.write("spool", "xx" + b + a);
+  const Fd spool(open((out / "spool").c_str(), O_RDONLY));
+  std::vector<PackEntry> waiting = made;
+  for (PackEntry& e : waiting) {
+    e.entry.size = e.data.size;
+    e.in_memory = false;
+    e.data = {};
+    e.spooled = true;
+  }
+  waiting[0].spool_offset = 2 + b.size();
+  waiting[1].spool_offset = 2;
+  job.output = out / "spooled";
+  job.threads = 2;
+  const Packed packed = pack(job, Progress());
+  SealJob sealing = seal_of(job, packed, waiting);
+  sealing.spool = spool.get();
+  seal(sealing, Progress());
+  CHECK(slurp(out / "spooled") == slurp(out / "memory"));
+
+  const auto refuses = [&](const char* code, const SealJob& bad) {
+    pack(job, Progress());
+    THROWS(code, seal(bad, Progress()));
+    CHECK(!std::filesystem::exists(job.output));
+  };
+  std::filesystem::remove(job.output);
+  sealing.entries[0].spool_offset = 3 + b.size();  // ends before
+  refuses("ARCHIVE_CORRUPT", sealing);
+  sealing.spool = -1;
+  refuses("INVALID_OPTION", sealing);
+  job.entries[0].spooled = true;
+  THROWS("INVALID_OPTION", pack(job, Progress()));
+}
+
 static void nothing() {
   Folder source, out;
-  const PackJob job = job_of(source, {});
+  const PlannedJob job = job_of(source, {});
   const Sealed sealed = pack_and_seal(job, out / "a", 2, {});
   CHECK(sealed.summary.entries == 0 && sealed.frames == 1);
   CHECK(ReadBack(out / "a").tar == std::string(1024, '\0'));
@@ -77,7 +121,7 @@ static void failures() {
   Folder source, out;
   source.write("f.py", source.path());
   source.write("f.pyc", "code");
-  PackJob job = job_of(source, {"f.py", "f.pyc"});
+  PlannedJob job = job_of(source, {"f.py", "f.pyc"});
   job.entries[1].unless_rewritten = "f.py";
   const auto refuses = [&](const char* code, const std::vector<PackEntry>& made) {
     THROWS(code, pack_and_seal(job, out / "x", 2, made));
@@ -118,6 +162,7 @@ static void failures() {
 int main() {
   digests();
   large();
+  spooled();
   nothing();
   failures();
   return check::done();

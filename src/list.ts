@@ -1,0 +1,16 @@
+/** Lists too long to be objects: an item is made when it is asked for, from columns. An array is a list too. */
+export interface List<T> extends Iterable<T> {
+  readonly length: number
+  at(index: number): T | undefined
+}
+
+/** `item`: makes the item of a number, from 0 to `length` - 1. */
+export function lazyList<T>(length: number, item: (index: number) => T): List<T> {
+  return {
+    length,
+    at: (index) => (index >= 0 && index < length ? item(index) : undefined),
+    *[Symbol.iterator]() {
+      for (let index = 0; index < length; index++) yield item(index)
+    },
+  }
+}
