@@ -5,7 +5,7 @@
 import { open, readdir, readFile } from 'node:fs/promises'
 import { basename, join, resolve } from 'node:path'
 import { EnvError, fromSystem } from '../errors.js'
-import type { List } from '../list.js'
+import { type List, many } from '../list.js'
 import { ifThere } from '../tree/if-there.js'
 import { changeName, inChange, inUpdate, isChanging, isUpdating, unfinished, unfinishedMark } from './changing.js'
 import { longestFirst, spellingsOf, type Variables } from './find.js'
@@ -17,6 +17,8 @@ import { type PrefixRecord, parseRecord } from './record.js'
 export interface Package {
   readonly record: PackageRecord
   readonly owned: List<OwnedFile>
+  /** In an environment of few files, where reading it again would take more than keeping it. */
+  readonly whole?: PrefixRecord
 }
 
 /** What is kept of a record: its paths are in `owned`, its document is read again where it is needed. */
@@ -67,7 +69,8 @@ export function unplacedEnvironment(name: string, prefix: string, records: reado
 /** The packages at a prefix, gathered record by record, so that no two documents have to be in memory. */
 class Installed {
   private readonly prefix: string
-  private readonly packages: Package[] = []
+  private packages: Package[] = []
+  private files = 0
   private readonly pythons: PackageRecord[] = []
   /** Until it is known where python has its packages. */
   private readonly waiting: (readonly [record: PrefixRecord, number: number])[] = []
@@ -102,7 +105,12 @@ class Installed {
   }
 
   private own(record: PrefixRecord, number: number, python: Environment['python']): void {
-    this.packages[number] = { record: kept(record), owned: ownedBy(record, python?.sitePackages ?? '') }
+    const owned = ownedBy(record, python?.sitePackages ?? '')
+    const were = this.files
+    this.files += owned.length
+    if (this.files < many) this.packages[number] = { record: kept(record), owned, whole: record }
+    else this.packages[number] = { record: kept(record), owned }
+    if (were < many && this.files >= many) this.packages = this.packages.map(({ whole: _, ...rest }) => rest)
   }
 }
 

@@ -2,7 +2,7 @@
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Environment } from '../conda/environment.js'
-import { parseRecord } from '../conda/record.js'
+import { type PrefixRecord, parseRecord } from '../conda/record.js'
 import { historyText, recordText } from '../conda/record-text.js'
 import { fromSystem } from '../errors.js'
 import type { Outcome, PackEntry } from '../native.js'
@@ -32,34 +32,42 @@ export async function* metaEntries(
   outcomes: ReadonlyMap<string, Outcome>,
   reserved: readonly string[],
 ): AsyncGenerator<PackEntry[]> {
-  const records = new Set(environment.packages.map(({ record }) => record.file))
+  const records = new Map(environment.packages.map(({ record, whole }) => [record.file, whole]))
   const dropped = [...outcomes.values()].filter((outcome) => outcome.dropped).map(({ path }) => path)
   const contents = contentsOf(plan, dropped, (entry) => fateOf(entry, outcomes.get(entry.path)), reserved)
   const sitePackages = environment.python?.sitePackages ?? ''
-  const make = ({ path, kind, mode, mtime, size, target }: PackEntry, bytes: Buffer): PackEntry => {
+  const make = ({ path, kind, mode, mtime, size, target }: PackEntry, content: Content): PackEntry => {
     if (kind !== 'file') return { path, kind, mode, mtime, size, ...(target === undefined ? {} : { target }) }
-    if (records.has(path)) {
-      const { text, digests } = recordText(parseRecord(path, bytes.toString()), contents, sitePackages)
+    if (!Buffer.isBuffer(content) || records.has(path)) {
+      const record = Buffer.isBuffer(content) ? parseRecord(path, content.toString()) : content
+      const { text, digests } = recordText(record, contents, sitePackages)
       const data = Buffer.from(text, 'latin1') // it is ASCII
       return { path, kind, mode, mtime: plan.mtime, size: data.length, data, digests }
     }
-    if (path !== history) return { path, kind, mode, mtime, size: bytes.length, data: bytes }
-    const data = Buffer.from(historyText(bytes.toString('latin1')), 'latin1')
+    if (path !== history) return { path, kind, mode, mtime, size: content.length, data: content }
+    const data = Buffer.from(historyText(content.toString('latin1')), 'latin1')
     return { path, kind, mode, mtime: plan.mtime, size: data.length, data }
   }
-  const contentOf = async ({ path, kind, data, source }: PackEntry): Promise<Buffer> =>
-    kind === 'file' ? Buffer.from(data ?? (await read(source ?? join(environment.prefix, path)))) : Buffer.alloc(0)
+  const contentOf = async ({ path, kind, data, source }: PackEntry): Promise<Content> => {
+    if (kind !== 'file') return Buffer.alloc(0)
+    if (data !== undefined) return Buffer.from(data)
+    if (source !== undefined) return await read(source)
+    return records.get(path) ?? (await read(join(environment.prefix, path)))
+  }
   let made: PackEntry[] = []
   for (let first = 0; first < plan.meta.length; first += readAhead) {
     const some = plan.meta.slice(first, first + readAhead)
     const read = await Promise.all(some.map(contentOf))
-    for (const [i, entry] of some.entries()) made.push(make(entry, read[i] as Buffer))
+    for (const [i, entry] of some.entries()) made.push(make(entry, read[i] as Content))
     const bytes = made.reduce((sum, { size }) => sum + size, 0)
     if (bytes < batch && first + readAhead < plan.meta.length) continue
     yield made
     made = []
   }
 }
+
+/** A record that was kept, or the bytes of any file. */
+type Content = Buffer | PrefixRecord
 
 async function read(path: string): Promise<Buffer> {
   try {

@@ -6,7 +6,7 @@ import type { Environment } from '../conda/environment.js'
 import { pycSource } from '../conda/noarch.js'
 import type { OwnedFile } from '../conda/owned.js'
 import { EnvError } from '../errors.js'
-import { type List, lazyList } from '../list.js'
+import { type List, lazyList, many } from '../list.js'
 import type { Expectation, PackEntry, Policy, Scanned } from '../native.js'
 import { excludes, type Filter } from '../tree/filter.js'
 import { follow } from '../tree/follow.js'
@@ -127,7 +127,12 @@ export function planPack(environment: Environment, scanned: List<Scanned>, optio
     if (node.kind !== 'file') return contentEntry(node, undefined)
     return contentEntry(node, node.source === undefined ? owners.of(number) : ownerOf(node.source))
   }
-  const entryOf = (number: number): PackEntry => joined.entry(planned(number), number)
+  const few = new Array<PackEntry | undefined>(joined.numbers.length < many ? nodes.length + made.length : 0)
+  const entryOf = (number: number): PackEntry => {
+    const entry = few[number] ?? joined.entry(planned(number), number)
+    if (few.length > 0) few[number] = entry
+    return entry
+  }
   const meta = ordered.filter(isMeta)
   const there = new Uint8Array(nodes.length)
   for (const list of [joined.numbers, meta]) for (const number of list) if (number < there.length) there[number] = 1

@@ -3,6 +3,7 @@ import type { Target } from '../archive/sink.js'
 import { packTarZst, type Writing } from '../archive/tar-zst.js'
 import type { Environment } from '../conda/environment.js'
 import { EnvError } from '../errors.js'
+import { many } from '../list.js'
 import type { Outcome, PackEntry, Packed, Sealed } from '../native.js'
 import { checkFits, longestPrefix } from '../prefix/plan.js'
 import { collectGarbage } from '../v8-flag.js'
@@ -100,9 +101,6 @@ async function sealed({ writer, named, ...rest }: Rest & { writer: Writer; named
   const { sealed, packedBytes } = await writer.attempt(() => writer.seal(rest))
   return totalsOf(sealed, named, packedBytes)
 }
-
-/** Entries from which on garbage is worth a tenth of a second: planning 290,000 leaves 300 MB behind. */
-const many = 50_000
 
 /** Before the core takes memory: V8 would keep all of its own until it needs some itself. */
 function tidy(entries: number): void {
