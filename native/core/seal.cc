@@ -24,8 +24,8 @@ class Sealing {
   Sealing(const SealJob& job, Progress progress)
       : job_(job), progress_(progress), draft_(decode_draft(job.draft)),
         assembly_(job.output, Assembly::Output::append, draft_.position, draft_.frames, 0, job.threads, job.descriptor),
-        table_prefixes_(draft_.table.head().prefixes),
-        prefixes_(table_prefixes_), table_(draft_.table.head().root, table_prefixes_), made_before_(read_draft()),
+        table_prefixes_(draft_.table.head().prefixes), prefixes_(table_prefixes_),
+        table_(draft_.table.head().root, table_prefixes_), made_before_(read_draft()),
         marks_(job.entries.size(), Mark::open), contents_(job.entries.size()) {
     entries_.reserve(job.entries.size());
     for (const PackEntry& e : job.entries) {

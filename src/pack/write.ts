@@ -75,7 +75,8 @@ export async function beginArchive(task: Task): Promise<Begun> {
     tidy(plan.entries.length)
     const job = writer.pack(packing, task.progress)
     setImmediate(tidy, plan.entries.length)
-    const packed = await job
+    const later = setTimeout(tidy, calm, plan.entries.length)
+    const packed = await job.finally(() => clearTimeout(later))
     task.packed()
     const rest = await remainder(task, packed, (entry) => writer.keep(entry))
     const json = identityJson(environment, rest.findings)
@@ -101,6 +102,9 @@ async function sealed({ writer, named, ...rest }: Rest & { writer: Writer; named
   const { sealed, packedBytes } = await writer.attempt(() => writer.seal(rest))
   return totalsOf(sealed, named, packedBytes)
 }
+
+/** Milliseconds: after five seconds in which hardly an object was made, a collection gives back the 30 MB for young ones. */
+const calm = 6000
 
 /** Before the core takes memory: V8 would keep all of its own until it needs some itself. */
 function tidy(entries: number): void {
