@@ -1,6 +1,6 @@
-/** What a scan finds crosses the border in columns, and stays there: a `Scanned` is made when it is asked for. */
+/** What a scan finds crosses the border in columns, and much of it stays there: a `Scanned` is made when it is asked for. */
 import type { Scanned } from './jobs.js'
-import { type List, lazyList } from './list.js'
+import { type List, lazyList, many } from './list.js'
 
 export interface ScannedColumns {
   /** Path, target and inode of each, one behind another, and where each ends: three an entry, equal where there is none. */
@@ -18,7 +18,7 @@ type Writable<T> = { -readonly [K in keyof T]: T[K] }
 export function scannedOf({ names, ends, numbers }: ScannedColumns): List<Scanned> {
   const number = (i: number): number => numbers[i] as number
   const end = (i: number): number => ends[i] ?? 0
-  return lazyList(ends.length / 3, (i) => {
+  const list = lazyList(ends.length / 3, (i) => {
     const [path, target, inode] = [end(3 * i), end(3 * i + 1), end(3 * i + 2)]
     const one: Writable<Scanned> = {
       path: names.slice(end(3 * i - 1), path),
@@ -33,4 +33,5 @@ export function scannedOf({ names, ends, numbers }: ScannedColumns): List<Scanne
     if (outside > 0) one.outside = outside
     return one
   })
+  return list.length < many ? [...list] : list
 }

@@ -7,7 +7,9 @@ import type { Plan } from './plan.js'
 
 const sha256 = (data: Uint8Array | string): string => createHash('sha256').update(data).digest('hex')
 
-const isEntry = (node: PackEntry | Node): node is PackEntry => 'path' in node
+/** Stands for what is made later. */
+const later: Node = { kind: 'file' }
+const isEntry = (node: PackEntry | Node): node is PackEntry => node !== later
 
 /** What becomes of a file: left out, changed by deploying, or deployed with this hash; null: nothing is known of that. */
 export type Fate = 'dropped' | 'relocated' | { readonly sha256: string } | null
@@ -28,10 +30,10 @@ export function contentsOf(
   reserved: readonly string[],
 ): Contents {
   const gone = new Set(dropped)
-  const later = new Set(reserved)
+  const awaited = new Set(reserved)
   const nodes = {
     get(path: string): PackEntry | Node | undefined {
-      if (later.has(path)) return { kind: 'file' }
+      if (awaited.has(path)) return later
       return gone.has(path) ? undefined : plan.find(path)
     },
   }
@@ -52,7 +54,7 @@ export function contentsOf(
   }
   return {
     has(path) {
-      const direct = later.has(path) || (plan.has(path) && !gone.has(path))
+      const direct = awaited.has(path) || (plan.has(path) && !gone.has(path))
       return direct || follow(nodes, path, false) !== null
     },
     hash(path) {
