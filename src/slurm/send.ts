@@ -1,5 +1,5 @@
 /** A file to every node of a job, by sbcast. */
-import { spawn } from 'node:child_process'
+import { type ChildProcess, spawn } from 'node:child_process'
 import { EnvError } from '../errors.js'
 import type { Allocation } from './allocation.js'
 import { stepOptions } from './step.js'
@@ -24,7 +24,9 @@ export function sbcast(
   signal: AbortSignal | undefined,
 ): Promise<string | null> {
   const program = programs['sbcast'] ?? 'sbcast'
-  return ranBy(['sh', '-c', leash, 'sh', program, '-j', `${job}.${step}`, from, to], signal).then(({ status, said }) =>
+  const command = ['sh', '-c', leash, 'sh', program, '-j', `${job}.${step}`, from, to]
+  // A signal would end the shell alone while it is not ready to pass it on, and the program would go on.
+  return ranBy(command, signal, (child) => void child.stdin?.end()).then(({ status, said }) =>
     status === 0
       ? null
       : `sbcast ended with ${status === null ? 'a signal' : `status ${status}`}${said === '' ? '' : `: ${said}`}`,
@@ -41,7 +43,8 @@ export async function sweep(
   files: readonly string[],
 ): Promise<boolean> {
   const args = [...stepOptions(nodes), '--input=none', 'rm', '-f', '--', ...files]
-  const { status } = await ranBy([programs['srun'] ?? 'srun', ...args], AbortSignal.timeout(sweepTime)).catch(() => ({
+  const command = [programs['srun'] ?? 'srun', ...args]
+  const { status } = await ranBy(command, AbortSignal.timeout(sweepTime), (child) => void child.kill()).catch(() => ({
     status: 1,
   }))
   return status === 0
@@ -52,7 +55,11 @@ interface Ran {
   readonly said: string
 }
 
-function ranBy([program = '', ...args]: readonly string[], signal: AbortSignal | undefined): Promise<Ran> {
+function ranBy(
+  [program = '', ...args]: readonly string[],
+  signal: AbortSignal | undefined,
+  end: (child: ChildProcess) => void,
+): Promise<Ran> {
   return new Promise((resolve, reject) => {
     const child = spawn(program, args, { stdio: ['pipe', 'ignore', 'pipe'], detached: true })
     let said = ''
@@ -60,7 +67,7 @@ function ranBy([program = '', ...args]: readonly string[], signal: AbortSignal |
       said = `${said}${text}`.slice(-4000)
     })
     child.stdin.on('error', () => undefined) // It does not read it.
-    const stop = (): void => void child.kill('SIGTERM')
+    const stop = (): void => end(child)
     signal?.addEventListener('abort', stop, { once: true })
     child.once('error', reject)
     child.once('close', (status) => {
