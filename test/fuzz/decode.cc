@@ -56,8 +56,13 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   job.most_bytes = 1u << 20;
   job.most_members = 200;
   job.threads = 2;
-  uint8_t memory[2][600];
-  cd::Exchange exchange({{memory[0], sizeof memory[0]}, {memory[1], sizeof memory[1]}});
+  // The least that will do: gzip is decoded into blocks, which have to hold its window.
+  static uint8_t memory[4][(256 << 10) + 1];
+  const size_t size_of_one = job.container == "gzip" ? 256 << 10 : 600;
+  std::vector<cd::Exchange::Buffer> lent(3, {nullptr, size_of_one});
+  for (size_t i = 0; i < lent.size(); ++i) lent[i].data = memory[i];
+  if (job.container == "gzip") lent.push_back({memory[3], size_of_one + 1});
+  cd::Exchange exchange(lent);
   fuzz::accepted([&] {
     const auto hand = [&](cd::Batch&& batch) { exchange.answer(answer(std::move(batch))); };
     const cd::Decoded done = cd::decode(job, exchange, hand, cd::Progress());
