@@ -128,6 +128,13 @@ struct EntryKeys {
 
 cd::Entry entry(const Fields& f, const EntryKeys& k, bool sized);
 
+inline Napi::Float64Array floats(const Fields& f, const char* name) {
+  const Value list = f.get(name);
+  if (!list.IsTypedArray() || list.As<Napi::TypedArray>().TypedArrayType() != napi_float64_array)
+    wrong(f.env(), name, "a Float64Array");
+  return list.As<Napi::Float64Array>();
+}
+
 inline std::vector<std::string> texts(Value list, const char* what) {
   std::vector<std::string> out;
   each(list, what, [&](Value v, uint32_t) { out.push_back(text(v, what)); });

@@ -9,11 +9,7 @@ namespace {
 
 constexpr const char* kEncodings[] = {"text", "c8", "c16le", "c16be", "c32le", "c32be", "digest"};
 
-std::vector<double> floats(const Fields& f, const char* name) {
-  const Value list = f.get(name);
-  if (!list.IsTypedArray() || list.As<Napi::TypedArray>().TypedArrayType() != napi_float64_array)
-    wrong(f.env(), name, "a Float64Array");
-  const auto array = list.As<Napi::Float64Array>();
+std::vector<double> copied(const Napi::Float64Array& array) {
   return std::vector<double>(array.Data(), array.Data() + array.ElementLength());
 }
 
@@ -53,8 +49,8 @@ class Draft {
     const Fields f(files, "files");
     columns_.paths = f.text("paths");
     columns_.digests = f.text("digests");
-    columns_.sizes = floats(f, "sizes");
-    columns_.numbers = floats(f, "numbers");
+    columns_.sizes = copied(floats(f, "sizes"));
+    columns_.numbers = copied(floats(f, "numbers"));
   }
 
   cd::Table table() {

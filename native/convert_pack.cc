@@ -59,18 +59,11 @@ class Items {
   const char* what_;
 };
 
-Napi::Float64Array numbers_of(const Fields& f) {
-  const Value list = f.get("numbers");
-  if (!list.IsTypedArray() || list.As<Napi::TypedArray>().TypedArrayType() != napi_float64_array)
-    wrong(f.env(), "numbers", "a Float64Array");
-  return list.As<Napi::Float64Array>();
-}
-
 // Of the columns of one piece; returns how many there were.
 template <class Add>
 size_t each_of(const Fields& f, Held& held, Add add) {
   const Napi::Env env = f.env();
-  const Napi::Float64Array numbers = numbers_of(f);
+  const Napi::Float64Array numbers = floats(f, "numbers");
   const std::vector<std::string> placeholders = texts(f.get("placeholders"), "placeholders");
   Texts names(f.get("texts"), "texts"), hashes(f.get("hashes"), "hashes");
   Items data(f.get("data"), "data"), digests(f.get("digests"), "digests"), spooled(f.get("spooled"), "spooled");

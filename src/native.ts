@@ -54,8 +54,9 @@ export interface NativeBinding {
   look(job: LookJob, counters: Counters): Promise<readonly There[]>
   hash(job: HashJob, counters: Counters): Promise<readonly { readonly sha256: string; readonly size: number }[]>
   /**
-   * `buffers`: filled with contents and handed to `receive` batch by batch. It must not throw, and answers each batch once, in
-   * their order; null: it wants no more, which ends the job with CANCELLED. What is answered is written while it decodes on.
+   * `buffers`: filled with contents and handed to `receive` batch by batch; for gzip three of one size or more, of 256 kB at least,
+   * and a larger one. `receive` must not throw, and answers each batch once, in their order; null: it wants no more, which ends the
+   * job with CANCELLED. What is answered is written while it decodes on.
    */
   decode(
     job: DecodeJob,

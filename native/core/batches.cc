@@ -4,7 +4,6 @@
 #include <algorithm>
 #include "root.h"
 #include "sha256.h"
-#include "stream.h"
 
 namespace cd {
 namespace {
@@ -20,7 +19,7 @@ std::string parts_of(const std::string& root) { return root + '/' + kOwnFolder +
 Batches::Batches(const DecodeJob& job, Exchange& exchange, const Hand& hand, Progress& progress)
     : job_(job), exchange_(exchange), hand_(hand), progress_(progress), parts_(parts_of(job.root)) {}
 
-void Batches::add(BatchMember&& member, const Content& content) {
+void Batches::add(BatchMember&& member, MemberContent& content) {
   const uint64_t size = member.entry.size;
   progress_.check();
   if (++count_ > job_.most_members)
@@ -45,7 +44,7 @@ void Batches::finish() {
   exchange_.end();
 }
 
-void Batches::place(BatchMember& member, const Content& content) {
+void Batches::place(BatchMember& member, MemberContent& content) {
   const size_t size = static_cast<size_t>(member.entry.size);
   const uint8_t* there = content.view(size);
   const size_t block = content.block();
@@ -88,7 +87,7 @@ void Batches::flush() {
   hand_(std::move(batch));
 }
 
-void Batches::write_part(BatchMember& member, const Content& content) {
+void Batches::write_part(BatchMember& member, MemberContent& content) {
   if (has_) flush();  // no block waits for the next batch while many are read
   for (const std::string& folder : {job_.root + '/' + kOwnFolder, parts_})
     if (part_ == 0 && ::mkdir(folder.c_str(), 0700) != 0 && errno != EEXIST) throw Failure::system("mkdir", folder);

@@ -3,6 +3,7 @@
 // its place.
 #pragma once
 #include "exchange.h"
+#include "stream.h"
 
 namespace cd {
 
@@ -12,22 +13,16 @@ std::string parts_of(const std::string& root);
 class Batches {
  public:
   Batches(const DecodeJob& job, Exchange& exchange, const Hand& hand, Progress& progress);
-  // A member; its content, `member.entry.size` bytes: `read(out, size)` reads that many of them, `view(size)` tells where all are in the
-  // block `block()`, or null. Without blocks `block()` is Stream::kNowhere.
-  struct Content {
-    std::function<void(uint8_t*, size_t)> read;
-    std::function<const uint8_t*(size_t)> view;
-    std::function<size_t()> block;
-  };
-  void add(BatchMember&& member, const Content&);
+  // A member, with a content of `member.entry.size` bytes.
+  void add(BatchMember&& member, MemberContent&);
   void finish();
   uint64_t bytes() const { return bytes_; }
 
  private:
   void flush();
-  void place(BatchMember& member, const Content&);
+  void place(BatchMember& member, MemberContent&);
   uint8_t* room(size_t size, bool blocks);
-  void write_part(BatchMember& member, const Content&);
+  void write_part(BatchMember& member, MemberContent&);
   const DecodeJob& job_;
   Exchange& exchange_;
   const Hand& hand_;

@@ -31,9 +31,7 @@ void read_all(const DecodeJob& job, Exchange& exchange, const Hand& hand, Progre
   const Fd fd(open_regular(job.archive, size));
   Batches batches(job, exchange, hand, progress);
   const auto all = [&](auto& reader) {
-    const Batches::Content content{[&](uint8_t* out, size_t n) { reader.read(out, n); },
-                                   [&](size_t n) { return reader.view(n); }, [&] { return reader.block(); }};
-    for (BatchMember member; reader.next(member);) batches.add(std::move(member), content);
+    for (BatchMember member; reader.next(member);) batches.add(std::move(member), reader);
     decoded.bytes = batches.bytes();
   };
   if (job.container == "zip") {

@@ -4,6 +4,7 @@
 #include <stdexcept>
 
 namespace cd {
+
 Exchange::Exchange(std::vector<Buffer> buffers) : buffers_(std::move(buffers)), holders_(buffers_.size()) {
   for (size_t i = 0; i < buffers_.size(); ++i) {
     free_.push_back(i);

@@ -22,13 +22,24 @@ class Stream {
   virtual uint64_t packed() const = 0;
 };
 
+// The content of the member that a reader stands at.
+class MemberContent {
+ public:
+  virtual ~MemberContent() = default;
+  // Exactly `size` further bytes of it.
+  virtual void read(uint8_t* out, size_t size) = 0;
+  // They, where they are in the block `block()`; null: not in one place, they have to be read.
+  virtual const uint8_t* view(size_t) { return nullptr; }
+  virtual size_t block() const { return Stream::kNowhere; }
+};
+
 // `fd` is borrowed, `path` for messages; both outlive the stream.
 std::unique_ptr<Stream> plain_stream(int fd, const std::string& path);
 std::unique_ptr<Stream> zstd_stream(int fd, const std::string& path);
 // What `packed` decodes to.
 std::unique_ptr<Stream> zstd_stream(std::unique_ptr<Stream> packed, const std::string& path);
-// One gzip member after another, in blocks of the exchange: three at least, of 256 kB. With several threads, and more blocks, it looks
-// for places where decoding can begin, and decodes ahead from there.
+// One gzip member after another, in blocks of the exchange: three at least, of 256 kB, beside a larger buffer for what lies across two.
+// With several threads, and more blocks, it looks for places where decoding can begin, and decodes ahead from there.
 std::unique_ptr<Stream> gzip_stream(int fd, const std::string& path, unsigned threads, Exchange&, Progress);
 // What the program `tool` of the system writes when it is run as `tool -dc` with the file as its input.
 std::unique_ptr<Stream> tool_stream(int fd, const std::string& path, const std::vector<std::string>& command);

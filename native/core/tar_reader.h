@@ -5,17 +5,15 @@
 
 namespace cd {
 
-class TarReader {
+class TarReader final : public MemberContent {
  public:
   TarReader(Stream& stream, const std::string& archive) : stream_(stream), archive_(archive) {}
   // The next member, false: the end. Throws ARCHIVE_CORRUPT, UNSUPPORTED for members that are no part of an environment. What was not
   // read of the member before is passed over.
   bool next(BatchMember& member);
-  // Exactly `size` further bytes of the member's content.
-  void read(uint8_t* out, size_t size);
-  // They, where the stream has them, in the block that it names; null: not in one place, they have to be read.
-  const uint8_t* view(size_t size);
-  size_t block() const { return stream_.block(); }
+  void read(uint8_t* out, size_t size) override;
+  const uint8_t* view(size_t size) override;
+  size_t block() const override { return stream_.block(); }
 
  private:
   struct Pax {

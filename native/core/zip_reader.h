@@ -8,16 +8,14 @@
 
 namespace cd {
 
-class ZipReader {
+class ZipReader final : public MemberContent {
  public:
   // Reads and checks the directory. `fd` is borrowed, `archive` for messages; both outlive the reader. Throws ARCHIVE_CORRUPT,
   // UNSUPPORTED for what is encrypted, packed in a way that is not known, or no part of an environment.
   ZipReader(int fd, const std::string& archive, uint64_t size, uint64_t most_members);
   bool next(BatchMember& member);
   // Exactly `size` further bytes of the member's content; with the last of them it is checked.
-  void read(uint8_t* out, size_t size);
-  const uint8_t* view(size_t) const { return nullptr; }  // it decodes into no block
-  size_t block() const { return Stream::kNowhere; }
+  void read(uint8_t* out, size_t size) override;
   uint64_t packed() const { return packed_; }
 
  private:
