@@ -1,6 +1,6 @@
 /** conda-meta for an environment that will stand elsewhere: records and the history, true after deployment. Pure. */
-import { createHash } from 'node:crypto'
 import { EnvError } from '../errors.js'
+import { native } from '../native.js'
 import { ownPath } from './owned.js'
 import type { PathRecord } from './paths.js'
 import type { PrefixRecord } from './record.js'
@@ -26,7 +26,7 @@ export interface RecordText {
   readonly digests: readonly { readonly offset: number; readonly path: string }[]
 }
 
-const sha256 = (text: string): string => createHash('sha256').update(text).digest('hex')
+const sha256 = (text: string): string => native().sha256(Buffer.from(text))
 
 /** What stands for a hash until the archive is deployed. */
 const unknown = '0'.repeat(64)

@@ -1,11 +1,8 @@
 /** What the archive holds once the core has packed it: which paths, and the hash of each file as it will be deployed. Pure. */
-import { createHash } from 'node:crypto'
 import type { Contents } from '../conda/record-text.js'
-import type { Outcome, PackEntry } from '../native.js'
+import { native, type Outcome, type PackEntry } from '../native.js'
 import { follow, type Node } from '../tree/follow.js'
 import type { Plan } from './plan.js'
-
-const sha256 = (data: Uint8Array | string): string => createHash('sha256').update(data).digest('hex')
 
 /** Stands for what is made later. */
 const later: Node = { kind: 'file' }
@@ -61,7 +58,7 @@ export function contentsOf(
       const there = reached(path, true)
       const entry = there?.kind === 'hardlink' ? reached(there.target ?? '', false) : there
       if (entry?.kind !== 'file') return null
-      if (entry.data !== undefined) return { sha256: sha256(entry.data) }
+      if (entry.data !== undefined) return { sha256: native().sha256(entry.data) }
       const its = fate(entry)
       if (its === 'relocated') return { of: entry.path }
       return its === 'dropped' ? null : its
