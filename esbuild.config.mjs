@@ -5,6 +5,7 @@
 import { chmodSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { relative } from 'node:path'
 import { build } from 'esbuild'
+import { mark } from './code-cache.mjs'
 
 /** Bundled CommonJS (commander, tar-stream) calls require for Node's own modules. */
 const require =
@@ -121,6 +122,7 @@ const [end, noEnd] = ['*/', '*\u0001/']
  * Node looks at every folder above its main file to resolve links: on shared storage that is most of what starting touches. So it is told not to, and
  * a link that leads here (npm's) is resolved by itself. The bundle is a comment: V8 parses all of a file before it runs any of it, 8 ms for this one,
  * which what only asks for the version need not wait for. What cannot be written here is left to the bundle, which says why.
+ * What V8 made of it is another: see code-cache.mjs.
  */
 const head = `#!/usr/bin/env -S node --preserve-symlinks-main
 const bundleFile = __dirname.endsWith('/dist') ? __filename : require('node:fs').realpathSync(__filename)
@@ -128,17 +130,31 @@ if (bundleFile !== __filename) require = require('node:module').createRequire(bu
 const bundleUrl = require('node:url').pathToFileURL(bundleFile).href
 let shared
 const files = new Map()
+const { dirname, join } = require('node:path')
+// As Node itself does it, which takes no compiled code.
+const compile = (file, path, code, compiled) => {
+  const { createRequire, wrap } = require('node:module')
+  const { Script } = require('node:vm')
+  const cachedData = compiled === '' ? undefined : Buffer.from(compiled, 'base64')
+  const script = new Script(wrap(code), { filename: path, cachedData })
+  script.runInThisContext().call(file.exports, file.exports, createRequire(path), file, path, dirname(path))
+}
 // Without the looks at folders that require takes.
 const beside = (name) => {
   if (!files.has(name)) {
     const { Module } = require('node:module')
-    const folder = require('node:path').dirname(bundleFile)
-    const file = new Module(require('node:path').join(folder, name))
-    Object.assign(file, { shared, beside, bundleUrl, paths: Module._nodeModulePaths(folder) })
-    file._compile(require('node:fs').readFileSync(file.id, 'utf8'), file.id)
+    const path = join(dirname(bundleFile), name)
+    const file = new Module(path)
+    Object.assign(file, { shared, beside, bundleUrl, paths: Module._nodeModulePaths(dirname(path)) })
+    const [code, compiled = ''] = require('node:fs').readFileSync(path, 'utf8').split(${JSON.stringify(mark)})
+    compile(file, path, code, compiled)
     files.set(name, file.exports)
   }
   return files.get(name)
+}
+const inComment = (of) => {
+  const text = of.toString()
+  return text.slice(text.indexOf('/*') + 2, -3)
 }
 const saysVersion = () => {
   if (process.argv[2] !== '--version') return false
@@ -149,10 +165,9 @@ const saysVersion = () => {
   }
 }
 if (!saysVersion()) {
-  const text = bundle.toString()
-  const code = text.slice(text.indexOf('/*') + 2, -3).replaceAll(${JSON.stringify(noEnd)}, '${end}')
+  const code = inComment(bundle).replaceAll(${JSON.stringify(noEnd)}, '${end}')
   Object.assign(module, { own: require, share: (table) => (shared = table), beside, bundleUrl })
-  module._compile('\\n'.repeat(LINES) + code, bundleFile)
+  compile(module, bundleFile, '\\n'.repeat(LINES) + code, inComment(compiled))
 }
 function bundle() {/*`
 
@@ -160,7 +175,7 @@ function bundle() {/*`
 function withHead(code) {
   if (code.includes(noEnd)) throw new Error('the bundle holds what stands for the end of a comment')
   const line = head.split('\n').length
-  return `${head.replace('LINES', String(line - 1))}${code.replaceAll(end, noEnd)}*/}\n`
+  return `${head.replace('LINES', String(line - 1))}${code.replaceAll(end, noEnd)}*/}\nfunction compiled() {/**/}\n`
 }
 
 /**
@@ -174,6 +189,8 @@ const cli = {
   minifyWhitespace: true,
   minifySyntax: true,
   define: { 'import.meta.url': 'bundleUrl' },
+  // A script with compiled code cannot import. The packages that are left outside are CommonJS.
+  supported: { 'dynamic-import': false },
   metafile: true,
 }
 const cliFile = 'dist/conda-deploy.cjs'

@@ -1,6 +1,6 @@
 /** What starting costs: files of its own that it touches, and parts of Node that it loads. Both matter where the package lies on a parallel file system. */
 import { spawnSync } from 'node:child_process'
-import { existsSync, mkdirSync, readFileSync, statSync, symlinkSync, writeFileSync } from 'node:fs'
+import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, statSync, symlinkSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { beforeAll, describe, expect, test } from 'vitest'
 import { cliFile } from '../support/run-cli.js'
@@ -40,7 +40,65 @@ test.skipIf(!existsSync('/dev/full'))(
 
 // V8 reads all of it at nearly every start: 2.5 ms of CPU time to 100 kB, where Node takes 20 ms.
 test('the bundle is small', () => {
-  expect(statSync(cliFile).size).toBeLessThan(250_000)
+  const text = readFileSync(cliFile, 'latin1')
+  expect(text.slice(0, text.indexOf('function compiled()')).length).toBeLessThan(250_000)
+})
+
+/** What becomes of the code that V8 kept of each file that was read: taken or not. */
+const spy = join(sample.folder, 'spy.cjs')
+const spied = (cli: string, flags: readonly string[], ...args: readonly string[]): string[] => {
+  writeFileSync(
+    spy,
+    `const vm = require('vm')
+    const { Script } = vm
+    vm.Script = function (code, options) {
+      const script = new Script(code, options)
+      require('fs').writeSync(2, 'spied ' + require('path').basename(options.filename) + ' ' + (options.cachedData ? !script.cachedDataRejected : 'nothing') + '\\n')
+      return script
+    }`,
+  )
+  const { status, stderr } = spawnSync(process.execPath, [...flags, '-r', spy, cli, ...args], { encoding: 'utf8' })
+  expect(status, stderr).toBe(0)
+  return [...stderr.matchAll(/^spied (.*)$/gm)].map(([, line]) => line as string)
+}
+
+describe('compiled code that is kept', () => {
+  const zip = join(sample.folder, 'kept.zip')
+  const pack = ['pack', '-p', sample.prefix, '-o', zip, '--quiet', '--force']
+
+  test('is taken, by all files of the CLI, as it was built', () => {
+    expect(spied(cliFile, [], ...pack)).toEqual(['conda-deploy.cjs true', 'verbs.cjs true', 'foreign.cjs true'])
+    const to = join(sample.folder, 'kept')
+    expect(spied(cliFile, [], zip, '--to', to)).toEqual(['conda-deploy.cjs true', 'foreign.cjs true'])
+    expect(spied(cliFile, [], sample.archive, '--to', join(sample.folder, 'own'))).toEqual(['conda-deploy.cjs true'])
+  })
+
+  test('is not taken by a V8 that works otherwise, which compiles', () => {
+    const to = join(sample.folder, 'other')
+    expect(spied(cliFile, ['--no-opt'], sample.archive, '--to', to)).toEqual(['conda-deploy.cjs false'])
+  })
+
+  test('is made where the package lies, as often as one likes; and what cannot be tried is left as it was', () => {
+    const copy = join(sample.folder, 'copy')
+    const own = join(copy, 'dist/conda-deploy.cjs')
+    for (const name of ['dist', 'code-cache.mjs', 'package.json'])
+      cpSync(join(root, name), join(copy, name), { recursive: true })
+    const make = () => spawnSync(process.execPath, [join(copy, 'code-cache.mjs')], { encoding: 'utf8' })
+    const before = readdirSync(join(copy, 'dist'))
+    // Its addon is missing.
+    const { status, stderr } = make()
+    expect(status).toBe(0)
+    expect(stderr).toContain('will compile its code at every start')
+    expect(readdirSync(join(copy, 'dist'))).toEqual(before)
+    expect(spied(own, [], 'deploy', '--help')[0]).toBe('conda-deploy.cjs nothing')
+    cpSync(join(root, 'build/Release/conda_deploy.node'), join(copy, 'build/Release/conda_deploy.node'))
+    for (const _ of ['once', 'twice']) {
+      expect(make()).toMatchObject({ status: 0, stderr: '' })
+      expect(readdirSync(join(copy, 'dist'))).toEqual(before)
+      expect(spied(own, [], 'deploy', '--help')[0]).toBe('conda-deploy.cjs true')
+      expect(statSync(own).mode & 0o111).toBe(0o111)
+    }
+  })
 })
 
 test('a link that leads to it starts it, and it finds what lies beside the bundle and its packages', () => {

@@ -102,7 +102,7 @@ export function addDeploy(program: Command, session: Session): void {
     const flags = self.optsWithGlobals<Flags>()
     const shell = shellOf(flags)
     if (flags.mount === true) return await mountIt(archive, flags, shell, session)
-    spareCompiler(archive)
+    await spareCompiler(archive)
     const { deploy } = await import('../../deploy/deploy.js')
     const result = await deploy(deployOptions(archive, flags, session)).catch((error: unknown) => {
       throw orCommand(error, archive)
@@ -127,8 +127,11 @@ const ownName = /\.(?:tar\.zst|tzst)$/
  * .tar.gz. So it waits thirty times longer, which loops of larger environments still reach. Only where JavaScript has that much to do:
  * loading what sets the flag costs a few milliseconds, too.
  */
-export function spareCompiler(archive: string): void {
-  if (!ownName.test(archive)) setV8Flag('interrupt-budget=4000000')
+export async function spareCompiler(archive: string): Promise<void> {
+  if (ownName.test(archive)) return
+  // Before: what V8 keeps compiled it takes only with the flags that it was compiled with.
+  await import('../../deploy/foreign.js')
+  setV8Flag('interrupt-budget=4000000')
 }
 
 async function mountIt(archive: string, flags: Flags, shell: Taker | undefined, session: Session): Promise<void> {

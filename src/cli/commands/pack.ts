@@ -107,9 +107,10 @@ export function addPack(program: Command, session: Session): void {
     const to = toStdout ? { stream: process.stdout } : { output }
     const packing = { ...options, ...to, nThreads: nThreads ?? all, filters, signal, reporter }
     const asked = { specs, channels: channel, files: file, overrideChannels, offline }
+    // First: what V8 keeps compiled it takes only with the flags that it was compiled with.
+    const { pack } = await import('../../pack/pack.js')
     calmCompiler()
     keepYoung()
-    const { pack } = await import('../../pack/pack.js')
     const result = fromPackages ? await packPackages(packing, asked) : await pack(packing)
     if (toStdout && !options.dryRun) {
       session.terminal.aside(result)

@@ -22,7 +22,7 @@ export function addRun(program: Command, session: Session): void {
     const { terminal } = session
     const { dryRun, ...options } = deployOptions(archive, flags, session)
     asTyped(words)
-    spareCompiler(archive)
+    await spareCompiler(archive)
     const { checkArchive, run } = await import('../../deploy/run.js')
     if (dryRun === true) {
       checkArchive(archive)

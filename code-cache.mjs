@@ -1,0 +1,125 @@
+/**
+ * Puts what V8 makes of the CLI behind its code, so that no start compiles it again: 20 of the 65 ms of finding that a deployment is there. It
+ * holds for the version of Node that it was made by, so it is made where the package is installed; any other, or other flags of V8, and the code is
+ * compiled as ever. Code of what was run is in it: a small environment is packed, deployed and updated for that.
+ */
+import { spawnSync } from 'node:child_process'
+import { chmodSync, mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { createRequire } from 'node:module'
+import { tmpdir } from 'node:os'
+import { dirname, join, resolve } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import vm from 'node:vm'
+
+/** Between the code of a file that the CLI reads itself, and what V8 made of it. */
+export const mark = '\n//compiled:'
+
+const self = fileURLToPath(import.meta.url)
+const dist = join(dirname(self), 'dist')
+const main = 'conda-deploy.cjs'
+const inMain = /^function compiled\(\) \{\/\*.*\*\/\}$/m
+
+const withCode = (name, text, compiled) =>
+  name === main
+    ? text.replace(inMain, () => `function compiled() {/*${compiled}*/}`)
+    : text.split(mark, 1)[0] + (compiled === '' ? '' : mark + compiled)
+
+/** A new file in the place of the old one, which a running conda-deploy keeps. */
+function put(name, compiled) {
+  const path = join(dist, name)
+  const made = `${path}.${process.pid}`
+  try {
+    writeFileSync(made, withCode(name, readFileSync(path, 'utf8'), compiled), { flag: 'wx' })
+    chmodSync(made, statSync(path).mode)
+    renameSync(made, path)
+  } finally {
+    rmSync(made, { force: true })
+  }
+}
+
+/** An environment of one package with one file that holds the prefix. */
+function sampleEnvironment(prefix, version) {
+  const placeholder = `/opt/${'placehold_'.repeat(20)}`
+  const text = (at) => `#!${at}/bin/python\nprint(${JSON.stringify(`${at} ${version}`)})\n`
+  const hash = (content) => createRequire(self)('node:crypto').createHash('sha256').update(content).digest('hex')
+  const item = {
+    ...{
+      _path: 'bin/sample',
+      path_type: 'hardlink',
+      sha256: hash(text(placeholder)),
+      sha256_in_prefix: hash(text(prefix)),
+    },
+    ...{ size_in_bytes: text(placeholder).length, prefix_placeholder: placeholder, file_mode: 'text' },
+  }
+  const record = { name: 'sample', version, build: '0', build_number: 0, files: ['bin/sample'] }
+  for (const folder of ['bin', 'conda-meta']) mkdirSync(join(prefix, folder), { recursive: true })
+  writeFileSync(join(prefix, 'bin/sample'), text(prefix), { mode: 0o755 })
+  writeFileSync(join(prefix, 'conda-meta/history'), '')
+  const named = { ...record, paths_data: { paths_version: 1, paths: [item] } }
+  writeFileSync(join(prefix, 'conda-meta/sample-1-0.json'), JSON.stringify(named, null, 2))
+}
+
+/** What nodes do most, and packing. */
+function* usualCommands(work) {
+  const [source, target] = [join(work, 'source'), join(work, 'target')]
+  const [first, next, foreign] = ['1.tar.zst', '2.tar.zst', '3.tar.gz'].map((name) => join(work, name))
+  for (const [version, archive] of [
+    [1, first],
+    [2, next],
+    [2, foreign],
+  ]) {
+    sampleEnvironment(source, String(version))
+    yield ['pack', '--prefix', source, '--output', archive]
+  }
+  yield [first, '--to', target]
+  yield [first, '--to', target]
+  yield [next, '--to', target, '--update']
+  yield ['verify', target]
+  yield [foreign, '--to', join(work, 'foreign')]
+}
+
+/** In a process of its own: runs the commands one after another, then writes what became of the scripts. */
+function record(work) {
+  const require = createRequire(self)
+  const scripts = new Map()
+  const { Script } = vm
+  // One script to a file, however often it is run: what is compiled later is kept with it.
+  vm.Script = function Recorded(code, options) {
+    if (!scripts.has(options.filename)) scripts.set(options.filename, new Script(code, options))
+    return scripts.get(options.filename)
+  }
+  // V8 takes what it kept only with the flags that it was made with.
+  require('node:v8').setFlagsFromString = () => {}
+  const commands = usualCommands(work)
+  const next = () => {
+    if (process.exitCode) throw new Error(`conda-deploy ${process.argv.slice(2).join(' ')} failed`)
+    const { done, value: command = [] } = commands.next()
+    if (done)
+      for (const [path, script] of scripts)
+        put(path.slice(dist.length + 1), script.createCachedData().toString('base64'))
+    else {
+      process.argv = [process.execPath, join(dist, main), ...command, '--quiet']
+      delete require.cache[join(dist, main)]
+      require(join(dist, main))
+      process.once('beforeExit', next)
+    }
+  }
+  next()
+}
+
+function make() {
+  for (const name of [main, 'foreign.cjs', 'verbs.cjs']) put(name, '')
+  const work = mkdtempSync(join(tmpdir(), 'conda-deploy-code-'))
+  try {
+    const { status, stderr } = spawnSync(process.execPath, [self, work], {
+      encoding: 'utf8',
+      stdio: ['ignore', 'ignore', 'pipe'],
+    })
+    if (status !== 0) console.error(`conda-deploy will compile its code at every start, which takes 20 ms:\n${stderr}`)
+  } finally {
+    spawnSync('chmod', ['-R', 'u+w', work])
+    rmSync(work, { recursive: true, force: true })
+  }
+}
+
+if (resolve(process.argv[1] ?? '') === self) process.argv[2] === undefined ? make() : record(process.argv[2])
