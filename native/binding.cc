@@ -145,7 +145,7 @@ Value index(const CallbackInfo& info) {
 Value encode(const CallbackInfo& info) {
   const Napi::Env env = info.Env();
   return guarded(env, [&] {
-    const auto made = table(info[0], text(info[1], "prefix"), info[2]);
+    const auto made = table(info[0], text(info[1], "prefix"), info[2], info[3]);
     return Job<std::string>::start(
         env, Napi::Array::New(env), [made] { return cd::encode_table(made()); },
         [](Napi::Env e, const std::string& bytes) { return Napi::Buffer<char>::Copy(e, bytes.data(), bytes.size()); });

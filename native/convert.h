@@ -57,7 +57,7 @@ std::vector<cd::Rewrite> rewrites(Napi::Value value);
 // The table of a deployed tree, sorted: prefixes as the spots name them, then `prefix`. `files`: further entries in columns, or undefined.
 // What is answered makes it, once, on any thread: sorting tens of thousands of entries, JavaScript need not wait for. What does not fit
 // together is an std::invalid_argument then, and a TypeError to JavaScript.
-std::function<cd::Table()> table(Napi::Value entries, const std::string& prefix, Napi::Value files);
+std::function<cd::Table()> table(Napi::Value entries, const std::string& prefix, Napi::Value files, Napi::Value nodes);
 
 // Texts one behind another, as one string of JavaScript: of one byte a character as long as all are ASCII, since pieces of it are
 // hashed and compared there. As `bytes_` and `wide_` count alike then, ends that were told before stay true.

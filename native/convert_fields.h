@@ -128,6 +128,34 @@ struct EntryKeys {
 
 cd::Entry entry(const Fields& f, const EntryKeys& k, bool sized);
 
+// What stands one behind another, divided by NUL; ends exactly when it was all taken.
+class TextColumn {
+ public:
+  TextColumn(Value all, const char* what) : env_(all.Env()), what_(what) {
+    size_t size = 0;
+    if (napi_get_value_string_utf16(env_, all, nullptr, 0, &size) != napi_ok) wrong(env_, what, "a string");
+    all_.resize(size + 1);  // with a NUL behind the last one too
+    must(env_, napi_get_value_string_utf16(env_, all, &all_[0], all_.size(), &size));
+  }
+  std::string next() {
+    const size_t end = all_.find(u'\0', at_);
+    if (end == all_.npos) wrong(env_, what_, "as many as the entries say");
+    std::string out = utf8(env_, &all_[at_], end - at_, what_);
+    at_ = end + 1;
+    return out;
+  }
+  bool is_done() const { return at_ == all_.size() || all_.size() == 1; }
+
+ private:
+  napi_env env_;
+  const char* what_;
+  std::u16string all_;
+  size_t at_ = 0;
+};
+
+// Links and directories: see PlainNodes in src/jobs.ts. None where they are undefined.
+std::vector<cd::Entry> plain_nodes(Value columns);
+
 inline Napi::Float64Array floats(const Fields& f, const char* name) {
   const Value list = f.get(name);
   if (!list.IsTypedArray() || list.As<Napi::TypedArray>().TypedArrayType() != napi_float64_array)

@@ -52,6 +52,31 @@ cd::Entry entry(const Fields& f, const EntryKeys& k, bool sized) {
   return out;
 }
 
+std::vector<cd::Entry> plain_nodes(Value columns) {
+  std::vector<cd::Entry> out;
+  if (columns.IsUndefined()) return out;
+  const Fields f(columns, "nodes");
+  const Napi::Float64Array numbers = floats(f, "numbers");
+  TextColumn names(f.get("texts"), "texts");
+  const auto whole = [&](size_t i, const char* what, double least, double most) {
+    if (!(numbers[i] >= least && numbers[i] <= most) || numbers[i] != std::floor(numbers[i]))
+      wrong(f.env(), what, "an integer in its bounds");
+    return static_cast<int64_t>(numbers[i]);
+  };
+  out.resize(numbers.ElementLength() / 3);
+  for (size_t i = 0; i < out.size(); ++i) {
+    cd::Entry& e = out[i];
+    e.path = names.next();
+    e.target = names.next();
+    e.kind = static_cast<cd::Kind>(whole(3 * i, "kind", 0, 3));
+    if (e.kind == cd::Kind::file) wrong(f.env(), "kind", "that of a link or a directory");
+    e.mode = static_cast<uint32_t>(whole(3 * i + 1, "mode", 0, 07777));
+    e.mtime = whole(3 * i + 2, "mtime", -0x1p53, 0x1p53);
+  }
+  if (!names.is_done()) wrong(f.env(), "texts", "two for each node");
+  return out;
+}
+
 void Held::add(Value value, const char* what, cd::Bytes* bytes) {
   byte_array(value, what);
   borrowed_.emplace_back(array_.Length(), bytes);
@@ -173,6 +198,7 @@ std::unique_ptr<cd::MaterializeJob> materialize_job(Value value, Held& held) {
     }
     if (const Value v = g.get(source); !v.IsUndefined()) e.source = text(v, "source");
   });
+  for (cd::Entry& node : plain_nodes(f.get("nodes"))) job->entries.emplace_back().entry = std::move(node);
   return job;
 }
 

@@ -43,8 +43,9 @@ struct Columns {
 // Entries that are not sorted yet, and spots that name prefixes and entries which have no numbers yet.
 class Draft {
  public:
-  Draft(Value list, std::string prefix, Value files) : prefix_(std::move(prefix)) {
+  Draft(Value list, std::string prefix, Value files, Value nodes) : prefix_(std::move(prefix)) {
     take(list);
+    for (cd::Entry& node : plain_nodes(nodes)) entries_.push_back(std::move(node));
     if (files.IsUndefined()) return;
     const Fields f(files, "files");
     columns_.paths = f.text("paths");
@@ -163,8 +164,8 @@ class Draft {
 
 }  // namespace
 
-std::function<cd::Table()> table(Value entries, const std::string& prefix, Value files) {
-  return [draft = std::make_shared<Draft>(entries, prefix, files)] { return draft->table(); };
+std::function<cd::Table()> table(Value entries, const std::string& prefix, Value files, Value nodes) {
+  return [draft = std::make_shared<Draft>(entries, prefix, files, nodes)] { return draft->table(); };
 }
 
 }  // namespace border

@@ -19,31 +19,6 @@ enum Bits : unsigned {
   kAll = 2047
 };
 
-// What stands one behind another, divided by NUL; ends exactly when it was all taken.
-class Texts {
- public:
-  Texts(Value all, const char* what) : env_(all.Env()), what_(what) {
-    size_t size = 0;
-    if (napi_get_value_string_utf16(env_, all, nullptr, 0, &size) != napi_ok) wrong(env_, what, "a string");
-    all_.resize(size + 1);  // with a NUL behind the last one too
-    must(env_, napi_get_value_string_utf16(env_, all, &all_[0], all_.size(), &size));
-  }
-  std::string next() {
-    const size_t end = all_.find(u'\0', at_);
-    if (end == all_.npos) wrong(env_, what_, "as many as the entries say");
-    std::string out = utf8(env_, &all_[at_], end - at_, what_);
-    at_ = end + 1;
-    return out;
-  }
-  bool is_done() const { return at_ == all_.size() || all_.size() == 1; }
-
- private:
-  napi_env env_;
-  const char* what_;
-  std::u16string all_;
-  size_t at_ = 0;
-};
-
 // Items of a list, one after another.
 class Items {
  public:
@@ -65,7 +40,7 @@ size_t each_of(const Fields& f, Held& held, Add add) {
   const Napi::Env env = f.env();
   const Napi::Float64Array numbers = floats(f, "numbers");
   const std::vector<std::string> placeholders = texts(f.get("placeholders"), "placeholders");
-  Texts names(f.get("texts"), "texts"), hashes(f.get("hashes"), "hashes");
+  TextColumn names(f.get("texts"), "texts"), hashes(f.get("hashes"), "hashes");
   Items data(f.get("data"), "data"), digests(f.get("digests"), "digests"), spooled(f.get("spooled"), "spooled");
   // Read by number each time: what is read of a list in between may be code of the caller, and move a buffer.
   const auto whole = [&](size_t i, const char* what, double least, double most) {

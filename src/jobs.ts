@@ -209,6 +209,8 @@ export interface MaterializeEntry {
 export interface MaterializeJob {
   readonly root: string
   readonly entries: readonly MaterializeEntry[]
+  /** More of them. */
+  readonly nodes?: PlainNodes
   readonly prefix: string
   readonly readOnly: boolean
   readonly threads: number
@@ -236,6 +238,14 @@ export interface PlainFiles {
   readonly digests: string
   readonly sizes: Float64Array
   /** Three a file: where it stands in those two, mode, mtime. */
+  readonly numbers: Float64Array
+}
+
+/** Links and directories, in columns: see plain-nodes.ts. */
+export interface PlainNodes {
+  /** Path and target of each, empty where there is none; divided by NUL. */
+  readonly texts: string
+  /** Three each: kind, mode, mtime. */
   readonly numbers: Float64Array
 }
 

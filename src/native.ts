@@ -22,6 +22,7 @@ import type {
   Packed,
   PackJob,
   PlainFiles,
+  PlainNodes,
   Removed,
   Rewrite,
   ScanJob,
@@ -71,7 +72,7 @@ export interface NativeBinding {
   /** Of an archive or of a deployed tree's index; null: not ours. `list`: with all entries. */
   index(path: string, list: boolean): Promise<Index | null>
   /** Bytes of a deployed tree's index for entries made elsewhere (archives of others), in any order; `files` are more of them. */
-  encode(entries: readonly Entry[], prefix: string, files?: PlainFiles): Promise<Buffer>
+  encode(entries: readonly Entry[], prefix: string, files?: PlainFiles, nodes?: PlainNodes): Promise<Buffer>
   /** Rewrites one content in memory, by search; null: nothing found. */
   rewrite(data: Uint8Array, rewrites: readonly Rewrite[], prefix: string): Buffer | null
   /** Hexadecimal. Of node:crypto a first hash costs 7 ms: half of Node's modules for cryptography are loaded for it. */

@@ -1,6 +1,6 @@
 /** The border: what crosses it unchanged, what is refused, how jobs are admitted, cancelled and reported, and what a missing addon says. */
 import { createHash } from 'node:crypto'
-import { linkSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import { linkSync, mkdirSync, mkdtempSync, readlinkSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { pathToFileURL } from 'node:url'
@@ -9,6 +9,7 @@ import { build } from 'esbuild'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { EnvError, fromNative } from '../src/errors.js'
 import { type Counters, native, runJob } from '../src/native.js'
+import { plainNodes } from '../src/plain-nodes.js'
 import type { Entry } from '../src/tree/entry.js'
 
 let folder = ''
@@ -104,6 +105,36 @@ describe('what crosses', () => {
     expect(await codeOf(() => native().encode([library], '/p', { ...files, paths: 'a//../x//b//' }))).toBe(
       'UNSAFE_PATH',
     )
+  })
+
+  test('links and directories in columns are made, and become entries, like others', async () => {
+    const [root, path] = [join(folder, 'nodes'), join(folder, 'nodes-index')]
+    const nodes = [
+      { path: 'ünï', kind: 'directory', mode: 0o750, mtime: -3 },
+      { path: 'ünï/a-b', kind: 'symlink', mode: 0o777, mtime: 7, target: '../x//\udc80' },
+      { path: 'same', kind: 'hardlink', mode: 0o644, mtime: 5, target: 'file' },
+    ] as const
+    mkdirSync(root)
+    writeFileSync(join(root, 'file'), 'one')
+    const job = { root, prefix: '/p', readOnly: false, threads: 1, entries: [], nodes: plainNodes(nodes) }
+    await native().materialize(job, new BigUint64Array(4))
+    expect(statSync(join(root, 'same')).ino).toBe(statSync(join(root, 'file')).ino)
+    expect(readlinkSync(join(root, 'ünï/a-b'), 'latin1')).toBe('../x//\x80')
+    expect(statSync(join(root, 'ünï'))).toMatchObject({ mode: 0o40750, mtimeMs: -3000 })
+
+    const file: Entry = { path: 'file', kind: 'file', mode: 0o644, mtime: 0, size: 3, sha256: hash('a') }
+    writeFileSync(path, await native().encode([file], '/p', undefined, plainNodes(nodes)))
+    const list = (await native().index(path, true))?.list
+    expect(list).toEqual([file, ...nodes.map((node) => ({ ...node, size: 0 }))])
+    const { texts, numbers } = plainNodes(nodes)
+    for (const wrong of [
+      { texts: texts.slice(0, texts.lastIndexOf('\0')), numbers },
+      { texts: `${texts}\0more`, numbers },
+      { texts, numbers: numbers.map((number, i) => (i === 0 ? 1 : number)) },
+      { texts, numbers: numbers.map((number) => number + 0.5) },
+      { texts, numbers: [2, 0, 0] as never },
+    ])
+      expect(await codeOf(() => native().encode([file], '/p', undefined, wrong))).toBe('TypeError')
   })
 
   test('hashes of what is in memory', () => {

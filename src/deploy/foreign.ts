@@ -13,7 +13,7 @@ import { pycSource } from '../conda/noarch.js'
 import { originByScripts } from '../conda/origin.js'
 import { EnvError, fromSystem } from '../errors.js'
 import { type BatchAnswer, type MaterializeEntry, native, type Rewrite } from '../native.js'
-import type { Entry } from '../tree/entry.js'
+import { type LinkOrDirectory, plainNodes } from '../plain-nodes.js'
 import { makeFolders } from '../tree/folders.js'
 import { both } from './foreign/both.js'
 import { doubtsOf, type ForeignFacts } from './foreign/facts.js'
@@ -94,7 +94,7 @@ class Unpack {
     const standing = relocated.laterPyc.filter(({ path }) => tree.has(path))
     for (const path of tree.replacedFiles()) writer.delete(path)
     // The folder of the records is to be finished after them.
-    const [early, late]: [Entry[], Entry[]] = [[], []]
+    const [early, late]: [LinkOrDirectory[], LinkOrDirectory[]] = [[], []]
     for (const entry of rest) (isLate(entry.path) ? late : early).push(entry)
     const [studied, left] = await both(study({ known, writer, signal }, standing, origins), async () => {
       const meta = finishMeta({ tree, known, writer, origins, metas: this.metas, rest, signal })
@@ -232,7 +232,10 @@ class Unpack {
     const dropped: string[] = []
     const sources = new Set(tree.namesOf(writer.rewrittenFiles()).filter((path) => path.endsWith('.py')))
     if (sources.size === 0) return []
-    const isStale = (path: string): boolean => path.endsWith('.pyc') && sources.has(pycSource(path) ?? '')
+    // Most are ruled out by where they stand: there are ten thousands.
+    const folders = new Set([...sources].flatMap((path) => [folderOf(path), cacheOf(folderOf(path))]))
+    const isStale = (path: string): boolean =>
+      path.endsWith('.pyc') && folders.has(folderOf(path)) && sources.has(pycSource(path) ?? '')
     // Hard links first: what they share can go then.
     const stale = tree.files(isStale).sort((a, b) => Number(tree.fileOf(a) === a) - Number(tree.fileOf(b) === b))
     for (const path of stale) {
@@ -246,11 +249,11 @@ class Unpack {
   }
 
   /** `rest`: links and directories, which are written meanwhile, or stand already. */
-  private async writeIndex(rest: readonly Entry[]): Promise<void> {
+  private async writeIndex(rest: readonly LinkOrDirectory[]): Promise<void> {
     const index = indexOf(this.job.root)
     try {
-      const others = [...rest, ...this.writer.otherEntries()]
-      const bytes = await native().encode(others, this.job.prefix, this.writer.plainFiles())
+      const { writer, job } = this
+      const bytes = await native().encode(writer.otherEntries(), job.prefix, writer.plainFiles(), plainNodes(rest))
       await writeFile(index, bytes, { flag: 'wx', mode: 0o644 })
     } catch (error) {
       throw error instanceof EnvError ? error : fromSystem(error, 'cannot write', index)
@@ -269,6 +272,9 @@ class Unpack {
     }
   }
 }
+
+const folderOf = (path: string): string => path.slice(0, path.lastIndexOf('/') + 1)
+const cacheOf = (folder: string): string => `${folder}__pycache__/`
 
 /** Of a few that were written just now: Node's own `rm` loads what removes folders first. */
 function removeNow(path: string): void {

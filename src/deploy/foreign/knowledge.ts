@@ -1,7 +1,7 @@
 /** What the records in an archive say about its files. Grows while the archive is read: records come before most of what they speak of. */
 import { defaultSitePackages } from '../../conda/noarch.js'
 import type { PathRecord } from '../../conda/paths.js'
-import { parseRecord } from '../../conda/record.js'
+import { type PrefixRecord, parseRecord } from '../../conda/record.js'
 import { type Contents, isPortable, type NewHash, newHashes, ownPaths, unrecorded } from '../../conda/record-text.js'
 import { EnvError } from '../../errors.js'
 import type { Rewrite } from '../../native.js'
@@ -17,10 +17,17 @@ export interface Known {
   readonly installed: boolean
 }
 
-/** A record without its document, which may be large. */
-interface Claims extends Pick<ReturnType<typeof parseRecord>, 'name' | 'noarch' | 'files' | 'paths'> {
+type Recorded = Pick<PrefixRecord, 'name' | 'noarch' | 'files' | 'paths'>
+
+/** Of a record what is asked at the end. */
+interface Claims {
+  readonly name: string
+  /** Without its document, which may be large; null: of its files nothing was said but what is kept of them all. */
+  record: Recorded | null
   /** Numbers of the recorded paths, where they were installed; null: that is not known yet. */
   numbers: readonly number[] | null
+  /** How many of them have a hash. */
+  hashed: number
 }
 
 /** The file is a record of a package. */
@@ -62,7 +69,7 @@ export class Knowledge {
   add(path: string, text: string): void {
     const record = parseRecord(path, text)
     const { name, noarch, files, paths } = record
-    const claims: Claims = { name, noarch, files, paths, numbers: null }
+    const claims: Claims = { name, record: { name, noarch, files, paths }, numbers: null, hashed: 0 }
     this.count++
     if (isPortable(record, text)) this.portable.set(path, claims)
     else this.portable.delete(path)
@@ -76,7 +83,7 @@ export class Knowledge {
 
   /** To be called when nothing more comes. Returns the packages whose files have no place: they need a python, and there is none. */
   finish(): string[] {
-    return this.waiting.map((record) => record.name)
+    return this.waiting.map(({ name }) => name)
   }
 
   /** Nothing in the record at `path` names a place of the source machine. */
@@ -86,18 +93,27 @@ export class Knowledge {
 
   /**
    * The hashes that are not true any more in the record at `path`, by what `contents` says of its files; null: it has to be written anew.
-   * `stands`: as that of `newHashes`, for the number of a path.
+   * `stands`: as that of `newHashes`, for the number of a path. `again` reads the record once more, for the few of which more is asked.
    */
-  newHashes(
-    path: string,
-    contents: Contents,
-    stands: (number: number, sha256: string | undefined) => boolean,
-  ): NewHash[] | null {
-    const record = this.portable.get(path)
-    if (record === undefined) return null
-    const numbers = record.numbers ?? this.numbersOf(record)
+  newHashes(path: string, contents: Contents, stands: Stands, again: () => Recorded): NewHash[] | null {
+    const claims = this.portable.get(path)
+    if (claims === undefined) return null
+    if (claims.record === null && this.allStand(claims, stands)) return []
+    const record = claims.record ?? again()
+    const numbers = claims.numbers ?? this.numbersOf(record)
     const owned = (i: number): string => this.paths.text(numbers[i] as number)
     return newHashes(record, owned, contents, (i, hash) => stands(numbers[i] as number, hash))
+  }
+
+  /** False: or other packages said more of some of its files. */
+  private allStand({ numbers, hashed }: Claims, stands: Stands): boolean {
+    let seen = 0
+    for (const number of numbers ?? none) {
+      const hash = this.hashes.get(number)
+      if (!stands(number, hash)) return false
+      if (hash !== undefined) seen++
+    }
+    return seen === hashed
   }
 
   of(path: string): Known | undefined {
@@ -152,10 +168,12 @@ export class Knowledge {
     )
   }
 
-  private claim(record: Claims): void {
+  private claim(claims: Claims): void {
+    const record = claims.record as Recorded
     const numbers = this.numbersOf(record)
-    record.numbers = numbers
+    claims.numbers = numbers
     const paths = record.paths ?? []
+    let isPlain = true
     // By index: there are tens of thousands.
     for (let i = 0; i < paths.length; i++) {
       const { sha256, sha256InPrefix, placeholder, mode, type } = paths[i] as PathRecord
@@ -165,19 +183,29 @@ export class Knowledge {
       const isMade = type.endsWith('entry_point')
       const number = numbers[i] as number
       const installed = placeholder !== undefined || replaced || isMade
-      if (!installed && sha256 !== undefined && this.at(number) === undefined) this.hashes.set(number, sha256)
-      else
+      if (!installed && sha256 !== undefined && this.at(number) === undefined) {
+        this.hashes.set(number, sha256)
+        claims.hashed++
+        isPlain &&= sha256 === sha256InPrefix
+      } else if (sha256 === undefined && sha256InPrefix === undefined && placeholder === undefined)
+        this.note(number, installed ? made : unhashed)
+      else {
         this.note(number, {
           sha256: sha256 === undefined || isMade ? none : [sha256],
           rewrites: placeholder === undefined ? none : [{ prefix: placeholder, mode: mode ?? 'text' }],
           installed,
         })
+        isPlain = false
+      }
     }
-    for (const path of unrecorded(record, (i) => this.paths.text(numbers[i] as number)))
-      this.note(this.paths.number(path), { sha256: none, rewrites: none, installed: true })
+    for (const path of unrecorded(record, (i) => this.paths.text(numbers[i] as number))) {
+      this.note(this.paths.number(path), made)
+      isPlain = false
+    }
+    if (isPlain) claims.record = null
   }
 
-  private numbersOf(record: Claims): number[] {
+  private numbersOf(record: Recorded): number[] {
     return ownPaths(record, this.sitePackages).map((path) => this.paths.number(path))
   }
 
@@ -203,6 +231,13 @@ export class Knowledge {
 
 /** One for all: most files have no rewrites. */
 const none: readonly never[] = []
+
+/** Of nearly all compiled Python, which nobody hashes. */
+const unhashed: Known = { sha256: none, rewrites: none, installed: false }
+
+const made: Known = { ...unhashed, installed: true }
+
+type Stands = (number: number, sha256: string | undefined) => boolean
 
 /** The longest prefix that takes the place of a placeholder. */
 const slotOf = ({ prefix, mode }: Rewrite): number =>

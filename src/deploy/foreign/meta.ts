@@ -3,6 +3,7 @@ import { join } from 'node:path'
 import { parseRecord } from '../../conda/record.js'
 import { type Contents, type Hash, historyText, type NewHash, recordText, withHashes } from '../../conda/record-text.js'
 import { type MaterializeEntry, native } from '../../native.js'
+import type { LinkOrDirectory } from '../../plain-nodes.js'
 import type { Entry, Spot } from '../../tree/entry.js'
 import { follow, type Node } from '../../tree/follow.js'
 import { linkInside } from '../../tree/safe-path.js'
@@ -29,7 +30,7 @@ export interface Finished {
   readonly metas: ReadonlySet<number>
   readonly signal: AbortSignal | undefined
   /** Links and directories, which are written later. */
-  readonly rest: readonly MaterializeEntry[]
+  readonly rest: readonly LinkOrDirectory[]
 }
 
 /**
@@ -58,7 +59,12 @@ export async function finishMeta(finished: Finished): Promise<string[]> {
     for (const { path } of portable)
       found.set(
         path,
-        known.newHashes(path, contents, (number, hash) => contents.stands(number, hash)),
+        known.newHashes(
+          path,
+          contents,
+          (number, hash) => contents.stands(number, hash),
+          () => parseRecord(path, readNow(join(writer.job.root, path)).toString('utf8')),
+        ),
       )
     return [contents, found] as const
   })
@@ -109,7 +115,7 @@ const straight = /^(?:\.\.\/)*(?:(?!\.\.?\/)[^/]+\/)*(?!\.\.?$)[^/]+$/
 /** What stands in the tree, and what will: links and directories. */
 class Standing implements Contents {
   private readonly finished: Finished
-  private readonly later = new Map<number, MaterializeEntry>()
+  private readonly later = new Map<number, LinkOrDirectory>()
   private readonly nodes: Pick<ReadonlyMap<string, Node>, 'get'>
 
   constructor(finished: Finished) {

@@ -4,7 +4,7 @@
  */
 import type { Member } from '../../archive/decode.js'
 import { EnvError } from '../../errors.js'
-import type { Entry } from '../../tree/entry.js'
+import type { LinkOrDirectory } from '../../plain-nodes.js'
 import { linkInside, linkText } from '../../tree/safe-path.js'
 import { ownFolder } from '../ready.js'
 import { Column, Paths } from './paths.js'
@@ -215,27 +215,27 @@ export class ForeignTree {
   }
 
   /** Hard links, then symbolic ones; those that lead to one of `origins` lead to the same place in this tree. */
-  links(origins: readonly string[]): Entry[] {
-    const links: Entry[] = []
+  links(origins: readonly string[]): LinkOrDirectory[] {
+    const links: LinkOrDirectory[] = []
     for (const { path, kind, mode, mtime, target = '' } of this.others.values()) {
       if (kind !== 'symlink' && kind !== 'hardlink') continue
       const shared = kind === 'hardlink' ? this.fileOf(path) : null
-      if (shared !== null) links.push({ path, kind: 'hardlink', mode, mtime, size: 0, target: shared })
+      if (shared !== null) links.push({ path, kind: 'hardlink', mode, mtime, target: shared })
       else {
         // A hard link to a symbolic link is one more of its kind.
         const text =
           kind === 'symlink' ? target : (this.member(this.sharedBy(this.member(path) as Member))?.target ?? '')
-        links.push({ path, kind: 'symlink', mode: 0o777, mtime, size: 0, target: here(path, text, origins) })
+        links.push({ path, kind: 'symlink', mode: 0o777, mtime, target: here(path, text, origins) })
       }
     }
     return links
   }
 
   /** All directories; those that only follow from names have the time of the newest thing beneath them. */
-  directories(): Entry[] {
-    const directories: Entry[] = []
+  directories(): LinkOrDirectory[] {
+    const directories: LinkOrDirectory[] = []
     const add = (path: string, mtime: number): void => {
-      directories.push({ path, kind: 'directory', mode: 0o755, mtime, size: 0 })
+      directories.push({ path, kind: 'directory', mode: 0o755, mtime })
     }
     this.newest.each((mtime, number) => {
       if (!this.others.has(number)) add(this.paths.text(number), mtime)
@@ -244,7 +244,7 @@ export class ForeignTree {
     return directories
   }
 
-  met(links: readonly Entry[]): Met {
+  met(links: readonly LinkOrDirectory[]): Met {
     const outside = links.filter(
       ({ path, kind, target = '' }) => kind === 'symlink' && linkInside(path, target) === null,
     )

@@ -8,6 +8,7 @@ import {
   type Rewrite,
   runJob,
 } from '../../native.js'
+import { type LinkOrDirectory, plainNodes } from '../../plain-nodes.js'
 import type { Entry } from '../../tree/entry.js'
 import type { Node } from '../../tree/follow.js'
 import type { Unpacking, UnpackJob } from '../source.js'
@@ -122,10 +123,10 @@ export class Writer {
   }
 
   /** Makes links and directories, of which nothing is asked here any more. */
-  async finish(entries: readonly Entry[]): Promise<void> {
-    if (entries.length === 0) return
-    this.count += entries.length
-    const job = { ...this.job, entries }
+  async finish(nodes: readonly LinkOrDirectory[]): Promise<void> {
+    if (nodes.length === 0) return
+    this.count += nodes.length
+    const job = { ...this.job, entries: [], nodes: plainNodes(nodes) }
     this.total(await runJob((counters) => native().materialize(job, counters), { signal: this.unpacking.signal }))
   }
 
@@ -210,8 +211,8 @@ export class Writer {
   }
 
   /** All that is not among `plainFiles`. */
-  otherEntries(): IterableIterator<Entry> {
-    return this.others.values()
+  otherEntries(): Entry[] {
+    return [...this.others.values()]
   }
 
   /** Files, their bytes as they stand, those with changed content, and the places changed in them. */
