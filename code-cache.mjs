@@ -71,11 +71,13 @@ function* usualCommands(work) {
     sampleEnvironment(source, String(version))
     yield ['pack', '--prefix', source, '--output', archive]
   }
-  yield [first, '--to', target]
-  yield [first, '--to', target]
-  yield [next, '--to', target, '--update']
+  // The temporary folder may lie anywhere.
+  const to = (place) => ['--to', place, '--allow-shared']
+  yield [first, ...to(target)]
+  yield [first, ...to(target)]
+  yield [next, ...to(target), '--update']
   yield ['verify', target]
-  yield [foreign, '--to', join(work, 'foreign')]
+  yield [foreign, ...to(join(work, 'foreign'))]
 }
 
 /** In a process of its own: runs the commands one after another, then writes what became of the scripts. */
@@ -111,7 +113,10 @@ function make() {
   for (const name of [main, 'foreign.cjs', 'verbs.cjs']) put(name, '')
   const work = mkdtempSync(join(tmpdir(), 'conda-deploy-code-'))
   try {
+    // Flags of whoever installs it are not those of its users.
+    const env = { ...process.env, NODE_OPTIONS: '' }
     const { status, stderr } = spawnSync(process.execPath, [self, work], {
+      env,
       encoding: 'utf8',
       stdio: ['ignore', 'ignore', 'pipe'],
     })
