@@ -1,18 +1,35 @@
 /**
  * Puts what V8 makes of the CLI behind its code, so that no start compiles it again: 20 of the 65 ms of finding that a deployment is there. It
- * holds for the version of Node that it was made by, so it is made where the package is installed; any other, or other flags of V8, and the code is
+ * holds for the Node that it was made by, so it is made where the package is installed; any other, or other flags of V8, and the code is
  * compiled as ever. Code of what was run is in it: a small environment is packed, deployed and updated for that.
  */
 import { spawnSync } from 'node:child_process'
-import { chmodSync, mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import {
+  chmodSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  realpathSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs'
 import { createRequire } from 'node:module'
 import { tmpdir } from 'node:os'
-import { dirname, join, resolve } from 'node:path'
+import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import vm from 'node:vm'
 
 /** Between the code of a file that the CLI reads itself, and what V8 made of it. */
 export const mark = '\n//compiled:'
+
+/**
+ * The Node that runs, in front of what its V8 made. V8 itself looks at its flags and its version, but not at the changes that Node makes to it:
+ * Node 20.20.2 takes what 20.20.1 made, and crashes. Its text is a part of the CLI.
+ */
+export const maker = () =>
+  `${Buffer.from(JSON.stringify([process.versions, process.arch, process.config])).toString('base64')}:`
 
 const self = fileURLToPath(import.meta.url)
 const dist = join(dirname(self), 'dist')
@@ -98,7 +115,7 @@ function record(work) {
     const { done, value: command = [] } = commands.next()
     if (done)
       for (const [path, script] of scripts)
-        put(path.slice(dist.length + 1), script.createCachedData().toString('base64'))
+        put(path.slice(dist.length + 1), maker() + script.createCachedData().toString('base64'))
     else {
       process.argv = [process.execPath, join(dist, main), ...command, '--quiet']
       delete require.cache[join(dist, main)]
@@ -115,16 +132,27 @@ function make() {
   try {
     // Flags of whoever installs it are not those of its users.
     const env = { ...process.env, NODE_OPTIONS: '' }
-    const { status, stderr } = spawnSync(process.execPath, [self, work], {
+    const { status, error, stderr } = spawnSync(process.execPath, [self, work], {
       env,
       encoding: 'utf8',
       stdio: ['ignore', 'ignore', 'pipe'],
     })
-    if (status !== 0) console.error(`conda-deploy will compile its code at every start, which takes 20 ms:\n${stderr}`)
+    if (status !== 0) throw error ?? new Error(stderr)
   } finally {
     spawnSync('chmod', ['-R', 'u+w', work])
     rmSync(work, { recursive: true, force: true })
   }
 }
 
-if (resolve(process.argv[1] ?? '') === self) process.argv[2] === undefined ? make() : record(process.argv[2])
+/** The package is whole without it: an installation does not fail for a temporary folder that is not there. */
+function tryToMake() {
+  try {
+    make()
+  } catch ({ message }) {
+    console.error(`conda-deploy will compile its code at every start, which takes 20 ms:\n${message}`)
+  }
+}
+
+/** The build imports this file, too. Node gives it the name behind all links, and an argument as it was typed. */
+const isMain = process.argv[1] !== undefined && realpathSync(process.argv[1]) === realpathSync(self)
+if (isMain) process.argv[2] === undefined ? tryToMake() : record(process.argv[2])

@@ -5,7 +5,7 @@
 import { chmodSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { relative } from 'node:path'
 import { build } from 'esbuild'
-import { mark } from './code-cache.mjs'
+import { maker, mark } from './code-cache.mjs'
 
 /** Bundled CommonJS (commander, tar-stream) calls require for Node's own modules. */
 const require =
@@ -131,11 +131,13 @@ const bundleUrl = require('node:url').pathToFileURL(bundleFile).href
 let shared
 const files = new Map()
 const { dirname, join } = require('node:path')
+const maker = ${maker}
 // As Node itself does it, which takes no compiled code.
 const compile = (file, path, code, compiled) => {
   const { createRequire, wrap } = require('node:module')
   const { Script } = require('node:vm')
-  const cachedData = compiled === '' ? undefined : Buffer.from(compiled, 'base64')
+  const own = maker()
+  const cachedData = compiled.startsWith(own) ? Buffer.from(compiled.slice(own.length), 'base64') : undefined
   const script = new Script(wrap(code), { filename: path, cachedData })
   script.runInThisContext().call(file.exports, file.exports, createRequire(path), file, path, dirname(path))
 }

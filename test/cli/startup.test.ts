@@ -78,22 +78,57 @@ describe('compiled code that is kept', () => {
     expect(spied(cliFile, ['--no-opt'], sample.archive, '--to', to)).toEqual(['conda-deploy.cjs false'])
   })
 
-  test('is made where the package lies, as often as one likes; and what cannot be tried is left as it was', () => {
-    const copy = join(sample.folder, 'copy')
+  /** The package where it may be changed; with its addon what is made of it can be tried. */
+  const copied = (name: string, ...more: readonly string[]): string => {
+    const copy = join(sample.folder, name)
+    for (const part of ['dist', 'code-cache.mjs', 'package.json', ...more])
+      cpSync(join(root, part), join(copy, part), { recursive: true })
+    return copy
+  }
+  const make = (copy: string, env: NodeJS.ProcessEnv = {}) =>
+    spawnSync(process.execPath, [join(copy, 'code-cache.mjs')], { encoding: 'utf8', env: { ...process.env, ...env } })
+  const addon = 'build/Release/conda_deploy.node'
+
+  // V8 itself would take it from Node 20.20.1, and 20.20.2 would crash.
+  test('is not taken by another Node, which compiles', () => {
+    const copy = copied('another', addon)
+    for (const name of ['conda-deploy.cjs', 'foreign.cjs', 'verbs.cjs']) {
+      const file = join(copy, 'dist', name)
+      const text = readFileSync(file, 'utf8')
+      const [, made = ''] = /(?:^function compiled\(\) \{\/\*|^\/\/compiled:)([^:]*):/m.exec(text) ?? []
+      const maker = Buffer.from(made, 'base64').toString()
+      expect(maker).toContain(JSON.stringify(process.versions))
+      const another = maker.replace(`"node":"${process.versions.node}"`, '"node":"20.0.0"')
+      writeFileSync(file, text.replace(made, Buffer.from(another).toString('base64')))
+    }
+    const found = ['conda-deploy.cjs nothing', 'verbs.cjs nothing', 'foreign.cjs nothing']
+    expect(spied(join(copy, 'dist/conda-deploy.cjs'), [], 'pack', '-p', sample.prefix, '--dry-run')).toEqual(found)
+  })
+
+  test('is made by whatever name the package has; without a temporary folder it is not, and nothing fails', () => {
+    const copy = copied('named', addon)
     const own = join(copy, 'dist/conda-deploy.cjs')
-    for (const name of ['dist', 'code-cache.mjs', 'package.json'])
-      cpSync(join(root, name), join(copy, name), { recursive: true })
-    const make = () => spawnSync(process.execPath, [join(copy, 'code-cache.mjs')], { encoding: 'utf8' })
+    const lost = make(copy, { TMPDIR: join(sample.folder, 'none') })
+    expect(lost).toMatchObject({ status: 0, stderr: expect.stringContaining('will compile its code at every start') })
+    expect(spied(own, [], 'deploy', '--help')[0]).toBe('conda-deploy.cjs nothing')
+    symlinkSync(copy, `${copy}-link`)
+    expect(make(`${copy}-link`)).toMatchObject({ status: 0, stderr: '' })
+    expect(spied(own, [], 'deploy', '--help')[0]).toBe('conda-deploy.cjs true')
+  })
+
+  test('is made where the package lies, as often as one likes; and what cannot be tried is left as it was', () => {
+    const copy = copied('copy')
+    const own = join(copy, 'dist/conda-deploy.cjs')
     const before = readdirSync(join(copy, 'dist'))
     // Its addon is missing.
-    const { status, stderr } = make()
+    const { status, stderr } = make(copy)
     expect(status).toBe(0)
     expect(stderr).toContain('will compile its code at every start')
     expect(readdirSync(join(copy, 'dist'))).toEqual(before)
     expect(spied(own, [], 'deploy', '--help')[0]).toBe('conda-deploy.cjs nothing')
-    cpSync(join(root, 'build/Release/conda_deploy.node'), join(copy, 'build/Release/conda_deploy.node'))
+    cpSync(join(root, addon), join(copy, addon))
     for (const _ of ['once', 'twice']) {
-      expect(make()).toMatchObject({ status: 0, stderr: '' })
+      expect(make(copy)).toMatchObject({ status: 0, stderr: '' })
       expect(readdirSync(join(copy, 'dist'))).toEqual(before)
       expect(spied(own, [], 'deploy', '--help')[0]).toBe('conda-deploy.cjs true')
       expect(statSync(own).mode & 0o111).toBe(0o111)
