@@ -47,6 +47,7 @@ const refused: readonly [what: string, code: string, bytes: Buffer][] = [
     zip({ name: 'd/x' }, { name: 'd', data: work, mode: link }, { name: 'd/canary' }),
   ],
   ['a link without a target', 'ARCHIVE_CORRUPT', zip({ name: 'a', mode: link })],
+  ['a link whose target holds a NUL', 'ARCHIVE_CORRUPT', zip({ name: 'a', data: 'b\0c', mode: link })],
   ['a link of megabytes', 'ARCHIVE_CORRUPT', zip({ name: 'a', data: zeros, mode: link })],
   ['a device', 'UNSUPPORTED', zip({ name: 'null', mode: 0o020666 })],
   ['a directory with content', 'ARCHIVE_CORRUPT', zip({ name: 'd/', data: 'x', mode: 0o040755 })],

@@ -95,6 +95,9 @@ export class ForeignTree {
     if (kind === 'hardlink') this.share(this.sharedBy(member), 1)
     if (kind === 'symlink' && !member.target)
       throw this.broken('ARCHIVE_CORRUPT', path, 'is a symbolic link without a target')
+    // A zip and a pax header can say that; no system can.
+    if (kind === 'symlink' && member.target?.includes('\0'))
+      throw this.broken('ARCHIVE_CORRUPT', path, 'is a symbolic link whose target holds a NUL')
     if (kind === 'file' && (member.mode & 0o7000) !== 0) this.setuid.add(path)
     if (member.detached) this.detached.add(path)
     // Last of a name last: a file that comes again is written again.
