@@ -125,7 +125,7 @@ const [end, noEnd] = ['*/', '*\u0001/']
  * What V8 made of it is another: see code-cache.mjs.
  */
 const head = `#!/usr/bin/env -S node --preserve-symlinks-main
-const bundleFile = __dirname.endsWith('/dist') ? __filename : require('node:fs').realpathSync(__filename)
+const bundleFile = __filename.endsWith('/dist/conda-deploy.cjs') ? __filename : require('node:fs').realpathSync(__filename)
 if (bundleFile !== __filename) require = require('node:module').createRequire(bundleFile)
 const bundleUrl = require('node:url').pathToFileURL(bundleFile).href
 let shared

@@ -136,12 +136,13 @@ describe('compiled code that is kept', () => {
   })
 })
 
-test('a link that leads to it starts it, and it finds what lies beside the bundle and its packages', () => {
-  const bin = join(sample.folder, 'bin')
+const linkFolders = ['bin', 'dist']
+test.each(linkFolders)('a link in %s starts it, and it finds what lies beside the bundle and its packages', (name) => {
+  const bin = join(sample.folder, name)
   mkdirSync(bin)
   const link = join(bin, 'conda-deploy')
   symlinkSync(cliFile, link)
-  const output = join(sample.folder, 'linked.zip')
+  const output = join(bin, 'linked.zip')
   const { status, stderr } = spawnSync(link, ['pack', '-p', sample.prefix, '-o', output, '--quiet'], {
     encoding: 'utf8',
   })
