@@ -186,7 +186,10 @@ std::unique_ptr<cd::MaterializeJob> materialize_job(Value value, Held& held) {
   const Value list = f.get("entries");
   const EntryKeys keys(env);
   const Key data(env, "data"), source(env, "source"), rewrites_key(env, "rewrites");
-  job->entries.resize(length(list, "entries"));
+  std::vector<cd::Entry> nodes = plain_nodes(f.get("nodes"));
+  const size_t count = length(list, "entries");
+  job->entries.resize(count + nodes.size());  // once: `held` knows where each has its data
+  for (size_t i = 0; i < nodes.size(); ++i) job->entries[count + i].entry = std::move(nodes[i]);
   each(list, "entries", [&](Value item, uint32_t i) {
     const Fields g(item, "an entry");
     cd::MaterializeEntry& e = job->entries.at(i);
@@ -198,7 +201,6 @@ std::unique_ptr<cd::MaterializeJob> materialize_job(Value value, Held& held) {
     }
     if (const Value v = g.get(source); !v.IsUndefined()) e.source = text(v, "source");
   });
-  for (cd::Entry& node : plain_nodes(f.get("nodes"))) job->entries.emplace_back().entry = std::move(node);
   return job;
 }
 

@@ -1,6 +1,17 @@
 /** The border: what crosses it unchanged, what is refused, how jobs are admitted, cancelled and reported, and what a missing addon says. */
 import { createHash } from 'node:crypto'
-import { linkSync, mkdirSync, mkdtempSync, readlinkSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs'
+import {
+  linkSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { pathToFileURL } from 'node:url'
@@ -135,6 +146,21 @@ describe('what crosses', () => {
       { texts, numbers: [2, 0, 0] as never },
     ])
       expect(await codeOf(() => native().encode([file], '/p', undefined, wrong))).toBe('TypeError')
+  })
+
+  test('what is in memory is written, however many nodes come after it', async () => {
+    const root = join(folder, 'nodes-and-data')
+    mkdirSync(root)
+    const nodes = Array.from({ length: 50 }, (_, i) => ({
+      ...({ path: `d${i}`, kind: 'directory', mode: 0o755, mtime: 0 } as const),
+    }))
+    const entries = ['one', 'two'].map((path) => ({
+      ...({ path, kind: 'file', mode: 0o644, mtime: 0, data: Buffer.from(path) } as const),
+    }))
+    const job = { root, prefix: '/p', readOnly: false, threads: 1, entries, nodes: plainNodes(nodes) }
+    await native().materialize(job, new BigUint64Array(4))
+    for (const { path } of entries) expect(readFileSync(join(root, path), 'utf8')).toBe(path)
+    expect(readdirSync(root)).toHaveLength(52)
   })
 
   test('hashes of what is in memory', () => {
