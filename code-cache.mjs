@@ -136,6 +136,7 @@ function make() {
       env,
       encoding: 'utf8',
       stdio: ['ignore', 'ignore', 'pipe'],
+      timeout: 60_000, // a second, where nothing hangs
     })
     if (status !== 0) throw error ?? new Error(stderr)
   } finally {
