@@ -163,6 +163,14 @@ inline Napi::Float64Array floats(const Fields& f, const char* name) {
   return list.As<Napi::Float64Array>();
 }
 
+// Read by number each time: what is read of a list in between may be code of the caller, and move a buffer.
+inline int64_t whole(const Napi::Float64Array& numbers, size_t i, const char* what, double least, double most) {
+  const double number = numbers[i];
+  if (!(number >= least && number <= most) || number != std::floor(number))
+    wrong(numbers.Env(), what, "an integer in its bounds");
+  return static_cast<int64_t>(number);
+}
+
 inline std::vector<std::string> texts(Value list, const char* what) {
   std::vector<std::string> out;
   each(list, what, [&](Value v, uint32_t) { out.push_back(text(v, what)); });

@@ -58,20 +58,15 @@ std::vector<cd::Entry> plain_nodes(Value columns) {
   const Fields f(columns, "nodes");
   const Napi::Float64Array numbers = floats(f, "numbers");
   TextColumn names(f.get("texts"), "texts");
-  const auto whole = [&](size_t i, const char* what, double least, double most) {
-    if (!(numbers[i] >= least && numbers[i] <= most) || numbers[i] != std::floor(numbers[i]))
-      wrong(f.env(), what, "an integer in its bounds");
-    return static_cast<int64_t>(numbers[i]);
-  };
   out.resize(numbers.ElementLength() / 3);
   for (size_t i = 0; i < out.size(); ++i) {
     cd::Entry& e = out[i];
     e.path = names.next();
     e.target = names.next();
-    e.kind = static_cast<cd::Kind>(whole(3 * i, "kind", 0, 3));
+    e.kind = static_cast<cd::Kind>(whole(numbers, 3 * i, "kind", 0, 3));
     if (e.kind == cd::Kind::file) wrong(f.env(), "kind", "that of a link or a directory");
-    e.mode = static_cast<uint32_t>(whole(3 * i + 1, "mode", 0, 07777));
-    e.mtime = whole(3 * i + 2, "mtime", -0x1p53, 0x1p53);
+    e.mode = static_cast<uint32_t>(whole(numbers, 3 * i + 1, "mode", 0, 07777));
+    e.mtime = whole(numbers, 3 * i + 2, "mtime", -0x1p53, 0x1p53);
   }
   if (!names.is_done()) wrong(f.env(), "texts", "two for each node");
   return out;

@@ -42,12 +42,8 @@ size_t each_of(const Fields& f, Held& held, Add add) {
   const std::vector<std::string> placeholders = texts(f.get("placeholders"), "placeholders");
   TextColumn names(f.get("texts"), "texts"), hashes(f.get("hashes"), "hashes");
   Items data(f.get("data"), "data"), digests(f.get("digests"), "digests"), spooled(f.get("spooled"), "spooled");
-  // Read by number each time: what is read of a list in between may be code of the caller, and move a buffer.
-  const auto whole = [&](size_t i, const char* what, double least, double most) {
-    const double number = numbers[i];
-    if (!(number >= least && number <= most) || number != std::floor(number))
-      wrong(env, what, "an integer in its bounds");
-    return static_cast<int64_t>(number);
+  const auto number = [&](size_t i, const char* what, double least, double most) {
+    return whole(numbers, i, what, least, most);
   };
   const auto hash = [&] {
     cd::Digest out;
@@ -63,12 +59,12 @@ size_t each_of(const Fields& f, Held& held, Add add) {
     e.entry.target = names.next();
     e.unless_rewritten = names.next();
     e.source = names.next();
-    e.entry.kind = static_cast<cd::Kind>(whole(at, "kind", 0, 3));
-    e.entry.mode = static_cast<uint32_t>(whole(at + 1, "mode", 0, 07777));
-    e.entry.mtime = whole(at + 2, "mtime", -0x1p53, 0x1p53);
-    e.entry.size = static_cast<uint64_t>(whole(at + 3, "size", 0, 0x1p53));
-    e.slot = static_cast<uint32_t>(whole(at + 4, "slot", 0, UINT32_MAX));
-    const auto bits = static_cast<unsigned>(whole(at + 5, "bits", 0, kAll));
+    e.entry.kind = static_cast<cd::Kind>(number(at, "kind", 0, 3));
+    e.entry.mode = static_cast<uint32_t>(number(at + 1, "mode", 0, 07777));
+    e.entry.mtime = number(at + 2, "mtime", -0x1p53, 0x1p53);
+    e.entry.size = static_cast<uint64_t>(number(at + 3, "size", 0, 0x1p53));
+    e.slot = static_cast<uint32_t>(number(at + 4, "slot", 0, UINT32_MAX));
+    const auto bits = static_cast<unsigned>(number(at + 5, "bits", 0, kAll));
     e.policy = static_cast<cd::Policy>(std::min(bits & kPolicy, 2u));
     e.pristine = bits & kPristine;
     e.in_memory = bits & kData;
@@ -83,7 +79,7 @@ size_t each_of(const Fields& f, Held& held, Add add) {
     if (bits & kInstalled) e.has_in_prefix = true, e.in_prefix = bits & kSame ? e.sha256 : hash();
     if (bits & (kText | kBinary)) e.mode = bits & kBinary ? 1 : 0;
     const auto placeholder =
-        static_cast<size_t>(whole(at + 6, "placeholder", 0, static_cast<double>(placeholders.size())));
+        static_cast<size_t>(number(at + 6, "placeholder", 0, static_cast<double>(placeholders.size())));
     if (placeholder > 0) e.placeholder = placeholders[placeholder - 1];
     cd::Bytes* const content = add(std::move(e));
     if (bits & kData) held.add(data.next(), "data", content);
