@@ -4,6 +4,7 @@
  * compiled as ever. Code of what was run is in it: a small environment is packed, deployed and updated for that.
  */
 import { spawnSync } from 'node:child_process'
+import { createHash } from 'node:crypto'
 import {
   chmodSync,
   mkdirSync,
@@ -21,8 +22,15 @@ import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import vm from 'node:vm'
 
+/** Of the CLI, in `dist`: the one that Node starts, and those that it reads itself. */
+export const [mainFile, foreignFile, verbsFile] = ['conda-deploy.cjs', 'foreign.cjs', 'verbs.cjs']
+
 /** Between the code of a file that the CLI reads itself, and what V8 made of it. */
 export const mark = '\n//compiled:'
+
+/** The same in the file that Node starts: a function whose text tells it. */
+export const inComment = (compiled) => `function compiled() {/*${compiled}*/}`
+const commented = /^function compiled\(\) \{\/\*.*\*\/\}$/m
 
 /**
  * The Node that runs, in front of what its V8 made. V8 itself looks at its flags and its version, but not at the changes that Node makes to it:
@@ -33,12 +41,10 @@ export const maker = () =>
 
 const self = fileURLToPath(import.meta.url)
 const dist = join(dirname(self), 'dist')
-const main = 'conda-deploy.cjs'
-const inMain = /^function compiled\(\) \{\/\*.*\*\/\}$/m
 
 const withCode = (name, text, compiled) =>
-  name === main
-    ? text.replace(inMain, () => `function compiled() {/*${compiled}*/}`)
+  name === mainFile
+    ? text.replace(commented, () => inComment(compiled))
     : text.split(mark, 1)[0] + (compiled === '' ? '' : mark + compiled)
 
 /** A new file in the place of the old one, which a running conda-deploy keeps. */
@@ -58,7 +64,7 @@ function put(name, compiled) {
 function sampleEnvironment(prefix, version) {
   const placeholder = `/opt/${'placehold_'.repeat(20)}`
   const text = (at) => `#!${at}/bin/python\nprint(${JSON.stringify(`${at} ${version}`)})\n`
-  const hash = (content) => createRequire(self)('node:crypto').createHash('sha256').update(content).digest('hex')
+  const hash = (content) => createHash('sha256').update(content).digest('hex')
   const item = {
     ...{
       _path: 'bin/sample',
@@ -117,9 +123,9 @@ function record(work) {
       for (const [path, script] of scripts)
         put(path.slice(dist.length + 1), maker() + script.createCachedData().toString('base64'))
     else {
-      process.argv = [process.execPath, join(dist, main), ...command, '--quiet']
-      delete require.cache[join(dist, main)]
-      require(join(dist, main))
+      process.argv = [process.execPath, join(dist, mainFile), ...command, '--quiet']
+      delete require.cache[join(dist, mainFile)]
+      require(join(dist, mainFile))
       process.once('beforeExit', next)
     }
   }
@@ -127,7 +133,7 @@ function record(work) {
 }
 
 function make() {
-  for (const name of [main, 'foreign.cjs', 'verbs.cjs']) put(name, '')
+  for (const name of [mainFile, foreignFile, verbsFile]) put(name, '')
   const work = mkdtempSync(join(tmpdir(), 'conda-deploy-code-'))
   try {
     // Flags of whoever installs it are not those of its users.

@@ -5,7 +5,7 @@
 import { chmodSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { relative } from 'node:path'
 import { build } from 'esbuild'
-import { maker, mark } from './code-cache.mjs'
+import { foreignFile, inComment, mainFile, maker, mark, verbsFile } from './code-cache.mjs'
 
 /** Bundled CommonJS (commander, tar-stream) calls require for Node's own modules. */
 const require =
@@ -57,7 +57,6 @@ const nameOf = (path) => relative(import.meta.dirname, path)
 
 /** Late, too, but waited for where an archive is another's: in a file of its own, a sixth of that of the other verbs. */
 const foreign = 'src/deploy/foreign.ts'
-const [foreignFile, verbsFile] = ['foreign.cjs', 'verbs.cjs']
 
 /** In the bundle of the CLI: what else is imported late is in the file beside it. `found` gets the names. */
 const lateBeside = (found) => ({
@@ -125,19 +124,20 @@ const [end, noEnd] = ['*/', '*\u0001/']
  * What V8 made of it is another: see code-cache.mjs.
  */
 const head = `#!/usr/bin/env -S node --preserve-symlinks-main
-const bundleFile = __filename.endsWith('/dist/conda-deploy.cjs') ? __filename : require('node:fs').realpathSync(__filename)
+const bundleFile = __filename.endsWith('/dist/${mainFile}') ? __filename : require('node:fs').realpathSync(__filename)
 if (bundleFile !== __filename) require = require('node:module').createRequire(bundleFile)
 const bundleUrl = require('node:url').pathToFileURL(bundleFile).href
 let shared
 const files = new Map()
 const { dirname, join } = require('node:path')
 const maker = ${maker}
+let node
 // As Node itself does it, which takes no compiled code.
 const compile = (file, path, code, compiled) => {
   const { createRequire, wrap } = require('node:module')
   const { Script } = require('node:vm')
-  const own = maker()
-  const cachedData = compiled.startsWith(own) ? Buffer.from(compiled.slice(own.length), 'base64') : undefined
+  node ??= maker()
+  const cachedData = compiled.startsWith(node) ? Buffer.from(compiled.slice(node.length), 'base64') : undefined
   const script = new Script(wrap(code), { filename: path, cachedData })
   script.runInThisContext().call(file.exports, file.exports, createRequire(path), file, path, dirname(path))
 }
@@ -154,7 +154,7 @@ const beside = (name) => {
   }
   return files.get(name)
 }
-const inComment = (of) => {
+const textOf = (of) => {
   const text = of.toString()
   return text.slice(text.indexOf('/*') + 2, -3)
 }
@@ -167,9 +167,9 @@ const saysVersion = () => {
   }
 }
 if (!saysVersion()) {
-  const code = inComment(bundle).replaceAll(${JSON.stringify(noEnd)}, '${end}')
+  const code = textOf(bundle).replaceAll(${JSON.stringify(noEnd)}, '${end}')
   Object.assign(module, { own: require, share: (table) => (shared = table), beside, bundleUrl })
-  compile(module, bundleFile, '\\n'.repeat(LINES) + code, inComment(compiled))
+  compile(module, bundleFile, '\\n'.repeat(LINES) + code, textOf(compiled))
 }
 function bundle() {/*`
 
@@ -177,7 +177,7 @@ function bundle() {/*`
 function withHead(code) {
   if (code.includes(noEnd)) throw new Error('the bundle holds what stands for the end of a comment')
   const line = head.split('\n').length
-  return `${head.replace('LINES', String(line - 1))}${code.replaceAll(end, noEnd)}*/}\nfunction compiled() {/**/}\n`
+  return `${head.replace('LINES', String(line - 1))}${code.replaceAll(end, noEnd)}*/}\n${inComment('')}\n`
 }
 
 /**
@@ -195,7 +195,7 @@ const cli = {
   supported: { 'dynamic-import': false },
   metafile: true,
 }
-const cliFile = 'dist/conda-deploy.cjs'
+const cliFile = `dist/${mainFile}`
 
 /** The bundle with a table of what it shares. */
 const main = (names, late) => ({

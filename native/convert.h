@@ -54,7 +54,7 @@ std::unique_ptr<cd::VerifyJob> verify_job(Napi::Value value);
 std::pair<std::string, unsigned> remove_job(Napi::Value value);
 std::unique_ptr<cd::TraceJob> trace_job(Napi::Value value);
 std::vector<cd::Rewrite> rewrites(Napi::Value value);
-// The table of a deployed tree, sorted: prefixes as the spots name them, then `prefix`. `files`: further entries in columns, or undefined.
+// The table of a deployed tree, sorted: prefixes as the spots name them, then `prefix`. `files` and `nodes`: further entries in columns, or undefined.
 // What is answered makes it, once, on any thread: sorting tens of thousands of entries, JavaScript need not wait for. What does not fit
 // together is an std::invalid_argument then, and a TypeError to JavaScript.
 std::function<cd::Table()> table(Napi::Value entries, const std::string& prefix, Napi::Value files, Napi::Value nodes);

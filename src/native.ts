@@ -71,7 +71,7 @@ export interface NativeBinding {
   trace(job: TraceJob, counters: Counters): Promise<Traced>
   /** Of an archive or of a deployed tree's index; null: not ours. `list`: with all entries. */
   index(path: string, list: boolean): Promise<Index | null>
-  /** Bytes of a deployed tree's index for entries made elsewhere (archives of others), in any order; `files` are more of them. */
+  /** Bytes of a deployed tree's index for entries made elsewhere (archives of others), in any order; `files` and `nodes` are more of them. */
   encode(entries: readonly Entry[], prefix: string, files?: PlainFiles, nodes?: PlainNodes): Promise<Buffer>
   /** Rewrites one content in memory, by search; null: nothing found. */
   rewrite(data: Uint8Array, rewrites: readonly Rewrite[], prefix: string): Buffer | null

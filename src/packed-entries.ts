@@ -26,7 +26,7 @@ export interface PackColumns {
 }
 
 /** Numbers of the core. */
-const kinds = { directory: 0, file: 1, symlink: 2, hardlink: 3 } as const
+export const kinds = { directory: 0, file: 1, symlink: 2, hardlink: 3 } as const
 const policies = { detect: 0, any: 1, report: 2 } as const
 /** The lowest two bits are the policy. */
 const bits = {

@@ -1,11 +1,9 @@
 /** Links and directories cross the border in columns: of thousands of objects each property that is read costs a call. */
 import type { MaterializeEntry, PlainNodes } from './jobs.js'
-
-/** Numbers of the core. */
-const kinds = { directory: 0, symlink: 2, hardlink: 3 } as const
+import { kinds } from './packed-entries.js'
 
 export type LinkOrDirectory = Pick<MaterializeEntry, 'path' | 'mode' | 'mtime' | 'target'> & {
-  readonly kind: keyof typeof kinds
+  readonly kind: Exclude<MaterializeEntry['kind'], 'file' | 'other'>
 }
 
 export function plainNodes(nodes: readonly LinkOrDirectory[]): PlainNodes {

@@ -10,6 +10,7 @@ import { EnvError, fromSystem } from '../errors.js'
 import type { Scanned } from '../native.js'
 import { follow } from '../tree/follow.js'
 import type { Settled } from './options.js'
+import { parentOf } from './order.js'
 import type { Plan } from './plan.js'
 
 /** `onDisk`: the scan is of a tree that is there. Without hard links; without symbolic ones too, except for those that lead nowhere, or to a folder around themselves. */
@@ -72,7 +73,7 @@ function outside(path: string, real: string, around: readonly string[], out: Sca
 function childrenOf(scanned: readonly Scanned[]): Map<string, string[]> {
   const children = new Map<string, string[]>()
   for (const { path } of scanned) {
-    const parent = path.slice(0, Math.max(0, path.lastIndexOf('/')))
+    const parent = parentOf(path)
     const list = children.get(parent)
     if (list) list.push(path)
     else children.set(parent, [path])

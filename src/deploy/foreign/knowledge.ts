@@ -1,8 +1,16 @@
 /** What the records in an archive say about its files. Grows while the archive is read: records come before most of what they speak of. */
 import { defaultSitePackages } from '../../conda/noarch.js'
 import type { PathRecord } from '../../conda/paths.js'
-import { type PrefixRecord, parseRecord } from '../../conda/record.js'
-import { type Contents, isPortable, type NewHash, newHashes, ownPaths, unrecorded } from '../../conda/record-text.js'
+import { parseRecord } from '../../conda/record.js'
+import {
+  type Contents,
+  isPortable,
+  type NewHash,
+  newHashes,
+  ownPaths,
+  type Recorded,
+  unrecorded,
+} from '../../conda/record-text.js'
 import { EnvError } from '../../errors.js'
 import type { Rewrite } from '../../native.js'
 import { Column, Paths } from './paths.js'
@@ -16,8 +24,6 @@ export interface Known {
   /** Made or rewritten by the installer: the prefix of the environment belongs into it. */
   readonly installed: boolean
 }
-
-type Recorded = Pick<PrefixRecord, 'name' | 'noarch' | 'files' | 'paths'>
 
 /** Of a record what is asked at the end. */
 interface Claims {
@@ -69,7 +75,7 @@ export class Knowledge {
   add(path: string, text: string): void {
     const record = parseRecord(path, text)
     const { name, noarch, files, paths } = record
-    const claims: Claims = { name, record: { name, noarch, files, paths }, numbers: null, hashed: 0 }
+    const claims: Claims = { name, record: { noarch, files, paths }, numbers: null, hashed: 0 }
     this.count++
     if (isPortable(record, text)) this.portable.set(path, claims)
     else this.portable.delete(path)
